@@ -1,0 +1,127 @@
+"""Every cast and every error message: whatever reaches a kernel has passed here."""
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+Array = NDArray[Any]
+
+DTYPES = ("float64", "float32")
+
+
+def choice(name: str, value: object, options: Iterable[str]) -> str:
+    """Return value if it is one of the options, or say which option is nearest."""
+    options = list(options)
+    if isinstance(value, str) and value in options:
+        return value
+    near = difflib.get_close_matches(str(value).lower(), options, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}{hint}")
+
+
+def dtype(value: DTypeLike) -> np.dtype[Any]:
+    """Return float64 or float32 as a NumPy dtype."""
+    try:
+        found = np.dtype(value)
+    except TypeError:
+        found = np.dtype(object)
+    if found.name not in DTYPES or not found.isnative:
+        raise ValueError(f"dtype must be float64 or float32, got {value!r}")
+    return found
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """Return value as a float that lies between low and high."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    result = float(value)
+    above = result > low if open_low else result >= low
+    below = result < high if open_high else result <= high
+    if not (above and below and math.isfinite(result)):
+        parts = []
+        if low != -math.inf:
+            parts.append(f"{'>' if open_low else '>='} {low:g}")
+        if high != math.inf:
+            parts.append(f"{'<' if open_high else '<='} {high:g}")
+        raise ValueError(f"{name} must be a finite number {' and '.join(parts)}, got {value!r}")
+    return result
+
+
+def integer(name: str, value: object, *, low: int) -> int:
+    """Return value as an int that is at least low."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < low:
+        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+    return int(value)
+
+
+def flag(name: str, value: object) -> bool:
+    """Return value as a bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def instance(name: str, value: object, kinds: tuple[type, ...]) -> None:
+    """Refuse a value that is no instance of the classes (the class itself is a common slip)."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(f"fastnn.{kind.__name__}" for kind in kinds)
+        hint = f"; write {value.__name__}(...)" if isinstance(value, type) and value in kinds else ""
+        raise TypeError(f"{name} must be a {wanted}, got {value!r}{hint}")
+
+
+def generator(name: str, value: int | np.random.Generator | None) -> np.random.Generator:
+    """Return value, or a new generator seeded with it."""
+    if isinstance(value, np.random.Generator):
+        return value
+    return np.random.default_rng(None if value is None else integer(name, value, low=0))
+
+
+def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> Array:
+    """Return value as a C-contiguous array of finite numbers, without a copy where it already is one."""
+    if hasattr(value, "toarray"):
+        raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray() if it fits in memory")
+    try:
+        found = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be real numbers, got dtype {found.dtype}{hint}")
+    if found.dtype == np.float16:
+        raise TypeError(f"{name} is float16, whose 11 bits are too few to train with; pass {name}.astype('float32')")
+    if found.size == 0:
+        raise ValueError(f"{name} is empty: shape {found.shape}")
+    with np.errstate(over="ignore"):
+        result: Array = np.ascontiguousarray(found, dtype=to).reshape(found.shape)
+    # min and max carry NaN, and need no temporary array of the size of X.
+    if not (math.isfinite(result.min()) and math.isfinite(result.max())):
+        if found.dtype.kind != "f" or np.isfinite(found).all():
+            raise ValueError(f"{name} has values beyond the range of {to.name}")
+        first = tuple(int(k) for k in np.argwhere(~np.isfinite(found))[0])
+        raise ValueError(f"{name} has NaN or infinity, first at index {first}; drop or fill such samples")
+    return result
+
+
+def features(X: ArrayLike, n_inputs: int, to: np.dtype[Any]) -> Array:
+    """Return X as (n_samples, n_inputs)."""
+    result = array("X", X, to)
+    if result.ndim != 2 or result.shape[1] != n_inputs:
+        advice = ""
+        if result.ndim == 1:
+            advice = "; reshape it with X.reshape(-1, 1)" if n_inputs == 1 else "; one sample is X.reshape(1, -1)"
+        raise ValueError(f"X must have shape (n_samples, {n_inputs}), got {result.shape}{advice}")
+    return result

@@ -1,0 +1,182 @@
+"""Losses: values, slopes and exact changes, summed over outputs, one sample at a time.
+
+A new loss is a member of `Loss`, a branch in each of `sample_loss`,
+`output_delta` and `add_loss_change`, and its pairing with output activations in
+`fastnn.losses`. The mean over samples is taken by the callers.
+
+Cross-entropies are computed from the logits z, never from probabilities, so
+they are finite and precise at any size of z.
+"""
+
+import math
+from enum import IntEnum
+
+import numpy as np
+
+from fastnn._jit import kernel
+from fastnn.kernels.activations import LARGE, Activation, change, sigmoid, softmax, softplus, softplus_change
+
+
+class Loss(IntEnum):
+    """What is measured on the outputs."""
+
+    SQUARED_ERROR = 0
+    BINARY_CROSS_ENTROPY = 1
+    CATEGORICAL_CROSS_ENTROPY = 2
+
+
+@kernel
+def log_sum_exp(z):
+    """Return log(sum(exp(z))) - max(z) and max(z), precise when one term outweighs the rest."""
+    top = np.argmax(z)
+    rest = 0.0
+    for k in range(z.size):
+        if k != top:
+            rest += math.exp(z[k] - z[top])
+    return math.log1p(rest), z[top]
+
+
+@kernel
+def sample_loss(loss, z, a, y):
+    """Return one sample's loss; z, a and y are (n_outputs,)."""
+    total = 0.0
+    if loss == Loss.SQUARED_ERROR:
+        for k in range(y.size):
+            error = np.float64(a[k]) - y[k]
+            total += error * error
+    elif loss == Loss.BINARY_CROSS_ENTROPY:
+        for k in range(y.size):
+            zk = np.float64(z[k])
+            total += y[k] * softplus(-zk)[0] + (1.0 - y[k]) * softplus(zk)[0]
+    else:
+        excess, largest = log_sum_exp(z)
+        for k in range(y.size):
+            total += y[k] * (excess + (largest - z[k]))
+    return total
+
+
+@kernel
+def count_correct(loss, a, y):
+    """Return how many decisions of one sample are right; none are counted for squared error."""
+    if loss == Loss.BINARY_CROSS_ENTROPY:
+        right = 0
+        for k in range(y.size):
+            right += (a[k] > 0.5) == (y[k] > 0.5)
+        return right
+    if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+        return 1 if np.argmax(a) == np.argmax(y) else 0
+    return 0
+
+
+@kernel
+def output_delta(loss, code, a, slope, y, scale, delta):
+    """Write scale * d loss / d z of one sample, (n_outputs,), into delta."""
+    if loss != Loss.SQUARED_ERROR:
+        for k in range(y.size):
+            delta[k] = scale * (a[k] - y[k])
+    elif code == Activation.SOFTMAX:
+        mean = 0.0
+        for k in range(y.size):
+            mean += a[k] * (a[k] - y[k])
+        for k in range(y.size):
+            delta[k] = scale * 2.0 * a[k] * (a[k] - y[k] - mean)
+    else:
+        for k in range(y.size):
+            delta[k] = scale * 2.0 * (a[k] - y[k]) * slope[k]
+
+
+@kernel
+def add_loss_change(loss, code, z, a, slope, y, moved, sign, scratch, total):
+    """Add sign * (loss after - loss before) of one sample to total, one entry a nudge.
+
+    moved (n_outputs, n_nudges) is the change of the outputs' z; z, a, slope and y
+    are (n_outputs,); scratch (2 * n_outputs,) is for softmax.
+    """
+    if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+        _add_categorical_change(z, a, y, moved, sign, scratch, total)
+    elif loss == Loss.BINARY_CROSS_ENTROPY:
+        for k in range(y.size):
+            _add_binary_change(z[k], y[k], moved[k], sign, total)
+    elif code == Activation.SOFTMAX:
+        _add_softmax_squared_change(z, a, y, moved, sign, scratch, total)
+    else:
+        for k in range(y.size):
+            _add_squared_change(code, z[k], a[k], slope[k], y[k], moved[k], sign, total)
+
+
+@kernel
+def _add_squared_change(code, z, a, slope, y, moved, sign, total):
+    """Add the change of (a - y)**2, as d (2 (a - y) + d), for each nudge of one output."""
+    twice_error = 2.0 * (a - y)
+    if code == Activation.IDENTITY:
+        for b in range(total.size):
+            total[b] += sign * (moved[b] * (twice_error + moved[b]))
+    else:
+        for b in range(total.size):
+            d = change(code, z, a, slope, moved[b], math.expm1(moved[b]))
+            total[b] += sign * (d * (twice_error + d))
+
+
+@kernel
+def _add_binary_change(z, y, moved, sign, total):
+    """Add the change of y softplus(-z) + (1 - y) softplus(z) for each nudge of one output."""
+    for b in range(total.size):
+        d = moved[b]
+        if y > 0.0:
+            above, slope = softplus(-z)
+            total[b] += sign * y * softplus_change(-z, above, slope, -d, math.expm1(-d))
+        if y < 1.0:
+            below, slope = softplus(z)
+            total[b] += sign * (1.0 - y) * softplus_change(z, below, slope, d, math.expm1(d))
+
+
+@kernel
+def _add_categorical_change(z, p, y, moved, sign, scratch, total):
+    """Add the change of sum_k y_k (log sum_m exp(z_m) - z_k) for each nudge.
+
+    Term k is log(sum_m p_m exp(d_m - d_k)): measured from d_k, the terms that
+    would cancel when class k is already certain are zero by construction.
+    """
+    for b in range(total.size):
+        span = 0.0
+        for m in range(y.size):
+            span = max(span, abs(moved[m, b]))
+        for k in range(y.size):
+            if y[k] == 0.0:
+                continue
+            if span <= LARGE:
+                excess = 0.0
+                for m in range(y.size):
+                    excess += p[m] * math.expm1(moved[m, b] - moved[k, b])
+                total[b] += sign * y[k] * math.log1p(excess)
+            else:
+                for m in range(y.size):
+                    scratch[m] = z[m]
+                    scratch[y.size + m] = z[m] + moved[m, b]
+                before, top_before = log_sum_exp(scratch[: y.size])
+                after, top_after = log_sum_exp(scratch[y.size :])
+                total[b] += sign * y[k] * ((after - before) + ((top_after - top_before) - moved[k, b]))
+
+
+@kernel
+def _add_softmax_squared_change(z, p, y, moved, sign, scratch, total):
+    """Add the change of sum_k (p_k - y_k)**2, p the softmax, for each nudge."""
+    for b in range(total.size):
+        span = 0.0
+        for m in range(y.size):
+            span = max(span, abs(moved[m, b]))
+        if span <= LARGE:
+            mean = 0.0
+            for m in range(y.size):
+                scratch[m] = math.expm1(moved[m, b])
+                mean += p[m] * scratch[m]
+            for m in range(y.size):
+                d = p[m] * (scratch[m] - mean) / (1.0 + mean)
+                total[b] += sign * (d * (2.0 * (p[m] - y[m]) + d))
+        else:
+            for m in range(y.size):
+                scratch[m] = z[m] + moved[m, b]
+            softmax(scratch[: y.size], scratch[y.size :])
+            for m in range(y.size):
+                d = scratch[y.size + m] - p[m]
+                total[b] += sign * (d * (2.0 * (p[m] - y[m]) + d))

@@ -1,0 +1,96 @@
+"""What Python calls: a run of training steps, and the forward pass alone.
+
+The package's one parallel region is here. It deals out chunks, and what a chunk
+does is the same on one thread, bit for bit. One region with the phase as its
+argument, and one entry point for training, gradients and losses alike: another
+of either would double the time of a first call, since each compiles everything
+that it reaches.
+"""
+
+import math
+from enum import IntEnum
+
+import numpy as np
+from numba import prange
+
+from fastnn._jit import entry_point, kernel
+from fastnn.kernels.backprop import add_backprop, backward
+from fastnn.kernels.direct import add_direct, transpose
+from fastnn.kernels.forward import forward, load, measure
+from fastnn.kernels.updates import clear, update
+from fastnn.kernels.work import Block, Method, span
+
+
+class Phase(IntEnum):
+    """The parts of a step; all chunks finish one before the next begins."""
+
+    FORWARD = 0  # chunks share the samples
+    GRADIENT = 1  # chunks share the parameters, which are only read
+    UPDATE = 2  # chunks share the parameters
+
+
+@kernel(inline=True)
+def _run_chunk(phase, step, layout, theta, data, block, task, optimizer, work, chunk):
+    """Do one chunk's share of a phase."""
+    if phase == Phase.FORWARD:
+        if block.opens:
+            clear(chunk, task.n_chunks, work.gradient)
+        first, last = span(block.n_samples, chunk, task.n_chunks)
+        load(layout, data, block, first, last, work)
+        forward(layout, theta, block.n_samples, first, last, work)
+        measure(layout, task.loss, block.n_samples, first, last, work)
+        if task.method == Method.BACKPROP:
+            backward(layout, theta, task.loss, block, first, last, work)
+        elif task.method == Method.DIRECT:
+            transpose(layout, theta, chunk, task.n_chunks, work)
+    elif phase == Phase.GRADIENT:
+        if task.method == Method.BACKPROP:
+            add_backprop(layout, block, chunk, task.n_chunks, work)
+        elif task.method == Method.DIRECT:
+            add_direct(layout, block, task, chunk, work)
+    else:
+        update(optimizer, step, chunk, task.n_chunks, work.gradient, theta)
+
+
+@entry_point(parallel=True)
+def run_steps(layout, theta, data, batch_size, first, last, done, task, optimizer, work, totals):
+    """Take training steps first to last; return the step whose loss is not finite, else last.
+
+    Steps count through the batches of one epoch after another; `done` steps were
+    taken before step 0. totals (n_epochs, 2) gathers each epoch's summed loss and
+    number of right decisions, measured before each step. A step whose loss is not
+    finite is not taken. With Optimizer.NONE the gradient of the mean loss is left
+    in work.gradient.
+    """
+    n = data.order.shape[1]
+    n_batches = (n + batch_size - 1) // batch_size
+    for step in range(first, last):
+        epoch = step // n_batches
+        row = epoch % data.order.shape[0]
+        begin = (step - epoch * n_batches) * batch_size
+        end = min(begin + batch_size, n)
+        n_blocks = (end - begin + work.y.shape[0] - 1) // work.y.shape[0]
+        loss = 0.0
+        for turn in range(2 * n_blocks + 1):
+            phase = turn % 2 if turn < 2 * n_blocks else Phase.UPDATE
+            start = begin + turn // 2 * work.y.shape[0]
+            block = Block(row, start, min(work.y.shape[0], end - start), end - begin, turn < 2)
+            if phase == Phase.UPDATE and not math.isfinite(loss):
+                return step
+            if task.n_chunks == 1:
+                _run_chunk(phase, done + step + 1, layout, theta, data, block, task, optimizer, work, np.int64(0))
+            else:
+                for chunk in prange(task.n_chunks):
+                    _run_chunk(phase, done + step + 1, layout, theta, data, block, task, optimizer, work, np.int64(chunk))
+            if phase == Phase.FORWARD:
+                for sample in range(block.n_samples):
+                    loss += work.measured[sample, 0]
+                    totals[epoch, 1] += work.measured[sample, 1]
+        totals[epoch, 0] += loss
+    return last
+
+
+@entry_point
+def run_forward(layout, theta, n_samples, work):
+    """Write z and a of every level for the inputs that stand in level 0."""
+    forward(layout, theta, n_samples, 0, n_samples, work)

@@ -1,0 +1,76 @@
+"""Which loss goes with which output, and how targets are given."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastnn import _validate
+from fastnn._validate import Array
+from fastnn.kernels.activations import Activation
+from fastnn.kernels.losses import Loss
+
+# The cross-entropies are computed from the logits of these output activations.
+OUTPUTS = {
+    Loss.SQUARED_ERROR: tuple(Activation),
+    Loss.BINARY_CROSS_ENTROPY: (Activation.SIGMOID,),
+    Loss.CATEGORICAL_CROSS_ENTROPY: (Activation.SOFTMAX,),
+}
+
+
+def find_loss(name: str, output: Activation) -> Loss:
+    """Return the loss of that name, if it goes with the output layer's activation."""
+    loss = Loss[_validate.choice("loss", name, (member.name.lower() for member in Loss)).upper()]
+    if output not in OUTPUTS[loss]:
+        needed = " or ".join(member.name.lower() for member in OUTPUTS[loss])
+        able = ", ".join(member.name.lower() for member in Loss if output in OUTPUTS[member])
+        raise ValueError(
+            f"loss {name!r} needs a {needed} output layer, and this network ends in {output.name.lower()}; "
+            f"change that layer, or use one of: {able}"
+        )
+    return loss
+
+
+def encode_targets(loss: Loss, y: ArrayLike, n_samples: int, n_outputs: int, to: np.dtype[Any]) -> Array:
+    """Return y as (n_samples, n_outputs), integer labels one-hot."""
+    hint = "; number the classes 0, 1, ..." if loss != Loss.SQUARED_ERROR else ""
+    result = _validate.array("y", y, to, hint=hint)
+    if result.ndim and len(result) != n_samples:
+        raise ValueError(f"X has {n_samples} samples and y has {len(result)}")
+    if loss == Loss.CATEGORICAL_CROSS_ENTROPY and result.ndim == 1:
+        return _one_hot(result, n_outputs)
+    if result.ndim == 1 and n_outputs == 1:
+        result = result.reshape(-1, 1)
+    if result.shape != (n_samples, n_outputs):
+        advice = ""
+        if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+            advice = f", or integer labels of shape ({n_samples},)"
+        elif result.ndim == 1 and loss == Loss.SQUARED_ERROR:
+            advice = "; integer labels go with loss 'categorical_cross_entropy', or as one-hot rows"
+        raise ValueError(f"y must have shape ({n_samples}, {n_outputs}), got {result.shape}{advice}")
+    if loss != Loss.SQUARED_ERROR and (result.min() < 0 or result.max() > 1):
+        raise ValueError(
+            f"y must lie between 0 and 1 for a cross-entropy, got values from {result.min():g} to {result.max():g}"
+        )
+    if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+        # A row that was normalised in float32 is off by at most n_outputs roundings.
+        off = np.abs(result.sum(axis=1, dtype=np.float64) - 1.0) > n_outputs * np.finfo(np.float32).eps
+        if off.any():
+            row = int(np.argmax(off))
+            raise ValueError(f"rows of y must be one-hot or sum to 1; row {row} sums to {result[row].sum():g}")
+    return result
+
+
+def _one_hot(labels: Array, n_classes: int) -> Array:
+    """Return integer labels (n_samples,) as one-hot rows (n_samples, n_classes)."""
+    codes = labels.astype(np.int64)
+    if not np.array_equal(codes, labels):
+        raise ValueError("y must be integer labels or one-hot rows, got fractions in a vector")
+    if codes.min() < 0 or codes.max() >= n_classes:
+        raise ValueError(
+            f"labels in y must be 0 to {n_classes - 1} for {n_classes} outputs, "
+            f"got values from {codes.min()} to {codes.max()}"
+        )
+    encoded = np.zeros((codes.size, n_classes), labels.dtype)
+    encoded[np.arange(codes.size), codes] = 1
+    return encoded

@@ -1,0 +1,264 @@
+"""A feed-forward network: its architecture and its weights."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from fastnn import _validate
+from fastnn._validate import Array
+from fastnn._workspace import count_parameters, make_layout, make_work, split, view
+from fastnn.kernels.activations import LEAKY_SLOPE, Activation
+from fastnn.kernels.training import run_forward
+from fastnn.kernels.work import A, Method, Z
+from fastnn.layers import Dense
+
+INITS = ("fan_in", "standard_normal")
+
+
+class Forward(NamedTuple):
+    """What a forward pass computes, a list entry a layer, each array (n_samples, n_units)."""
+
+    pre_activations: list[Array]
+    activations: list[Array]
+
+
+class Network:
+    """A feed-forward network.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Number of input features, at least 1.
+    layers : sequence of Dense
+        The layers in order, the output layer last. Softmax only there.
+    seed : int, numpy.random.Generator or None, default None
+        Where the initial weights come from. The same seed gives the same bits;
+        None takes fresh entropy.
+    dtype : {"float64", "float32"}, default "float64"
+        Of the weights and of what is computed with them.
+    init : {"fan_in", "standard_normal"}, default "fan_in"
+        Weights are drawn from a Gaussian of mean 0; biases are zero. With "fan_in" its
+        standard deviation is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
+        softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
+        slope being 0.01 for leaky_relu and 0 for relu and softplus [2]_. With
+        "standard_normal" it is 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described, before anything is allocated.
+
+    References
+    ----------
+    .. [1] LeCun, Bottou, Orr, Müller, "Efficient BackProp", 1998, section 4.6.
+    .. [2] He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015, section 2.2.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.Network(2, [fastnn.Dense(3, "sigmoid"), fastnn.Dense(1, "identity")], seed=0)
+    Network: 2 inputs, 13 parameters, float64
+      Dense(3, sigmoid)   W (2, 3)  b (3,)  9
+      Dense(1, identity)  W (3, 1)  b (1,)  4
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        layers: Sequence[Dense],
+        seed: int | np.random.Generator | None = None,
+        dtype: DTypeLike = "float64",
+        *,
+        init: str = "fan_in",
+    ) -> None:
+        self._n_inputs = _validate.integer("n_inputs", n_inputs, low=1)
+        self._layers = _check_layers(layers)
+        self._dtype = _validate.dtype(dtype)
+        _validate.choice("init", init, INITS)
+        rng = _validate.generator("seed", seed)
+        sizes = [self._n_inputs, *(layer.n_units for layer in self._layers)]
+        self._layout = make_layout(sizes, [layer.code for layer in self._layers])
+        self._theta = np.zeros(count_parameters(self._layout), self._dtype)
+        for w, layer in zip(self.weights[::2], self._layers, strict=True):
+            w[:] = rng.standard_normal(w.shape)
+            if init == "fan_in":
+                w *= _fan_in_deviation(layer.code, w.shape[0])
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of input features."""
+        return self._n_inputs
+
+    @property
+    def layers(self) -> tuple[Dense, ...]:
+        """The layers in order."""
+        return self._layers
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float64 or float32."""
+        return self._dtype
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return self._theta.size
+
+    @property
+    def weights(self) -> list[Array]:
+        """``[W1, b1, W2, b2, ...]``, views: writing into one changes the network.
+
+        ``W`` has shape (n_in, n_out), ``b`` (n_out,). Assigning a list of arrays of
+        these shapes copies them in, all or, if one does not fit, none.
+        """
+        return split(self._layout, self._theta)
+
+    @weights.setter
+    def weights(self, arrays: Sequence[ArrayLike]) -> None:
+        here = self.weights
+        if len(arrays) != len(here):
+            raise ValueError(f"weights must be a list of {len(here)} arrays [W1, b1, ...], got {len(arrays)}")
+        checked = []
+        for k, (new, old) in enumerate(zip(arrays, here, strict=True)):
+            array = _validate.array(f"weights[{k}]", new, self._dtype)
+            if array.shape != old.shape:
+                raise ValueError(f"weights[{k}] must have shape {old.shape}, got {array.shape}")
+            checked.append(array.copy())
+        for new, old in zip(checked, here, strict=True):
+            old[...] = new
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the output layer's activations.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        ndarray, shape (n_samples, n_outputs)
+            In the network's dtype; probabilities for sigmoid and softmax outputs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not finite real numbers of that shape.
+        """
+        return self._run(X, levels=[len(self._layers)]).activations[0]
+
+    def forward(self, X: ArrayLike) -> Forward:
+        """Return every layer's pre-activations ``z`` and activations ``a``.
+
+        Parameters
+        ----------
+        X : array_like, shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        Forward
+            ``pre_activations`` and ``activations``, each a list with one array of
+            shape (n_samples, n_units) per layer, in the network's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not finite real numbers of that shape.
+        """
+        return self._run(X, levels=range(1, len(self._layers) + 1))
+
+    def _run(self, X: ArrayLike, levels: Sequence[int]) -> Forward:
+        """Run X forward, a block of samples at a time, and keep the levels asked for."""
+        x = _validate.features(X, self._n_inputs, self._dtype)
+        n_samples = x.shape[0]
+        work = make_work(self._layout, n_samples, Method.NONE, self._dtype, 1)
+        block = len(work.y)
+        result = Forward(*([np.empty((n_samples, self._layout.sizes[k]), self._dtype) for k in levels] for _ in range(2)))
+        for start in range(0, n_samples, block):
+            count = min(block, n_samples - start)
+            view(self._layout, work, A, 0, count)[:] = x[start : start + count]
+            run_forward(self._layout, self._theta, count, work)
+            for z, a, level in zip(*result, levels, strict=True):
+                z[start : start + count] = view(self._layout, work, Z, level, count)
+                a[start : start + count] = view(self._layout, work, A, level, count)
+        return result
+
+    def __repr__(self) -> str:
+        rows = []
+        for w, layer in zip(self.weights[::2], self._layers, strict=True):
+            name = f"Dense({layer.n_units}, {layer.activation})"
+            rows.append((name, f"W {w.shape}", f"b ({layer.n_units},)", f"{w.size + layer.n_units:,}"))
+        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        lines = [f"Network: {self._n_inputs:,} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"]
+        for row in rows:
+            cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False)]
+            lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
+        return "\n".join(lines)
+
+
+def mlp(
+    *sizes: int,
+    hidden: str = "sigmoid",
+    output: str = "identity",
+    seed: int | np.random.Generator | None = None,
+    dtype: DTypeLike = "float64",
+    init: str = "fan_in",
+) -> Network:
+    """Return a network of dense layers, the short form of `Network`.
+
+    Parameters
+    ----------
+    *sizes : int
+        Units of every level, the inputs first and the outputs last: at least two.
+    hidden : str, default "sigmoid"
+        Activation of the hidden layers.
+    output : str, default "identity"
+        Activation of the output layer.
+    seed, dtype, init
+        As for `Network`.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `Network`, and for fewer than two sizes.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.mlp(784, 100, 10, hidden="sigmoid", output="softmax", seed=0).n_parameters
+    79510
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"mlp needs at least the number of inputs and of outputs, got sizes {sizes}")
+    layers = [Dense(n_units, hidden) for n_units in sizes[1:-1]]
+    return Network(sizes[0], [*layers, Dense(sizes[-1], output)], seed, dtype, init=init)
+
+
+def _check_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
+    """Return the layers as a tuple, if they make a network."""
+    try:
+        checked = tuple(layers)
+    except TypeError:
+        raise TypeError(f"layers must be a list of fastnn.Dense, got {layers!r}") from None
+    if not checked:
+        raise ValueError("layers is empty: a network needs at least its output layer")
+    for k, layer in enumerate(checked):
+        if not isinstance(layer, Dense):
+            raise TypeError(f"layers[{k}] must be a fastnn.Dense, got {layer!r}")
+        if layer.code == Activation.SOFTMAX and k < len(checked) - 1:
+            raise ValueError(
+                f"layers[{k}] is softmax, which is for the output layer only; "
+                "use sigmoid, tanh, relu, leaky_relu, softplus or identity"
+            )
+    return checked
+
+
+def _fan_in_deviation(code: Activation, n_in: int) -> float:
+    """Return the standard deviation of a layer's initial weights; see `Network`."""
+    slope = {Activation.RELU: 0.0, Activation.SOFTPLUS: 0.0, Activation.LEAKY_RELU: LEAKY_SLOPE}.get(code, 1.0)
+    return float(np.sqrt(2.0 / ((1.0 + slope**2) * n_in)))
