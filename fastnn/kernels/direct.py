@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._jit import kernel, view
 from fastnn.kernels.activations import change
 from fastnn.kernels.layout import biases, weights, weights_start
 from fastnn.kernels.losses import add_loss_change
@@ -25,7 +25,7 @@ def transposed_weights(layout, work, layer):
     n_in = layout.sizes[layer]
     n_out = layout.sizes[layer + 1]
     start = weights_start(layout, layer)
-    return work.transposed[start : start + n_in * n_out].reshape(n_out, n_in)
+    return view(work.transposed, start, n_out, n_in)
 
 
 @kernel
@@ -53,7 +53,7 @@ def add_direct(layout, block, task, chunk, work):
         elif layer % task.n_chunks == chunk:
             start = weights_start(layout, layer)
             size = n_in * layout.sizes[layer + 1]
-            _add_together(layout, layer, n_in, block, task, chunk, work, work.gradient[start : start + size])
+            _add_together(layout, layer, n_in, block, task, chunk, work, view(work.gradient, start, 1, size)[0])
         b = biases(layout, work.gradient, layer)
         if layout.together[2 * layer + 1] == 0:
             if n_in % task.n_chunks == chunk:

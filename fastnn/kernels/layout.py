@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._jit import kernel
+from fastnn._jit import kernel, view
 
 
 class Layout(NamedTuple):
@@ -34,7 +34,7 @@ def weights(layout, theta, layer):
     n_in = layout.sizes[layer]
     n_out = layout.sizes[layer + 1]
     start = weights_start(layout, layer)
-    return theta[start : start + n_in * n_out].reshape(n_in, n_out)
+    return view(theta, start, n_in, n_out)
 
 
 @kernel
@@ -42,7 +42,7 @@ def biases(layout, theta, layer):
     """Return layer's b, (n_out,), a view of theta."""
     n_out = layout.sizes[layer + 1]
     start = weights_start(layout, layer) + layout.sizes[layer] * n_out
-    return theta[start : start + n_out]
+    return view(theta, start, 1, n_out)[0]
 
 
 @kernel
@@ -52,4 +52,4 @@ def level_values(layout, buffer, level, n_samples):
     for k in range(level):
         start += layout.sizes[k] * n_samples
     n_units = layout.sizes[level]
-    return buffer[start : start + n_samples * n_units].reshape(n_samples, n_units)
+    return view(buffer, start, n_samples, n_units)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._jit import kernel
+from fastnn._jit import kernel, view
 from fastnn.kernels.layout import level_values
 
 # Nudges carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.
@@ -70,13 +70,13 @@ def values(layout, work, kind, level, n_samples):
 @kernel
 def total_room(work, chunk, n_nudges):
     """Return this chunk's sums, (n_nudges,)."""
-    return work.room[chunk, :n_nudges]
+    return view(work.room[chunk], 0, 1, n_nudges)[0]
 
 
 @kernel
 def scratch_room(work, chunk, n_outputs):
     """Return this chunk's room for two rows of outputs, (2 * n_outputs,)."""
-    return work.room[chunk, NUDGES : NUDGES + 2 * n_outputs]
+    return view(work.room[chunk], NUDGES, 1, 2 * n_outputs)[0]
 
 
 @kernel
@@ -85,7 +85,7 @@ def moved_room(work, chunk, which, n_units, n_nudges):
     start = NUDGES + 2 * work.y.shape[1]
     if which == 1:
         start += (work.room.shape[1] - start) // 2
-    return work.room[chunk, start : start + n_units * n_nudges].reshape(n_units, n_nudges)
+    return view(work.room[chunk], start, n_units, n_nudges)
 
 
 def room_size(n_outputs, widest):
