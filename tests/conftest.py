@@ -1,0 +1,72 @@
+"""The networks that tests run on, and the bounds that results are held to."""
+
+import hypothesis
+import naive
+import numpy as np
+import pytest
+
+import fastnn
+
+hypothesis.settings.register_profile("fastnn", derandomize=True, deadline=None, max_examples=40)
+hypothesis.settings.load_profile("fastnn")
+
+ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus"]
+# Every loss with every output activation it is allowed on.
+HEADS = [
+    *(("squared_error", output) for output in [*ELEMENTWISE, "softmax"]),
+    ("binary_cross_entropy", "sigmoid"),
+    ("categorical_cross_entropy", "softmax"),
+]
+# Hidden activation and depth: no hidden layer needs no activation.
+BODIES = [("identity", 0), *((hidden, depth) for hidden in ELEMENTWISE for depth in (1, 2, 3))]
+
+
+class Case:
+    """A random network with random samples, and the same numbers for the naive code."""
+
+    def __init__(self, head, body, dtype="float64", seed=0, n_samples=5):
+        self.loss, output = head
+        hidden, depth = body
+        sizes = [3, *[4, 3, 2][:depth], 3]
+        self.network = fastnn.mlp(*sizes, hidden=hidden, output=output, seed=seed, dtype=dtype)
+        self.activations = [layer.activation for layer in self.network.layers]
+        rng = np.random.default_rng([seed, 1])
+        for b in self.network.weights[1::2]:
+            b[:] = rng.normal(size=b.shape) / 2
+        self.x = rng.normal(size=(n_samples, 3)).astype(dtype)
+        self.x[rng.random(self.x.shape) < 0.2] = 0.0
+        self.y = rng.normal(size=(n_samples, 3)).astype(dtype)
+        if self.loss == "binary_cross_entropy":
+            self.y = (self.y > 0).astype(dtype)
+            self.y[0] = 0.25
+        elif self.loss == "categorical_cross_entropy":
+            self.y = naive.one_hot(rng.integers(0, 3, n_samples), 3, dtype)
+            self.y[0] = 0.25, 0.25, 0.5
+
+    def truth(self, **options):
+        """Return the naive differences and their sizes in extended precision."""
+        weights = [w.astype(np.longdouble) for w in self.network.weights]
+        x, y = self.x.astype(np.longdouble), self.y.astype(np.longdouble)
+        return naive.differences(weights, self.activations, self.loss, x, y, **options)
+
+    def mean_loss(self):
+        return naive.losses(self.network.weights, self.activations, self.loss, self.x, self.y).mean()
+
+    def gradient(self, method):
+        return fastnn.gradient(self.network, self.x, self.y, loss=self.loss, method=method)
+
+
+@pytest.fixture
+def make_case():
+    return Case
+
+
+@pytest.fixture
+def chunks(monkeypatch):
+    """Return a function that fixes into how many chunks work is dealt, whatever the number of threads."""
+
+    def fix(n_chunks):
+        for module in ("fastnn.gradients", "fastnn.trainer", "fastnn.tutorial"):
+            monkeypatch.setattr(f"{module}.count_chunks", lambda *_: n_chunks)
+
+    return fix

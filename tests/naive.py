@@ -1,0 +1,110 @@
+"""The definition: every number that fastnn computes fast, computed slowly and without it.
+
+Plain NumPy. Every function works in the dtype of the arrays it is given, so the
+same code in `numpy.longdouble` is the truth that float64 is held against.
+"""
+
+import numpy as np
+
+LEAKY_SLOPE = 0.01
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+ACTIVATIONS = {
+    "identity": lambda z: z,
+    "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.where(z < 0, z.dtype.type(LEAKY_SLOPE) * z, z),
+    "softplus": lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
+    "softmax": softmax,
+}
+
+
+def forward(weights, activations, x):
+    """Return every layer's pre-activations and activations; weights are [W1, b1, W2, b2, ...]."""
+    pre_activations, values = [], []
+    a = x
+    for w, b, name in zip(weights[::2], weights[1::2], activations, strict=True):
+        z = a @ w + b
+        a = ACTIVATIONS[name](z)
+        pre_activations.append(z)
+        values.append(a)
+    return pre_activations, values
+
+
+def sample_losses(loss, z, a, y):
+    """Return each sample's loss, summed over outputs; z and a are the output layer's."""
+    if loss == "squared_error":
+        terms = np.square(a - y)
+    elif loss == "binary_cross_entropy":
+        softplus = ACTIVATIONS["softplus"]
+        terms = y * softplus(-z) + (1 - y) * softplus(z)
+    elif loss == "categorical_cross_entropy":
+        largest = z.max(axis=1, keepdims=True)
+        terms = y * (largest + np.log(np.exp(z - largest).sum(axis=1, keepdims=True)) - z)
+    else:
+        raise KeyError(loss)
+    return terms.sum(axis=1)
+
+
+def losses(weights, activations, loss, x, y):
+    z, a = forward(weights, activations, x)
+    return sample_losses(loss, z[-1], a[-1], y)
+
+
+def differences(weights, activations, loss, x, y, eps=1e-4, scheme="forward", each="weight"):
+    """Return the finite difference of the mean loss with each weight, and with it
+    the mean size of the samples' own differences: what rounding is relative to."""
+    eps = x.dtype.type(eps)
+    results, sizes = [], []
+    for k, array in enumerate(weights):
+        result, size = np.zeros_like(array), np.zeros_like(array)
+        entries = np.ndindex(array.shape) if each == "weight" else [...]
+        for entry in entries:
+            above = [w.copy() for w in weights]
+            above[k][entry] += eps
+            if scheme == "forward":
+                change = (losses(above, activations, loss, x, y) - losses(weights, activations, loss, x, y)) / eps
+            else:
+                below = [w.copy() for w in weights]
+                below[k][entry] -= eps
+                change = (losses(above, activations, loss, x, y) - losses(below, activations, loss, x, y)) / (2 * eps)
+            result[entry] = change.mean()
+            size[entry] = np.abs(change).mean()
+        results.append(result)
+        sizes.append(size)
+    return results, sizes
+
+
+def sgd(weights, gradients, lr):
+    return [w - lr * g for w, g in zip(weights, gradients, strict=True)]
+
+
+def momentum_sgd(weights, gradients, velocities, lr, momentum, nesterov=False):
+    velocities = [momentum * v + g for v, g in zip(velocities, gradients, strict=True)]
+    steps = [g + momentum * v if nesterov else v for v, g in zip(velocities, gradients, strict=True)]
+    return [w - lr * s for w, s in zip(weights, steps, strict=True)], velocities
+
+
+def adam(weights, gradients, means, squares, step, lr, beta1, beta2, epsilon):
+    means = [beta1 * m + (1 - beta1) * g for m, g in zip(means, gradients, strict=True)]
+    squares = [beta2 * v + (1 - beta2) * g * g for v, g in zip(squares, gradients, strict=True)]
+    new = []
+    for w, m, v in zip(weights, means, squares, strict=True):
+        corrected = m / (1 - beta1**step), v / (1 - beta2**step)
+        new.append(w - lr * corrected[0] / (np.sqrt(corrected[1]) + epsilon))
+    return new, means, squares
+
+
+def train_step(weights, activations, loss, x, y, lr=0.01, eps=1e-4, scheme="forward", each="weight"):
+    """Return the weights after one step of gradient descent by perturbation."""
+    return sgd(weights, differences(weights, activations, loss, x, y, eps, scheme, each)[0], lr)
+
+
+def one_hot(labels, n_classes, dtype=np.float64):
+    return np.eye(n_classes, dtype=dtype)[labels]

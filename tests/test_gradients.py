@@ -1,0 +1,168 @@
+"""Gradients against the naive loop in extended precision, and against each other."""
+
+import naive
+import numpy as np
+import pytest
+from conftest import BODIES, HEADS
+
+import fastnn
+
+# Roundings on the way from a weight to the loss: at most 3 hidden levels of at most
+# 4 units, a dozen operations in each change of an activation, two dozen in a loss.
+ROUNDINGS = 100
+
+
+def bound(case, sizes, eps, dtype="float64"):
+    """Return the largest error allowed: the kernel's rounding, the truth's own, and the result's dtype."""
+    size = max(float(s.max()) for s in sizes)
+    own = ROUNDINGS * np.finfo(np.float64).eps * size
+    reference = ROUNDINGS * float(np.finfo(np.longdouble).eps) * (1 + case.mean_loss()) / eps
+    return own + reference + (np.finfo(dtype).eps * size if dtype == "float32" else 0.0)
+
+
+def largest_difference(ours, theirs):
+    return max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
+@pytest.mark.parametrize("head", HEADS, ids="-".join)
+def test_direct_is_the_naive_difference(make_case, head, body):
+    for dtype in ("float64", "float32"):
+        case = make_case(head, body, dtype)
+        for scheme, eps in (("forward", 1e-4), ("central", 1e-4), ("forward", 1.0)):
+            expected, sizes = case.truth(eps=eps, scheme=scheme)
+            measured = case.gradient(fastnn.Perturbation(eps, scheme))
+            assert all(g.dtype == dtype for g in measured)
+            assert largest_difference(measured, expected) <= bound(case, sizes, eps, dtype)
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
+@pytest.mark.parametrize("head", HEADS, ids="-".join)
+def test_backprop_is_the_limit_of_central_differences(make_case, head, body):
+    # At eps = 1e-6 the central difference is off by eps**2 / 6 times a third
+    # derivative, of order 1 for these weights, and by rounding in the nineteenth digit.
+    for dtype, tolerance in (("float64", 1e-11), ("float32", ROUNDINGS * np.finfo("float32").eps)):
+        case = make_case(head, body, dtype)
+        expected, sizes = case.truth(eps=1e-6, scheme="central")
+        error = largest_difference(case.gradient(fastnn.Backprop()), expected)
+        assert error <= tolerance * max(1.0, *(float(s.max()) for s in sizes))
+
+
+def test_backprop_by_hand():
+    # One input, one sigmoid unit, squared error: z = 2 * 0.5 - 1 = 0, a = 1/2, slope 1/4,
+    # dJ/dz = 2 (1/2 - 1) / 4 = -1/4, dJ/dW = x dJ/dz = -1/2.
+    network = fastnn.mlp(1, 1, output="sigmoid")
+    network.weights = [[[0.5]], [-1.0]]
+    dW, db = fastnn.gradient(network, [[2.0]], [1.0], method=fastnn.Backprop())
+    assert dW.item() == -0.5
+    assert db.item() == -0.25
+
+
+def test_forward_difference_by_hand():
+    # J = (2 w + b - 7)^2 at w = 3, b = 0: J(w + eps) = (2 eps - 1)^2, so D = -4 + 4 eps;
+    # along b, (eps - 1)^2, so -2 + eps.
+    network = fastnn.mlp(1, 1)
+    network.weights = [[[3.0]], [0.0]]
+    dW, db = fastnn.gradient(network, [[2.0]], [7.0], method=fastnn.Perturbation(0.25))
+    assert dW.item() == -3.0
+    assert db.item() == -1.75
+
+
+def test_cross_entropies_by_hand():
+    # Two equal logits, the first class right: p - y = (-1/2, 1/2). A logit of 0, target 1: -1/2.
+    network = fastnn.mlp(1, 2, output="softmax")
+    network.weights = [[[0.0, 0.0]], [0.0, 0.0]]
+    dW, _ = fastnn.gradient(network, [[3.0]], [0], loss="categorical_cross_entropy", method=fastnn.Backprop())
+    assert dW.tolist() == [[-1.5, 1.5]]
+    network = fastnn.mlp(1, 1, output="sigmoid")
+    network.weights = [[[0.0]], [0.0]]
+    dW, _ = fastnn.gradient(network, [[3.0]], [1], loss="binary_cross_entropy", method=fastnn.Backprop())
+    assert dW.tolist() == [[-1.5]]
+
+
+@pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Perturbation(scheme="central"), fastnn.Backprop()])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_same_bits_for_any_number_of_chunks(chunks, method, dtype):
+    network = fastnn.mlp(7, 70, 5, 3, hidden="tanh", seed=1, dtype=dtype)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(9, 7)), rng.normal(size=(9, 3))
+    before = [w.copy() for w in network.weights]
+    chunks(1)
+    serial = fastnn.gradient(network, x, y, method=method)
+    for n_chunks in (2, 3):
+        chunks(n_chunks)
+        for ours, theirs in zip(fastnn.gradient(network, x, y, method=method), serial, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    for now, then in zip(network.weights, before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_threads_share_large_work():
+    from fastnn.gradients import count_chunks
+    from fastnn.kernels.work import Method
+
+    small, large = fastnn.mlp(3, 4, 2)._layout, fastnn.mlp(784, 100, 10)._layout
+    import numba
+
+    for method in Method:
+        assert count_chunks(small, method, 4) == 1
+        assert count_chunks(large, method, 4096) == numba.get_num_threads()
+
+
+def test_blocks_of_samples_add_up(monkeypatch, make_case):
+    """A batch too large for the workspace is taken in blocks."""
+    case = make_case(HEADS[0], ("tanh", 2), n_samples=11)
+    for method in (fastnn.Perturbation(), fastnn.Backprop()):
+        whole = case.gradient(method)
+        with monkeypatch.context() as patch:
+            patch.setattr("fastnn._workspace.BUDGET", 4 * 8 * 50)
+            blocked = case.gradient(method)
+        scale = max(float(np.abs(g).max()) for g in whole)
+        # The same terms added in another order: one rounding a sample.
+        assert 0 < largest_difference(blocked, whole) <= 11 * np.finfo(float).eps * scale
+
+
+@pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
+def test_kinks_are_exact(hidden):
+    """Pre-activations at 0 and within reach of the nudge, in the first layer and in later ones."""
+    eps = 1e-3
+    for offset in (0.0, eps / 2, -eps / 2, eps, -eps, 2 * eps):
+        network = fastnn.mlp(2, 3, 3, 2, hidden=hidden, seed=3)
+        rng = np.random.default_rng(4)
+        x, y = rng.normal(size=(4, 2)), rng.normal(size=(4, 2))
+        for layer in range(2):  # put the first sample's z of every unit at the offset
+            z = network.forward(x).pre_activations[layer]
+            network.weights[2 * layer + 1][:] += offset - z[0]
+        for scheme in ("forward", "central"):
+            weights = [w.astype(np.longdouble) for w in network.weights]
+            layers = [layer.activation for layer in network.layers]
+            truth, sizes = naive.differences(
+                weights, layers, "squared_error", x.astype(np.longdouble), y.astype(np.longdouble), eps, scheme
+            )
+            measured = fastnn.gradient(network, x, y, method=fastnn.Perturbation(eps, scheme))
+            # z itself carries rounding, and crossing the kink turns that into a change of
+            # the same absolute size, over eps.
+            allowed = ROUNDINGS * np.finfo(float).eps * (1 / eps + max(float(s.max()) for s in sizes))
+            assert largest_difference(measured, truth) <= allowed
+
+
+@pytest.mark.torch
+def test_backprop_is_pytorchs():
+    import torch
+
+    for hidden, module in (("sigmoid", torch.nn.Sigmoid), ("tanh", torch.nn.Tanh), ("relu", torch.nn.ReLU)):
+        network = fastnn.mlp(6, 8, 5, 4, hidden=hidden, output="softmax", seed=2)
+        rng = np.random.default_rng(3)
+        x, labels = rng.normal(size=(16, 6)), rng.integers(0, 4, 16)
+        layers = []
+        for k, (w, b) in enumerate(zip(network.weights[::2], network.weights[1::2], strict=True)):
+            linear = torch.nn.Linear(*w.shape, dtype=torch.float64)
+            with torch.no_grad():
+                linear.weight.copy_(torch.from_numpy(w.T.copy()))
+                linear.bias.copy_(torch.from_numpy(b.copy()))
+            layers += [linear, module()] if k < 2 else [linear]
+        model = torch.nn.Sequential(*layers)
+        torch.nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(labels)).backward()
+        theirs = [p.grad.numpy().T for p in model.parameters()]
+        ours = fastnn.gradient(network, x, labels, loss="categorical_cross_entropy", method=fastnn.Backprop())
+        assert largest_difference(ours, theirs) <= ROUNDINGS * np.finfo(float).eps
