@@ -39,23 +39,19 @@ def train_digits(X_train: Array, X_test: Array, y_train: Array, y_test: Array) -
     print(f"{len(X_train):,} images of 8x8 pixels to train on, {len(X_test)} held out")
     print(network)
     trainer = fastnn.Trainer(network, loss="categorical_cross_entropy", optimizer=fastnn.SGD(0.3), batch_size=32)
-    print(f"each step nudges each weight by {trainer.gradient.eps:g} and measures the loss; {trainer.optimizer}")
+    print(f"each step measures the loss with each weight nudged: {trainer.gradient}, {trainer.optimizer}")
     print("the first run compiles for up to a minute; the result is kept on disk", end="\n\n", flush=True)
     trainer.evaluate(X_test, y_test)
     print("epoch    loss  accuracy  test accuracy  perturbations  seconds")
     started = time.perf_counter()
     for epoch in range(1, EPOCHS + 1):
         history = trainer.fit(X_train, y_train, validation_data=(X_test, y_test))
-        row = [column[-1] for column in (history.loss, history.accuracy, history.validation_accuracy)]
+        loss, accuracy, test = (history.to_dict()[name][-1] for name in ("loss", "accuracy", "validation_accuracy"))
         nudges = trainer.n_steps * network.n_parameters
-        print(
-            f"{epoch:5d}  {row[0]:6.4f}  {row[1]:8.1%}  {row[2]:13.1%}  {nudges:13,}  {time.perf_counter() - started:7.2f}",
-            flush=True,
-        )
-    seconds = time.perf_counter() - started
-    accuracy = trainer.evaluate(X_test, y_test).accuracy
+        seconds = time.perf_counter() - started
+        print(f"{epoch:5d}  {loss:6.4f}  {accuracy:8.1%}  {test:13.1%}  {nudges:13,}  {seconds:7.2f}", flush=True)
     print(
-        f"\ntest accuracy {accuracy:.1%} after {nudges:,} weight perturbations in {seconds:.1f} s: "
+        f"\ntest accuracy {test:.1%} after {nudges:,} weight perturbations in {seconds:.1f} s: "
         f"{nudges / seconds / 1e6:.1f} million a second, each on a batch of 32\n"
     )
     return trainer
@@ -85,7 +81,8 @@ def numpy_update_weights(inputs: Array, outputs: Array, weights: Any, epochs: in
     """Do what the tutorial's NumPy functions do for a network without hidden layers."""
 
     def squared_error(current: Any) -> Array:
-        return np.square(np.dot(inputs, current[0]) + current[1] - outputs)
+        error: Array = np.dot(inputs, current[0]) + current[1] - outputs
+        return np.square(error)
 
     for _ in range(epochs):
         before = squared_error(weights)

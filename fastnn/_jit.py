@@ -11,12 +11,14 @@ compiler setting, keeps the old machine code. Here the folder's name is a digest
 of every source file of the package and of the settings that change the code.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
 import sys
 import warnings
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numba
 from numba.core import caching, types
@@ -27,6 +29,7 @@ PACKAGE = Path(__file__).parent
 # Settings that change the code that is compiled, and that numba's own key leaves out.
 SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT")
 FOLDERS_KEPT = 4
+JIT_DISABLED: bool = getattr(numba.config, "DISABLE_JIT")  # noqa: B009 (made at run time)
 
 
 def kernel(function=None, *, inline=False, fastmath=False):
@@ -52,7 +55,7 @@ def entry_point(function=None, *, parallel=False):
     if function is None:
         return lambda f: entry_point(f, parallel=parallel)
     dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(function)
-    if not numba.config.DISABLE_JIT:
+    if not JIT_DISABLED:
         dispatcher._cache = _DigestCache(function)
     return dispatcher
 
@@ -62,10 +65,10 @@ def view(flat, start, n_rows, n_columns):
     return flat[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
 
 
-if not numba.config.DISABLE_JIT:
+if not JIT_DISABLED:
 
     @intrinsic
-    def view(typing_context, flat, start, n_rows, n_columns):  # noqa: F811
+    def view(typing_context, flat, start, n_rows, n_columns):
         """Return part of a vector as (n_rows, n_columns), without counting a reference.
 
         A slice and a reshape do that, and check, for 60 ns each; a step takes some forty
@@ -157,7 +160,7 @@ class _DigestLocator(caching._CacheLocator):
 
 
 class _DigestCacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes = (_DigestLocator,)
+    _locator_classes: ClassVar[list[Any]] = [_DigestLocator]
 
 
 class _DigestCache(caching.FunctionCache):
@@ -173,7 +176,11 @@ class _DigestCache(caching.FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:
-            warnings.warn(f"compiled code in {self.cache_path} cannot be read ({error!r}); compiling again", stacklevel=2)
+            warnings.warn(
+                f"compiled code in {self.cache_path} cannot be read ({error!r}); compiling again", stacklevel=2
+            )
+            with contextlib.suppress(OSError):
+                self.flush()
             return None
 
     def save_overload(self, sig, data):

@@ -99,7 +99,7 @@ def gradient(
     y: ArrayLike,
     *,
     loss: str = "squared_error",
-    method: Perturbation | Backprop = Perturbation(),  # noqa: B008 (frozen)
+    method: Perturbation | Backprop = Perturbation(),
 ) -> list[Array]:
     """Return the gradient of the mean loss over the samples: what `Trainer` steps against.
 

@@ -174,7 +174,9 @@ class Network:
         n_samples = x.shape[0]
         work = make_work(self._layout, n_samples, Method.NONE, self._dtype, 1)
         block = len(work.y)
-        result = Forward(*([np.empty((n_samples, self._layout.sizes[k]), self._dtype) for k in levels] for _ in range(2)))
+        result = Forward(
+            *([np.empty((n_samples, self._layout.sizes[k]), self._dtype) for k in levels] for _ in range(2))
+        )
         for start in range(0, n_samples, block):
             count = min(block, n_samples - start)
             view(self._layout, work, A, 0, count)[:] = x[start : start + count]

@@ -182,15 +182,17 @@ class Trainer:
         network = self.network
         loop = Loop(network._layout, network._theta, task, self._update, n_samples, batch_size, self._n_steps)
         rng = self._rng if self._shuffle and batch_size < n_samples else None
-        totals, seconds, validations = [np.zeros((0, 2))], [np.zeros(0)], []
+        totals, seconds = [np.zeros((0, 2))], [np.zeros(0)]
+        validations: list[Evaluation] = []
         left = epochs
         try:
             while left:
                 ahead = 1 if validation else left
                 order = draw_orders(n_samples, ahead, rng)
                 ahead = min(ahead, len(order)) if rng else ahead
-                for column, new in zip((totals, seconds), loop.run(data._replace(order=order), ahead), strict=True):
-                    column.append(new)
+                measured, elapsed = loop.run(data._replace(order=order), ahead)
+                totals.append(measured)
+                seconds.append(elapsed)
                 if validation:
                     validations.append(self._measure(validation))
                 left -= ahead
@@ -203,12 +205,12 @@ class Trainer:
             ) from None
         finally:
             self._n_steps = loop.done
-        measured = np.concatenate(totals) / n_samples
+        means = np.concatenate(totals) / n_samples
         checked = np.array([[v.loss, np.nan if v.accuracy is None else v.accuracy] for v in validations]).reshape(-1, 2)
         decides = self._loss != Loss.SQUARED_ERROR
         return History(
-            loss=measured[:, 0],
-            accuracy=measured[:, 1] / self._n_decisions if decides else None,
+            loss=means[:, 0],
+            accuracy=means[:, 1] / self._n_decisions if decides else None,
             validation_loss=checked[:, 0] if validation else None,
             validation_accuracy=checked[:, 1] if validation and decides else None,
             seconds=np.concatenate(seconds),

@@ -189,7 +189,8 @@ def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_
         b = _validate.array(f"weights[{k + 1}]", weights[k + 1], FLOAT64)
         if b.shape not in ((), (1,), (1, 1), (n_out,), (1, n_out)):
             raise ValueError(
-                f"weights[{k + 1}], the bias of {n_out} units, must have shape (), ({n_out},) or (1, {n_out}), got {b.shape}"
+                f"weights[{k + 1}], the bias of {n_out} units, must have shape (), ({n_out},) or (1, {n_out}), "
+                f"got {b.shape}"
             )
         sizes += [n_out] if sizes else [n_in, n_out]
         together += [all_together, all_together or b.size < n_out]

@@ -82,7 +82,17 @@ def _add_row(layout, layer, i, block, task, chunk, work, out):
                 continue
             for sign in range(1, -2 if task.central else 0, -2):
                 _nudge_units(layout, layer, n, block.n_samples, first, sign * t, chunk, work, total.size)
-                _carry(layout, min(layer + 2, layout.activations.size), n, block.n_samples, sign, task.loss, chunk, work, total)
+                _carry(
+                    layout,
+                    min(layer + 2, layout.activations.size),
+                    n,
+                    block.n_samples,
+                    sign,
+                    task.loss,
+                    chunk,
+                    work,
+                    total,
+                )
         for b in range(total.size):
             out[first + b] += _scale(block, task) * total[b]
 

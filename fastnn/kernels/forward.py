@@ -5,7 +5,7 @@ from fastnn.kernels.activations import activate
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import count_correct, sample_loss
 from fastnn.kernels.products import add_product
-from fastnn.kernels.work import SLOPE, A, Z, span, values
+from fastnn.kernels.work import SLOPE, A, Z, values
 
 
 @kernel

@@ -14,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._jit import kernel
-from fastnn.kernels.activations import LARGE, Activation, change, sigmoid, softmax, softplus, softplus_change
+from fastnn.kernels.activations import LARGE, Activation, change, softmax, softplus, softplus_change
 
 
 class Loss(IntEnum):

@@ -81,7 +81,9 @@ def run_steps(layout, theta, data, batch_size, first, last, done, task, optimize
                 _run_chunk(phase, done + step + 1, layout, theta, data, block, task, optimizer, work, np.int64(0))
             else:
                 for chunk in prange(task.n_chunks):
-                    _run_chunk(phase, done + step + 1, layout, theta, data, block, task, optimizer, work, np.int64(chunk))
+                    _run_chunk(
+                        phase, done + step + 1, layout, theta, data, block, task, optimizer, work, np.int64(chunk)
+                    )
             if phase == Phase.FORWARD:
                 for sample in range(block.n_samples):
                     loss += work.measured[sample, 0]

@@ -88,7 +88,7 @@ def moved_room(work, chunk, which, n_units, n_nudges):
     return view(work.room[chunk], start, n_units, n_nudges)
 
 
-def room_size(n_outputs, widest):
+def room_size(n_outputs: int, widest: int) -> int:
     """Return (to Python) how much room a chunk needs when the widest level above the inputs has that many units."""
     return NUDGES + 2 * n_outputs + 2 * widest * NUDGES
 

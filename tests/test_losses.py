@@ -1,0 +1,79 @@
+"""Losses at extreme logits, and their finite differences there."""
+
+import naive
+import numpy as np
+import pytest
+
+import fastnn
+
+LOGITS = np.array([[1000.0, -1000.0], [-1000.0, 1000.0], [1000.0, 1000.0], [0.0, 1e-300], [40.0, -40.0]])
+METHODS = [fastnn.Perturbation(), fastnn.Perturbation(scheme="central"), fastnn.Perturbation(2.0), fastnn.Backprop()]
+
+
+def logit_network(output):
+    """A network whose logits are its inputs."""
+    network = fastnn.mlp(2, 2, output=output)
+    network.weights = [np.eye(2), np.zeros(2)]
+    return network
+
+
+@pytest.mark.parametrize("targets", [[[1.0, 0.0]] * 5, [[0.0, 1.0]] * 5, [[0.25, 0.75]] * 5])
+@pytest.mark.parametrize(
+    ("output", "loss"), [("softmax", "categorical_cross_entropy"), ("sigmoid", "binary_cross_entropy")]
+)
+def test_cross_entropies_are_stable(output, loss, targets):
+    network = logit_network(output)
+    logits, y = LOGITS.astype(np.longdouble), np.array(targets, np.longdouble)
+    expected = naive.sample_losses(loss, logits, naive.ACTIVATIONS[output](logits), y)
+    trainer = fastnn.Trainer(network, loss=loss)
+    for n in range(len(LOGITS)):
+        measured = trainer.evaluate(LOGITS[n : n + 1], targets[n : n + 1]).loss
+        # The naive loss of a sure decision, log(1 + exp(-80)), is rounded to 0 in 64 bits.
+        assert measured == pytest.approx(float(expected[n]), rel=1e-15, abs=2 * float(np.finfo(np.longdouble).eps))
+    for method in METHODS:
+        for gradient in fastnn.gradient(network, LOGITS, targets, loss=loss, method=method):
+            assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("method", METHODS[:3], ids=repr)
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [
+        ("softmax", "categorical_cross_entropy"),
+        ("sigmoid", "binary_cross_entropy"),
+        ("softmax", "squared_error"),
+        ("sigmoid", "squared_error"),
+        ("tanh", "squared_error"),
+        ("softplus", "squared_error"),
+    ],
+)
+def test_differences_where_all_is_nearly_decided(output, loss, method):
+    """Logits up to 16: a confident output's slope keeps its digits, where subtracting losses would lose them."""
+    rng = np.random.default_rng(0)
+    for scale in (4.0, 8.0, 16.0):
+        network = logit_network(output)
+        x = scale * rng.choice([-1.0, 1.0], size=(1, 2)) * [1.0, 0.9]
+        y = (x == x.max()).astype(float)
+        weights = [w.astype(np.longdouble) for w in network.weights]
+        truth, _ = naive.differences(
+            weights, [output], loss, x.astype(np.longdouble), y.astype(np.longdouble), method.eps, method.scheme
+        )
+        # The truth subtracts two losses of order 1 in 64 bits; relative to each entry where that allows.
+        noise = 64 * float(np.finfo(np.longdouble).eps) * (1 + x.max() ** 2) / method.eps
+        for ours, theirs in zip(fastnn.gradient(network, x, y, loss=loss, method=method), truth, strict=True):
+            # a - y is exact to a rounding of 1, which a confident output's error is relative to.
+            slack = np.finfo(float).eps * (2.0 if loss == "squared_error" else 0.0) * scale
+            np.testing.assert_allclose(ours, theirs.astype(float), rtol=1e-12, atol=noise + slack)
+
+
+def test_labels_and_one_hot_rows_are_the_same():
+    network = fastnn.mlp(3, 4, output="softmax", seed=0)
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(6, 3)), rng.integers(0, 4, 6)
+    for y in (naive.one_hot(labels, 4), labels.astype(np.int8), labels.astype(float)):
+        for ours, theirs in zip(
+            fastnn.gradient(network, x, y, loss="categorical_cross_entropy"),
+            fastnn.gradient(network, x, labels, loss="categorical_cross_entropy"),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)

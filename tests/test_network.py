@@ -1,0 +1,133 @@
+import copy
+import pickle
+
+import naive
+import numpy as np
+import pytest
+from conftest import BODIES, HEADS
+
+import fastnn
+from fastnn.kernels.activations import Activation
+
+
+@pytest.mark.parametrize("head", HEADS, ids="-".join)
+def test_forward_is_naive(make_case, head):
+    for body in BODIES:
+        for dtype in ("float64", "float32"):
+            case = make_case(head, body, dtype)
+            z, a = naive.forward(case.network.weights, case.activations, case.x)
+            ours = case.network.forward(case.x)
+            # A dozen roundings a level, on numbers of order 1 to 10.
+            tolerance = {"rtol": 50 * np.finfo(dtype).eps, "atol": 50 * np.finfo(dtype).eps}
+            for mine, theirs in zip([*ours.pre_activations, *ours.activations], [*z, *a], strict=True):
+                assert mine.dtype == dtype
+                np.testing.assert_allclose(mine, theirs, **tolerance)
+            np.testing.assert_array_equal(case.network.predict(case.x), ours.activations[-1])
+
+
+def test_a_samples_bits_do_not_depend_on_its_neighbours(monkeypatch):
+    network = fastnn.mlp(6, 9, 5, output="softmax", seed=0)
+    x = np.random.default_rng(0).normal(size=(11, 6))
+    whole = network.predict(x)
+    np.testing.assert_array_equal(np.vstack([network.predict(x[n : n + 1]) for n in range(11)]), whole)
+    monkeypatch.setattr("fastnn._workspace.BUDGET", 8 * 3 * 20 * 4)
+    np.testing.assert_array_equal(network.predict(x), whole)
+
+
+def test_outputs_saturate_without_overflow():
+    for name in ("sigmoid", "tanh", "softplus", "softmax", "relu", "leaky_relu", "identity"):
+        network = fastnn.mlp(1, 2, output=name)
+        network.weights = [[[1.0, -1.0]], [0.0, 0.0]]
+        expected = {
+            "sigmoid": [1, 0],
+            "tanh": [1, -1],
+            "softplus": [1000, 0],
+            "softmax": [1, 0],
+            "relu": [1000, 0],
+            "leaky_relu": [1000, -10],
+            "identity": [1000, -1000],
+        }[name]
+        np.testing.assert_array_equal(network.predict([[1000.0]]), [expected])
+
+
+def test_weights_are_views_and_can_be_set():
+    network = fastnn.mlp(2, 3, 1, seed=0)
+    assert [w.shape for w in network.weights] == [(2, 3), (3,), (3, 1), (1,)]
+    network.weights[1][:] = 7.0
+    assert network.weights[1].tolist() == [7.0, 7.0, 7.0]
+    other = fastnn.mlp(2, 3, 1, seed=1)
+    other.weights = network.weights
+    for mine, theirs in zip(other.weights, network.weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    network.weights[0][:] = 0.0
+    assert other.weights[0].any()
+    # A network's own views may be permuted into it.
+    square = fastnn.mlp(2, 2, 2, seed=0)
+    w1, b1, w2, b2 = (w.copy() for w in square.weights)
+    views = square.weights
+    square.weights = [views[2], views[3], views[0], views[1]]
+    for mine, theirs in zip(square.weights, [w2, b2, w1, b1], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_refused_assignment_changes_nothing():
+    network = fastnn.mlp(2, 3, 1, seed=0)
+    before = [w.copy() for w in network.weights]
+    with pytest.raises(ValueError, match=r"weights\[2\] must have shape \(3, 1\), got \(1, 3\)"):
+        network.weights = [np.zeros((2, 3)), np.zeros(3), np.zeros((1, 3)), np.zeros(1)]
+    with pytest.raises(ValueError, match=r"list of 4 arrays \[W1, b1, ...\], got 2"):
+        network.weights = before[:2]
+    with pytest.raises(ValueError, match=r"weights\[1\] has NaN or infinity, first at index \(1,\)"):
+        network.weights = [before[0], [0.0, np.nan, 0.0], before[2], before[3]]
+    for now, then in zip(network.weights, before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "variance"),
+    [("sigmoid", 1), ("tanh", 1), ("identity", 1), ("relu", 2), ("softplus", 2), ("leaky_relu", 2 / (1 + 0.01**2))],
+)
+def test_initial_weights(hidden, variance):
+    # The standard deviation of a sample variance over n Gaussians is sqrt(2 / n) of it: four of them.
+    n_in, n_out = 300, 400
+    network = fastnn.mlp(n_in, n_out, 1, hidden=hidden, seed=0)
+    w, b = network.weights[:2]
+    assert not b.any()
+    assert w.var() * n_in == pytest.approx(variance, rel=4 * np.sqrt(2 / w.size))
+    plain = fastnn.mlp(n_in, n_out, 1, hidden=hidden, seed=0, init="standard_normal").weights[0]
+    assert plain.var() == pytest.approx(1, rel=4 * np.sqrt(2 / w.size))
+    assert abs(plain.mean()) <= 4 / np.sqrt(w.size)
+
+
+def test_same_seed_same_bits():
+    for dtype in ("float64", "float32"):
+        one, two, three = (fastnn.mlp(5, 4, 3, seed=seed, dtype=dtype) for seed in (3, 3, 4))
+        np.testing.assert_array_equal(one.weights[0], two.weights[0])
+        assert (one.weights[0] != three.weights[0]).all()
+    drawn = fastnn.mlp(5, 4, seed=np.random.default_rng(3)).weights[0]
+    np.testing.assert_array_equal(drawn, fastnn.mlp(5, 4, seed=3).weights[0])
+    assert (fastnn.mlp(5, 4).weights[0] != fastnn.mlp(5, 4).weights[0]).all()
+
+
+def test_repr_names_layers_shapes_and_counts():
+    network = fastnn.mlp(784, 100, 10, hidden="sigmoid", output="softmax", dtype="float32")
+    assert repr(network).splitlines() == [
+        "Network: 784 inputs, 79,510 parameters, float32",
+        "  Dense(100, sigmoid)  W (784, 100)  b (100,)  78,500",
+        "  Dense(10, softmax)   W (100, 10)   b (10,)    1,010",
+    ]
+    assert network.n_inputs == 784
+    assert network.n_parameters == 79_510
+    assert network.layers == (fastnn.Dense(100, "sigmoid"), fastnn.Dense(10, "softmax"))
+
+
+def test_networks_copy_and_pickle():
+    network = fastnn.mlp(3, 4, 2, seed=0)
+    for twin in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
+        np.testing.assert_array_equal(twin.predict(np.ones((1, 3))), network.predict(np.ones((1, 3))))
+        twin.weights[0][:] = 0.0
+        assert network.weights[0].all()
+
+
+def test_every_activation_has_a_naive_twin():
+    assert {member.name.lower() for member in Activation} == set(naive.ACTIVATIONS)

@@ -1,0 +1,104 @@
+"""Where digits are lost, and where they are not."""
+
+import naive
+import numba
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.kernels import activations
+from fastnn.kernels.activations import Activation
+
+EXTENDED = {
+    Activation.IDENTITY: lambda z: z,
+    Activation.SIGMOID: lambda z: 1 / (1 + np.exp(-z)),
+    Activation.TANH: np.tanh,
+    Activation.RELU: lambda z: np.maximum(z, 0),
+    Activation.LEAKY_RELU: lambda z: np.where(z < 0, np.longdouble(activations.LEAKY_SLOPE) * z, z),
+    Activation.SOFTPLUS: lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
+}
+
+
+@numba.njit
+def changes(code, z, t):
+    """Return the kernel's f(z + t) - f(z), element by element."""
+    result = np.empty(z.size)
+    for k in range(z.size):
+        a, slope = activations.value_and_slope(code, z[k])
+        result[k] = activations.change(code, z[k], a, slope, t[k], np.expm1(t[k]))
+    return result
+
+
+@numba.njit
+def values(code, z):
+    """Return the kernel's f(z) and f'(z), element by element."""
+    a, slope = np.empty(z.size), np.empty(z.size)
+    for k in range(z.size):
+        a[k], slope[k] = activations.value_and_slope(code, z[k])
+    return a, slope
+
+
+@pytest.mark.parametrize("code", EXTENDED, ids=lambda code: code.name)
+def test_changes_keep_their_digits(code):
+    rng = np.random.default_rng(0)
+    z = rng.normal(scale=4, size=2000)
+    for size in (1e-12, 1e-8, 1e-4, 0.1, 0.49, 0.51, 3.0):
+        t = size * rng.choice([-1.0, 1.0], 2000) * rng.uniform(0.9, 1.0, 2000)
+        wide = z.astype(np.longdouble)
+        truth = EXTENDED[code](wide + t) - EXTENDED[code](wide)
+        # Sixteen roundings; a value subtracted from a near one where |t| is large keeps
+        # its digits relative to the smaller of the two tails, at worst exp(-3) of it;
+        # and the truth's own cancellation.
+        own = (16 if size <= 0.5 else 400) * np.finfo(float).eps * np.abs(truth)
+        reference = 8 * np.finfo(np.longdouble).eps * (1 + np.abs(wide) + size)
+        assert (np.abs(changes(code, z, t) - truth) <= own + reference).all()
+
+
+@pytest.mark.parametrize("code", EXTENDED, ids=lambda code: code.name)
+def test_values_and_slopes(code):
+    z = np.concatenate([np.random.default_rng(0).normal(scale=5, size=1000), [0.0, -0.0]])
+    a, slope = values(code, z)
+    wide = z.astype(np.longdouble)
+    h = np.longdouble(1e-6)
+    truth = (EXTENDED[code](wide + h) - EXTENDED[code](wide - h)) / (2 * h)
+    np.testing.assert_allclose(a, EXTENDED[code](wide).astype(float), rtol=8 * np.finfo(float).eps)
+    smooth = z != 0.0
+    # The truth's h**2 / 6 of a third derivative below 1, and its rounding over h.
+    np.testing.assert_allclose(slope[smooth], truth[smooth].astype(float), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("code", EXTENDED, ids=lambda code: code.name)
+def test_extremes(code):
+    extremes = np.array([-1e308, -1000.0, -750.0, 0.0, 750.0, 1000.0, 1e308])
+    z, t = (grid.ravel() for grid in np.meshgrid(extremes, [-1000.0, -1.0, -1e-4, 1e-4, 1.0, 1000.0]))
+    a, slope = values(code, z)
+    assert np.isfinite(a).all()
+    assert np.isfinite(slope).all()
+    measured = changes(code, z, t)
+    wide = z.astype(np.longdouble)
+    with np.errstate(over="ignore"):  # exp overflows on the way to a sigmoid of 0
+        truth = (EXTENDED[code](wide + t) - EXTENDED[code](wide)).astype(float)
+    # At 1e308 a step of t is below the rounding of z in any precision.
+    assert np.isfinite(measured).all()
+    moderate = np.abs(z) <= 1000
+    np.testing.assert_allclose(measured[moderate], truth[moderate], rtol=1e-12, atol=1e-16)
+    assert np.isnan(values(code, np.array([np.nan]))[0]).all()
+
+
+def test_float32_differences_are_right_where_the_naive_ones_are_noise():
+    """In float32 two losses differ by eps * slope = 1e-4 * slope, and are rounded at 6e-8."""
+    rng = np.random.default_rng(0)
+    network = fastnn.mlp(20, 10, 3, seed=0, dtype="float32")
+    layers = ["sigmoid", "identity"]
+    x, y = rng.normal(size=(32, 20)).astype("float32"), rng.normal(size=(32, 3)).astype("float32")
+    wide = [[w.astype(np.longdouble) for w in network.weights], layers, "squared_error"]
+    truth, _ = naive.differences(*wide, x.astype(np.longdouble), y.astype(np.longdouble))
+    noisy, _ = naive.differences(network.weights, layers, "squared_error", x, y)
+    ours = fastnn.gradient(network, x, y)
+    scale = max(float(np.abs(g).max()) for g in truth)
+
+    def error(gradient):
+        return max(float(np.abs(g - t).max()) for g, t in zip(gradient, truth, strict=True)) / scale
+
+    assert error(ours) <= np.finfo("float32").eps
+    assert error(noisy) > 1e3 * np.finfo("float32").eps
