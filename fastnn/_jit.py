@@ -18,7 +18,7 @@ import shutil
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numba
 from numba.core import caching, types
@@ -160,7 +160,7 @@ class _DigestLocator(caching._CacheLocator):
 
 
 class _DigestCacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes: ClassVar[list[Any]] = [_DigestLocator]
+    _locator_classes: list[Any] = [_DigestLocator]  # noqa: RUF012 (as in its base)
 
 
 class _DigestCache(caching.FunctionCache):

@@ -39,7 +39,7 @@ def number(
     name: str,
     value: object,
     *,
-    low: float = -math.inf,
+    low: float,
     high: float = math.inf,
     open_low: bool = False,
     open_high: bool = False,
@@ -51,12 +51,10 @@ def number(
     above = result > low if open_low else result >= low
     below = result < high if open_high else result <= high
     if not (above and below and math.isfinite(result)):
-        parts = []
-        if low != -math.inf:
-            parts.append(f"{'>' if open_low else '>='} {low:g}")
+        wanted = f"{'>' if open_low else '>='} {low:g}"
         if high != math.inf:
-            parts.append(f"{'<' if open_high else '<='} {high:g}")
-        raise ValueError(f"{name} must be a finite number {' and '.join(parts)}, got {value!r}")
+            wanted += f" and {'<' if open_high else '<='} {high:g}"
+        raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
     return result
 
 

@@ -50,14 +50,13 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
     n_kinds = 4 if method == Method.BACKPROP else 3
     per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs)
     block = max(1, min(n_samples, BUDGET // per_sample))
-    widest = int(layout.sizes[1:].max())
     return Work(
         y=np.empty((block, n_outputs), dtype),
         values=np.empty((n_kinds, block * n_units), dtype),
         measured=np.empty((block, 2), np.float64),
         gradient=np.zeros(n_parameters if method != Method.NONE else 0, dtype),
         transposed=np.empty(n_parameters if perturbs else 0, np.float64),
-        room=np.empty((n_chunks, room_size(n_outputs, widest) if perturbs else 0), np.float64),
+        room=np.empty((n_chunks, room_size(int(layout.sizes[1:].max())) if perturbs else 0), np.float64),
     )
 
 

@@ -2,10 +2,18 @@
 
 import hypothesis
 import naive
+import numba
 import numpy as np
 import pytest
 
 import fastnn
+
+
+
+def pytest_configure(config):
+    if numba.config.DISABLE_JIT:  # NumPy's scalars warn of overflow where machine code goes on with inf
+        config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
+
 
 hypothesis.settings.register_profile("fastnn", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("fastnn")

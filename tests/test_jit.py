@@ -116,6 +116,28 @@ def test_a_folder_that_cannot_be_written_only_warns(toy):
     assert "Set NUMBA_CACHE_DIR to a folder that can be written" in stderr
 
 
+def double(x):
+    """Return twice x: something to compile."""
+    return x + x
+
+
+@compiled
+def test_neither_a_damaged_nor_a_missing_cache_stands_in_the_way(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    assert _jit.entry_point(double)(2) == 4
+    again = _jit.entry_point(double)
+    assert again(2) == 4
+    assert sum(again.stats.cache_hits.values()) == 1
+    for path in (tmp_path / "cache").rglob("*.nb?"):
+        path.write_bytes(b"garbage")
+    with pytest.warns(UserWarning, match="cannot be read .* compiling again"):
+        assert _jit.entry_point(double)(2) == 4
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="cannot be kept .* Set NUMBA_CACHE_DIR"):
+        assert _jit.entry_point(double)(2) == 4
+
+
 def test_old_folders_are_pruned(tmp_path):
     for age in range(7):
         folder = tmp_path / f"digest{age}"

@@ -25,7 +25,8 @@ def changes(code, z, t):
     result = np.empty(z.size)
     for k in range(z.size):
         a, slope = activations.value_and_slope(code, z[k])
-        result[k] = activations.change(code, z[k], a, slope, t[k], np.expm1(t[k]))
+        result[k] = t[k]
+        activations.change_nudges(code, z[k], a, slope, result[k : k + 1])
     return result
 
 

@@ -1,11 +1,13 @@
 """Activations: values, slopes, and exact changes.
 
-A new activation is a member of `Activation`, a line in each of the dispatchers
-`value_and_slope` and `change`, and the scalar functions that they call.
+A new activation is a member of `Activation` and a branch in each of
+`value_and_slope` and `change`.
 
-`change` is what perturbation lives on: f(z + t) - f(z) to full relative
+Changes are what perturbation lives on: f(z + t) - f(z) to full relative
 precision, where subtracting two values would leave only the digits above
-rounding (eleven of sixteen at t = 1e-5, and none in float32).
+rounding (eleven of sixteen at t = 1e-5, and none in float32). With E = exp(t) - 1
+and s the value, the sigmoid's is s (1 - s) E / (1 + s E); tanh's follows from the
+addition theorem, softplus's is log(1 + s' E) with s' its slope.
 """
 
 import math
@@ -14,8 +16,8 @@ from enum import IntEnum
 from fastnn._jit import kernel
 
 LEAKY_SLOPE = 0.01
-# Beyond this |t| two values are subtracted: nothing cancels there, and the
-# closed forms would overflow.
+# Beyond this |t| two values are subtracted: little cancels there, and the closed
+# forms would overflow.
 LARGE = 0.5
 
 
@@ -40,16 +42,6 @@ def sigmoid(z):
 
 
 @kernel
-def sigmoid_change(z, a, slope, t, growth):
-    """Return sigmoid(z + t) - sigmoid(z); growth is expm1(t)."""
-    if abs(t) <= LARGE:
-        return slope * growth / (1.0 + a * growth)
-    if z > 0.0:  # subtract on the side where the values are small
-        return sigmoid(-z)[0] - sigmoid(-z - t)[0]
-    return sigmoid(z + t)[0] - sigmoid(z)[0]
-
-
-@kernel
 def tanh(z):
     """Return tanh(z) and its slope 1 - tanh(z)**2, without the cancellation."""
     e = math.exp(-2.0 * abs(z))
@@ -58,31 +50,11 @@ def tanh(z):
 
 
 @kernel
-def tanh_change(z, a, slope, t, growth):
-    """Return tanh(z + t) - tanh(z); growth is expm1(t)."""
-    if abs(t) <= LARGE:
-        twice = growth * (growth + 2.0)  # expm1(2 t)
-        tanh_t = twice / (twice + 2.0)
-        return slope * tanh_t / (1.0 + a * tanh_t)
-    if z > 0.0:  # tanh(z) = 1 - 2 sigmoid(-2 z)
-        return 2.0 * (sigmoid(-2.0 * z)[0] - sigmoid(-2.0 * (z + t))[0])
-    return 2.0 * (sigmoid(2.0 * (z + t))[0] - sigmoid(2.0 * z)[0])
-
-
-@kernel
 def softplus(z):
     """Return log(1 + exp(z)) and its slope, the sigmoid."""
     e = math.exp(-abs(z))
     r = 1.0 / (1.0 + e)
     return (z if z > 0.0 else 0.0) + math.log1p(e), (r if z >= 0.0 else e * r)
-
-
-@kernel
-def softplus_change(z, a, slope, t, growth):
-    """Return softplus(z + t) - softplus(z); growth is expm1(t)."""
-    if abs(t) <= LARGE:
-        return math.log1p(slope * growth)
-    return softplus(z + t)[0] - a
 
 
 @kernel
@@ -120,14 +92,15 @@ def value_and_slope(code, z):
 @kernel
 def softmax(z, a):
     """Write the softmax of one sample's z, (n_units,), into a."""
-    largest = z[0]
+    top = z[0]
     for k in range(z.size):
-        largest = max(largest, z[k])
+        top = max(top, z[k])
     total = 0.0
     for k in range(z.size):
-        total += math.exp(z[k] - largest)
+        a[k] = math.exp(z[k] - top)
+        total += a[k]
     for k in range(z.size):
-        a[k] = math.exp(z[k] - largest) / total
+        a[k] /= total
 
 
 @kernel
@@ -141,16 +114,119 @@ def activate(code, z, a, slope):
 
 
 @kernel
-def change(code, z, a, slope, t, growth):
-    """Return f(z + t) - f(z) of one unit with activation a and slope; growth is expm1(t)."""
+def growth(t):
+    """Return exp(t) - 1 for |t| <= LARGE, within 2 ulp.
+
+    Taylor's series, since loops over it vectorise and libm's expm1 is a call a
+    number: 0.5**15 / 16! is 1e-18 of the first term.
+    """
+    tail = 1.0 / 87178291200.0 + t / 1307674368000.0
+    tail = 1.0 / 6227020800.0 + t * tail
+    tail = 1.0 / 479001600.0 + t * tail
+    tail = 1.0 / 39916800.0 + t * tail
+    tail = 1.0 / 3628800.0 + t * tail
+    tail = 1.0 / 362880.0 + t * tail
+    tail = 1.0 / 40320.0 + t * tail
+    tail = 1.0 / 5040.0 + t * tail
+    tail = 1.0 / 720.0 + t * tail
+    tail = 1.0 / 120.0 + t * tail
+    tail = 1.0 / 24.0 + t * tail
+    tail = 1.0 / 6.0 + t * tail
+    tail = 1.0 / 2.0 + t * tail
+    return t + t * t * tail
+
+
+@kernel
+def sigmoid_change(a, slope, growth_t):
+    """Return sigmoid(z + t) - sigmoid(z) for a small t; growth_t is growth(t)."""
+    return slope * growth_t / (1.0 + a * growth_t)
+
+
+@kernel
+def tanh_change(a, slope, growth_t):
+    """Return tanh(z + t) - tanh(z) for a small t; growth_t is growth(t)."""
+    twice = growth_t * (growth_t + 2.0)  # exp(2 t) - 1
+    tanh_t = twice / (twice + 2.0)
+    return slope * tanh_t / (1.0 + a * tanh_t)
+
+
+@kernel
+def softplus_change(slope, growth_t):
+    """Return softplus(z + t) - softplus(z) for a small t; growth_t is growth(t)."""
+    return math.log1p(slope * growth_t)
+
+
+@kernel
+def change(code, z, a, slope, t):
+    """Return f(z + t) - f(z) of one unit for any t.
+
+    A large one is a subtraction, for sigmoid and tanh on the side where they are small.
+    """
+    small = abs(t) <= LARGE
     if code == Activation.SIGMOID:
-        return sigmoid_change(z, a, slope, t, growth)
+        if small:
+            return sigmoid_change(a, slope, growth(t))
+        if z > 0.0:
+            return sigmoid(-z)[0] - sigmoid(-z - t)[0]
+        return sigmoid(z + t)[0] - sigmoid(z)[0]
     if code == Activation.TANH:
-        return tanh_change(z, a, slope, t, growth)
+        if small:
+            return tanh_change(a, slope, growth(t))
+        if z > 0.0:  # tanh(z) = 1 - 2 sigmoid(-2 z)
+            return 2.0 * (sigmoid(-2.0 * z)[0] - sigmoid(-2.0 * (z + t))[0])
+        return 2.0 * (sigmoid(2.0 * (z + t))[0] - sigmoid(2.0 * z)[0])
     if code == Activation.RELU:
         return rectify_change(z, a, t, 0.0)
     if code == Activation.LEAKY_RELU:
         return rectify_change(z, a, t, LEAKY_SLOPE)
     if code == Activation.SOFTPLUS:
-        return softplus_change(z, a, slope, t, growth)
+        return softplus_change(slope, growth(t)) if small else softplus(z + t)[0] - a
     return t
+
+
+@kernel
+def largest(t):
+    """Return the largest size of a vector's entries; nan compares false and is left out."""
+    result = 0.0
+    for b in range(t.size):
+        result = max(result, abs(t[b]))
+    return result
+
+
+@kernel
+def change_units(code, z, a, slope, t, out):
+    """Write f(z + t) - f(z) for units (n,) that share one nudge t.
+
+    `change`, with loops of their own for the commonest codes, which vectorise.
+    """
+    if abs(t) <= LARGE and code == Activation.SIGMOID:
+        growth_t = growth(t)
+        for b in range(out.size):
+            out[b] = sigmoid_change(a[b], slope[b], growth_t)
+    elif abs(t) <= LARGE and code == Activation.TANH:
+        growth_t = growth(t)
+        for b in range(out.size):
+            out[b] = tanh_change(a[b], slope[b], growth_t)
+    else:
+        for b in range(out.size):
+            out[b] = change(code, z[b], a[b], slope[b], t)
+
+
+@kernel
+def change_nudges(code, z, a, slope, t):
+    """Replace nudges t (n,) of one unit by f(z + t) - f(z).
+
+    `change`, with loops of their own for the commonest codes, which vectorise.
+    """
+    if code == Activation.IDENTITY:
+        return
+    small = largest(t) <= LARGE
+    if small and code == Activation.SIGMOID:
+        for b in range(t.size):
+            t[b] = sigmoid_change(a, slope, growth(t[b]))
+    elif small and code == Activation.TANH:
+        for b in range(t.size):
+            t[b] = tanh_change(a, slope, growth(t[b]))
+    else:
+        for b in range(t.size):
+            t[b] = change(code, z, a, slope, t[b])

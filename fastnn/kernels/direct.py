@@ -7,12 +7,10 @@ t = eps * a[n, i], and the inner loops run along the block. Any activation, any
 loss, any eps.
 """
 
-import math
-
 import numpy as np
 
 from fastnn._jit import kernel, view
-from fastnn.kernels.activations import change
+from fastnn.kernels.activations import change_nudges, change_units
 from fastnn.kernels.layout import biases, weights, weights_start
 from fastnn.kernels.losses import add_loss_change
 from fastnn.kernels.products import add_product
@@ -134,9 +132,7 @@ def _nudge_units(layout, layer, n, n_samples, first, t, chunk, work, n_nudges):
     a = values(layout, work, A, level, n_samples)[n, first:]
     slope = values(layout, work, SLOPE, level, n_samples)[n, first:]
     unit = moved_room(work, chunk, 1, 1, n_nudges)[0]
-    growth = math.expm1(t)
-    for b in range(n_nudges):
-        unit[b] = change(code, z[b], a[b], slope[b], t, growth)
+    change_units(code, z, a, slope, t, unit)
     moved = moved_room(work, chunk, 0, layout.sizes[level + 1], n_nudges)
     through = transposed_weights(layout, work, level)
     for k in range(moved.shape[0]):
@@ -157,9 +153,7 @@ def _carry(layout, level, n, n_samples, sign, loss, chunk, work, total):
         a = values(layout, work, A, level, n_samples)[n]
         slope = values(layout, work, SLOPE, level, n_samples)[n]
         for k in range(z.size):
-            row = moved[k]
-            for b in range(row.size):
-                row[b] = change(code, z[k], a[k], slope[k], row[b], math.expm1(row[b]))
+            change_nudges(code, z[k], a[k], slope[k], moved[k])
         here = 1 - here
         above = moved_room(work, chunk, here, layout.sizes[level + 1], total.size)
         for k in range(above.shape[0]):
@@ -172,4 +166,4 @@ def _carry(layout, level, n, n_samples, sign, loss, chunk, work, total):
     a = values(layout, work, A, top, n_samples)[n]
     slope = values(layout, work, SLOPE, top, n_samples)[n]
     code = layout.activations[top - 1]
-    add_loss_change(loss, code, z, a, slope, work.y[n], moved, sign, scratch_room(work, chunk, z.size), total)
+    add_loss_change(loss, code, z, a, slope, work.y[n], moved, sign, scratch_room(work, chunk, total.size), total)

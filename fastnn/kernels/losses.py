@@ -14,7 +14,7 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._jit import kernel
-from fastnn.kernels.activations import LARGE, Activation, change, softmax, softplus, softplus_change
+from fastnn.kernels.activations import LARGE, Activation, change_nudges, growth, largest, softplus
 
 
 class Loss(IntEnum):
@@ -37,6 +37,18 @@ def log_sum_exp(z):
 
 
 @kernel
+def log_sum_exp_moved(z, moved, b):
+    """Return `log_sum_exp` of z (n,) + moved (n, n_nudges)[:, b]."""
+    top = z[0] + moved[0, b]
+    for k in range(z.size):
+        top = max(top, z[k] + moved[k, b])
+    total = 0.0
+    for k in range(z.size):
+        total += math.exp(z[k] + moved[k, b] - top)
+    return math.log(total), top
+
+
+@kernel
 def sample_loss(loss, z, a, y):
     """Return one sample's loss; z, a and y are (n_outputs,)."""
     total = 0.0
@@ -49,9 +61,9 @@ def sample_loss(loss, z, a, y):
             zk = np.float64(z[k])
             total += y[k] * softplus(-zk)[0] + (1.0 - y[k]) * softplus(zk)[0]
     else:
-        excess, largest = log_sum_exp(z)
+        excess, top = log_sum_exp(z)
         for k in range(y.size):
-            total += y[k] * (excess + (largest - z[k]))
+            total += y[k] * (excess + (top - z[k]))
     return total
 
 
@@ -89,45 +101,42 @@ def output_delta(loss, code, a, slope, y, scale, delta):
 def add_loss_change(loss, code, z, a, slope, y, moved, sign, scratch, total):
     """Add sign * (loss after - loss before) of one sample to total, one entry a nudge.
 
-    moved (n_outputs, n_nudges) is the change of the outputs' z; z, a, slope and y
-    are (n_outputs,); scratch (2 * n_outputs,) is for softmax.
+    moved (n_outputs, n_nudges), the change of the outputs' z, is overwritten; z, a,
+    slope and y are (n_outputs,); scratch (n_nudges,).
     """
     if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
         _add_categorical_change(z, a, y, moved, sign, scratch, total)
     elif loss == Loss.BINARY_CROSS_ENTROPY:
         for k in range(y.size):
-            _add_binary_change(z[k], y[k], moved[k], sign, total)
+            _add_binary_change(z[k], y[k], moved[k], sign, scratch, total)
     elif code == Activation.SOFTMAX:
         _add_softmax_squared_change(z, a, y, moved, sign, scratch, total)
     else:
         for k in range(y.size):
-            _add_squared_change(code, z[k], a[k], slope[k], y[k], moved[k], sign, total)
+            d = moved[k]
+            change_nudges(code, z[k], a[k], slope[k], d)
+            twice_error = 2.0 * (a[k] - y[k])
+            for b in range(total.size):
+                total[b] += sign * (d[b] * (twice_error + d[b]))
 
 
 @kernel
-def _add_squared_change(code, z, a, slope, y, moved, sign, total):
-    """Add the change of (a - y)**2, as d (2 (a - y) + d), for each nudge of one output."""
-    twice_error = 2.0 * (a - y)
-    if code == Activation.IDENTITY:
-        for b in range(total.size):
-            total[b] += sign * (moved[b] * (twice_error + moved[b]))
-    else:
-        for b in range(total.size):
-            d = change(code, z, a, slope, moved[b], math.expm1(moved[b]))
-            total[b] += sign * (d * (twice_error + d))
-
-
-@kernel
-def _add_binary_change(z, y, moved, sign, total):
+def _add_binary_change(z, y, moved, sign, scratch, total):
     """Add the change of y softplus(-z) + (1 - y) softplus(z) for each nudge of one output."""
+    change = scratch
     for b in range(total.size):
-        d = moved[b]
-        if y > 0.0:
-            above, slope = softplus(-z)
-            total[b] += sign * y * softplus_change(-z, above, slope, -d, math.expm1(-d))
-        if y < 1.0:
-            below, slope = softplus(z)
-            total[b] += sign * (1.0 - y) * softplus_change(z, below, slope, d, math.expm1(d))
+        change[b] = moved[b]
+        moved[b] = -moved[b]
+    if y < 1.0:
+        value, slope = softplus(z)
+        change_nudges(Activation.SOFTPLUS, z, value, slope, change)
+        for b in range(total.size):
+            total[b] += sign * (1.0 - y) * change[b]
+    if y > 0.0:
+        value, slope = softplus(-z)
+        change_nudges(Activation.SOFTPLUS, -z, value, slope, moved)
+        for b in range(total.size):
+            total[b] += sign * y * moved[b]
 
 
 @kernel
@@ -137,46 +146,54 @@ def _add_categorical_change(z, p, y, moved, sign, scratch, total):
     Term k is log(sum_m p_m exp(d_m - d_k)): measured from d_k, the terms that
     would cancel when class k is already certain are zero by construction.
     """
-    for b in range(total.size):
-        span = 0.0
-        for m in range(y.size):
-            span = max(span, abs(moved[m, b]))
-        for k in range(y.size):
-            if y[k] == 0.0:
-                continue
-            if span <= LARGE:
-                excess = 0.0
-                for m in range(y.size):
-                    excess += p[m] * math.expm1(moved[m, b] - moved[k, b])
-                total[b] += sign * y[k] * math.log1p(excess)
-            else:
-                for m in range(y.size):
-                    scratch[m] = z[m]
-                    scratch[y.size + m] = z[m] + moved[m, b]
-                before, top_before = log_sum_exp(scratch[: y.size])
-                after, top_after = log_sum_exp(scratch[y.size :])
-                total[b] += sign * y[k] * ((after - before) + ((top_after - top_before) - moved[k, b]))
+    small = True
+    for m in range(y.size):
+        small = small and largest(moved[m]) <= 0.5 * LARGE
+    before, top_before = log_sum_exp(z)
+    for k in range(y.size):
+        if y[k] == 0.0:
+            continue
+        own = moved[k]
+        if small:
+            excess = scratch
+            for b in range(total.size):
+                excess[b] = 0.0
+            for m in range(y.size):
+                row = moved[m]
+                for b in range(total.size):
+                    excess[b] += p[m] * growth(row[b] - own[b])
+            for b in range(total.size):
+                total[b] += sign * y[k] * math.log1p(excess[b])
+        else:
+            for b in range(total.size):
+                after, top = log_sum_exp_moved(z, moved, b)
+                total[b] += sign * y[k] * ((after - before) + ((top - top_before) - own[b]))
 
 
 @kernel
 def _add_softmax_squared_change(z, p, y, moved, sign, scratch, total):
     """Add the change of sum_k (p_k - y_k)**2, p the softmax, for each nudge."""
-    for b in range(total.size):
-        span = 0.0
+    small = True
+    for m in range(y.size):
+        small = small and largest(moved[m]) <= LARGE
+    if small:
+        mean = scratch
+        for b in range(total.size):
+            mean[b] = 0.0
         for m in range(y.size):
-            span = max(span, abs(moved[m, b]))
-        if span <= LARGE:
-            mean = 0.0
+            row = moved[m]
+            for b in range(total.size):
+                row[b] = growth(row[b])
+                mean[b] += p[m] * row[b]
+        for m in range(y.size):
+            row = moved[m]
+            twice_error = 2.0 * (p[m] - y[m])
+            for b in range(total.size):
+                d = p[m] * (row[b] - mean[b]) / (1.0 + mean[b])
+                total[b] += sign * (d * (twice_error + d))
+    else:
+        for b in range(total.size):
+            after, top = log_sum_exp_moved(z, moved, b)
             for m in range(y.size):
-                scratch[m] = math.expm1(moved[m, b])
-                mean += p[m] * scratch[m]
-            for m in range(y.size):
-                d = p[m] * (scratch[m] - mean) / (1.0 + mean)
-                total[b] += sign * (d * (2.0 * (p[m] - y[m]) + d))
-        else:
-            for m in range(y.size):
-                scratch[m] = z[m] + moved[m, b]
-            softmax(scratch[: y.size], scratch[y.size :])
-            for m in range(y.size):
-                d = scratch[y.size + m] - p[m]
+                d = math.exp(z[m] + moved[m, b] - top - after) - p[m]
                 total[b] += sign * (d * (2.0 * (p[m] - y[m]) + d))

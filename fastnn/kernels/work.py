@@ -74,23 +74,23 @@ def total_room(work, chunk, n_nudges):
 
 
 @kernel
-def scratch_room(work, chunk, n_outputs):
-    """Return this chunk's room for two rows of outputs, (2 * n_outputs,)."""
-    return view(work.room[chunk], NUDGES, 1, 2 * n_outputs)[0]
+def scratch_room(work, chunk, n_nudges):
+    """Return this chunk's room for a row of nudges, (n_nudges,)."""
+    return view(work.room[chunk], NUDGES, 1, n_nudges)[0]
 
 
 @kernel
 def moved_room(work, chunk, which, n_units, n_nudges):
     """Return one of this chunk's two rooms for changes, (n_units, n_nudges)."""
-    start = NUDGES + 2 * work.y.shape[1]
+    start = 2 * NUDGES
     if which == 1:
         start += (work.room.shape[1] - start) // 2
     return view(work.room[chunk], start, n_units, n_nudges)
 
 
-def room_size(n_outputs: int, widest: int) -> int:
+def room_size(widest: int) -> int:
     """Return (to Python) how much room a chunk needs when the widest level above the inputs has that many units."""
-    return NUDGES + 2 * n_outputs + 2 * widest * NUDGES
+    return 2 * NUDGES * (1 + widest)
 
 
 @kernel

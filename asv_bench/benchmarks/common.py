@@ -1,0 +1,76 @@
+"""Seeded problems, and the plain NumPy loop to compare with."""
+
+import statistics
+import time
+from copy import deepcopy
+
+import numpy as np
+
+import fastnn
+
+METHODS = {"perturbation": fastnn.Perturbation(), "backprop": fastnn.Backprop()}
+
+
+def make_network(sizes, loss="squared_error", dtype="float64"):
+    """Return a sigmoid network; sizes as in "784-100-10"."""
+    output = "softmax" if loss == "categorical_cross_entropy" else "identity"
+    return fastnn.mlp(*map(int, sizes.split("-")), output=output, seed=0, dtype=dtype)
+
+
+def make_samples(network, n_samples, seed=0):
+    """Return noisy copies of one prototype a class, as one-hot rows; four in five features are zero, as in an image."""
+    rng = np.random.default_rng(seed)
+    n_classes = network.layers[-1].n_units
+    prototypes = rng.random((n_classes, network.n_inputs))
+    labels = rng.integers(0, n_classes, n_samples)
+    X = prototypes[labels] + rng.normal(scale=0.2, size=(n_samples, network.n_inputs))
+    X *= rng.random(network.n_inputs) < 0.2
+    return X.astype(network.dtype), np.eye(n_classes, dtype=network.dtype)[labels]
+
+
+def numpy_update_weights(inputs, outputs, weights, epochs):
+    """Do what the tutorial's NumPy functions do for a network without hidden layers."""
+
+    def squared_error(current):
+        return np.square(np.dot(inputs, current[0]) + current[1] - outputs)
+
+    for _ in range(epochs):
+        before = squared_error(weights)
+        moved = deepcopy(weights)
+        for k in range(len(weights)):
+            nudged = deepcopy(weights)
+            nudged[k] += 0.0001
+            moved[k] += np.sum(before - squared_error(nudged)) / (0.0001 * len(inputs)) * 0.01
+        weights = moved
+    return weights
+
+
+def numpy_step(weights, x, y):
+    """Return the forward differences of every weight of a one-hidden-layer sigmoid network, the plain way."""
+
+    def loss():
+        hidden = 1 / (1 + np.exp(-(x @ weights[0] + weights[1])))
+        return np.square(hidden @ weights[2] + weights[3] - y).sum() / len(x)
+
+    before = loss()
+    gradient = [np.empty_like(w) for w in weights]
+    for w, g in zip(weights, gradient, strict=True):
+        for entry in np.ndindex(w.shape):
+            saved = w[entry]
+            w[entry] = saved + 1e-4
+            g[entry] = (loss() - before) / 1e-4
+            w[entry] = saved
+    return gradient
+
+
+def paired_ratio(slow, fast, repeats=7):
+    """Return the median of slow's time over fast's, run in turns."""
+    ratios = []
+    for _ in range(repeats):
+        times = []
+        for call in (slow, fast):
+            started = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - started)
+        ratios.append(times[0] / times[1])
+    return statistics.median(ratios)

@@ -1,0 +1,40 @@
+"""Fresh processes: import, and the first call with an empty and with a filled cache of compiled code."""
+
+import subprocess
+import sys
+
+FIRST_CALL = """
+import numpy as np
+import fastnn
+fastnn.gradient(fastnn.mlp(64, 32, 10, seed=0), np.ones((32, 64)), np.ones((32, 10)))
+"""
+
+
+class Startup:
+    number = 1  # a second import in the same process is free
+    repeat = 5
+
+    def timeraw_import(self):
+        return "import fastnn"
+
+    def timeraw_import_numba(self):
+        """The floor of the one above."""
+        return "import numba"
+
+
+class FirstCall:
+    number = 1
+    repeat = 3
+    timeout = 600
+
+    def setup(self):
+        subprocess.run([sys.executable, "-c", FIRST_CALL], check=True)  # fill the cache
+
+    def timeraw_gradient_warm_cache(self):
+        return FIRST_CALL
+
+    def timeraw_gradient_cold_cache(self):
+        room = "import os, tempfile; room = tempfile.TemporaryDirectory(); os.environ['NUMBA_CACHE_DIR'] = room.name"
+        return FIRST_CALL, room
+
+    timeraw_gradient_cold_cache.repeat = 1
