@@ -166,8 +166,8 @@ class _DigestCacheImpl(caching.CompileResultCacheImpl):
 class _DigestCache(caching.FunctionCache):
     """A cache that never stands in the way: when it cannot load or save, code is compiled anew.
 
-    A damaged file raises whatever its bytes make the unpickler raise, hence the
-    broad `except`.
+    A damaged file raises whatever its bytes make the unpickler raise, hence the broad
+    `except`; it is emptied, so that the next process finds a sound one.
     """
 
     _impl_class = _DigestCacheImpl
@@ -175,6 +175,8 @@ class _DigestCache(caching.FunctionCache):
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
+        except OSError:
+            return None  # nothing there to read; saving will say more
         except Exception as error:
             warnings.warn(
                 f"compiled code in {self.cache_path} cannot be read ({error!r}); compiling again", stacklevel=2
