@@ -9,7 +9,6 @@ import pytest
 import fastnn
 
 
-
 def pytest_configure(config):
     if numba.config.DISABLE_JIT:  # NumPy's scalars warn of overflow where machine code goes on with inf
         config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
