@@ -8,7 +8,11 @@ import numpy as np
 
 import fastnn
 
-METHODS = {"perturbation": fastnn.Perturbation(), "backprop": fastnn.Backprop()}
+METHODS = {
+    "perturbation": fastnn.Perturbation(),
+    "direct": fastnn.Perturbation(evaluate="direct"),
+    "backprop": fastnn.Backprop(),
+}
 
 
 def make_network(sizes, loss="squared_error", dtype="float64"):

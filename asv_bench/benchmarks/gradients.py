@@ -2,6 +2,8 @@ import numba
 import numpy as np
 
 import fastnn
+from fastnn._workspace import make_work
+from fastnn.kernels.work import Method
 
 from .common import METHODS, make_network, make_samples, numpy_step, paired_ratio
 
@@ -11,6 +13,7 @@ class Gradient:
     param_names = ("method", "sizes", "dtype")
 
     def setup(self, method, sizes, dtype):
+        numba.set_num_threads(1)  # on more, other load on the machine sets the time; see Threads
         self.network = make_network(sizes, dtype=dtype)
         self.X, self.y = make_samples(self.network, 32)
         self.time_gradient(method, sizes, dtype)  # compile
@@ -63,12 +66,19 @@ class Growth:
     param_names = ("n_weights",)
 
     def setup(self, n_weights):
+        numba.set_num_threads(1)  # on more, other load on the machine sets the time; see Threads
         self.network = make_network(f"64-{n_weights // 75}-10")
         self.X, self.y = make_samples(self.network, 32)
         self.time_perturbation(n_weights)  # compile
 
     def time_perturbation(self, n_weights):
         fastnn.gradient(self.network, self.X, self.y)
+
+    def track_workspace_bytes(self, n_weights):
+        work = make_work(self.network._layout, len(self.X), Method.SERIES, self.network.dtype, n_chunks=1)
+        return sum(array.nbytes for array in work)
+
+    track_workspace_bytes.unit = "bytes"
 
 
 class NumPyStep:
@@ -77,6 +87,7 @@ class NumPyStep:
     timeout = 600
 
     def track_speedup_64_32_10(self):
+        numba.set_num_threads(1)  # on more, other load on the machine sets the time; see Threads
         network = make_network("64-32-10")
         X, y = make_samples(network, 32)
         weights = [w.copy() for w in network.weights]

@@ -1,3 +1,5 @@
+import numba
+
 import fastnn
 
 from .common import METHODS, make_network, make_samples
@@ -8,6 +10,7 @@ class Epoch:
     param_names = ("method", "loss")
 
     def setup(self, method, loss):
+        numba.set_num_threads(1)  # on more, other load on the machine sets the time; see gradients.Threads
         network = make_network("64-32-10", loss)
         self.X, self.y = make_samples(network, 1024)
         self.trainer = fastnn.Trainer(network, loss=loss, gradient=METHODS[method])
