@@ -41,14 +41,16 @@ def split(layout: Layout, theta: Array) -> list[Array]:
 
 def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Work:
     """Return room for blocks of up to n_samples samples."""
-    perturbs = method == Method.DIRECT
+    perturbs = method in (Method.DIRECT, Method.SERIES)
+    n_powers = 3 if method == Method.SERIES else 0
+    n_layers = len(layout.activations)
     # Perturbation measures in float64 whatever the network's dtype: a float32
     # forward pass would cost the gradient seven digits.
     dtype = np.dtype(np.float64) if perturbs else dtype
     n_units, n_outputs = int(layout.sizes.sum()), int(layout.sizes[-1])
     n_parameters = count_parameters(layout)
     n_kinds = 4 if method == Method.BACKPROP else 3
-    per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs)
+    per_sample = dtype.itemsize * ((n_kinds + 2 * n_powers) * n_units + n_outputs)
     block = max(1, min(n_samples, BUDGET // per_sample))
     return Work(
         y=np.empty((block, n_outputs), dtype),
@@ -56,7 +58,9 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         measured=np.empty((block, 2), np.float64),
         gradient=np.zeros(n_parameters if method != Method.NONE else 0, dtype),
         transposed=np.empty(n_parameters if perturbs else 0, np.float64),
-        room=np.empty((n_chunks, room_size(int(layout.sizes[1:].max())) if perturbs else 0), np.float64),
+        room=np.empty((n_chunks, room_size(n_layers, int(layout.sizes[1:].max())) if perturbs else 0), np.float64),
+        checks=np.ones((3, n_layers, block), np.float64),
+        series=np.empty((2, n_powers * block * n_units), np.float64),
     )
 
 

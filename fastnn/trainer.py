@@ -246,7 +246,7 @@ class Trainer:
         network = self.network
         n_samples = len(data.x)
         n_chunks = count_chunks(network._layout, Method.NONE, n_samples)
-        task = Task(int(self._loss), int(Method.NONE), False, 1.0, n_chunks)
+        task = Task(int(self._loss), int(Method.NONE), False, 1.0, 0.0, False, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
         accuracy = correct / (n_samples * self._n_decisions) if self._loss != Loss.SQUARED_ERROR else None
         return Evaluation(loss / n_samples, accuracy)

@@ -139,7 +139,7 @@ def update_weights(
     >>> w.shape, w.ravel().round(7)
     ((2, 1, 1), array([2.9993365, 0.0044552]))
     """
-    method = Perturbation(eps)
+    eps = Perturbation(eps).eps
     optimizer = SGD(lr)
     epochs = _validate.integer("epochs", epochs, low=0)
     _validate.choice("each", each, ("weight", "array"))
@@ -149,6 +149,7 @@ def update_weights(
     problem = _read(inputs, outputs, weights, hidden, all_together=each == "array")
     n_samples = len(problem.x)
     batch_size = min(batch_size or n_samples, n_samples)
+    method = Perturbation(eps, evaluate="direct" if problem.layout.together.any() else "auto")
     task = method.make_task(Loss.SQUARED_ERROR, count_chunks(problem.layout, method.method, batch_size))
     update = optimizer.make_update(problem.theta)
     loop = Loop(problem.layout, problem.theta, task, update, n_samples, batch_size)

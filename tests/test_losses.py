@@ -7,7 +7,11 @@ import pytest
 import fastnn
 
 LOGITS = np.array([[1000.0, -1000.0], [-1000.0, 1000.0], [1000.0, 1000.0], [0.0, 1e-300], [40.0, -40.0]])
-METHODS = [fastnn.Perturbation(), fastnn.Perturbation(scheme="central"), fastnn.Perturbation(2.0), fastnn.Backprop()]
+DIRECT = [
+    fastnn.Perturbation(eps, scheme, "direct")
+    for eps, scheme in ((1e-4, "forward"), (1e-4, "central"), (2.0, "forward"))
+]
+METHODS = [*DIRECT, fastnn.Perturbation(), fastnn.Perturbation(scheme="central"), fastnn.Backprop()]
 
 
 def logit_network(output):
@@ -35,7 +39,7 @@ def test_cross_entropies_are_stable(output, loss, targets):
             assert np.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("method", METHODS[:3], ids=repr)
+@pytest.mark.parametrize("method", DIRECT, ids=repr)
 @pytest.mark.parametrize(
     ("output", "loss"),
     [

@@ -1,7 +1,7 @@
 """Activations: values, slopes, and exact changes.
 
 A new activation is a member of `Activation` and a branch in each of
-`value_and_slope` and `change`.
+`value_and_slope`, `change` and `taylor`, and in `series.suprema`.
 
 Changes are what perturbation lives on: f(z + t) - f(z) to full relative
 precision, where subtracting two values would leave only the digits above
@@ -230,3 +230,25 @@ def change_nudges(code, z, a, slope, t):
     else:
         for b in range(t.size):
             t[b] = change(code, z, a, slope, t[b])
+
+
+@kernel
+def taylor(code, a, slope):
+    """Return half the second and a sixth of the third derivative of one unit; 0 between kinks."""
+    if code == Activation.SIGMOID:
+        return 0.5 * slope * (1.0 - 2.0 * a), slope * (1.0 - 6.0 * slope) / 6.0
+    if code == Activation.TANH:
+        return -a * slope, slope * (2.0 - 3.0 * slope) / 3.0
+    if code == Activation.SOFTPLUS:  # its slope is the sigmoid
+        return 0.5 * slope * (1.0 - slope), slope * (1.0 - slope) * (1.0 - 2.0 * slope) / 6.0
+    return 0.0, 0.0
+
+
+@kernel
+def activate_jets(g1, g2, g3, u1, u2, u3):
+    """Replace the coefficients u (n_nudges,) of one unit's z by those of its activation; in place."""
+    for b in range(u1.size):
+        x1, x2 = u1[b], u2[b]
+        u1[b] = g1 * x1
+        u2[b] = g1 * x2 + g2 * x1 * x1
+        u3[b] = g1 * u3[b] + 2.0 * g2 * x1 * x2 + g3 * x1 * x1 * x1

@@ -14,7 +14,7 @@ from fastnn.kernels.activations import change_nudges, change_units
 from fastnn.kernels.layout import biases, weights, weights_start
 from fastnn.kernels.losses import add_loss_change
 from fastnn.kernels.products import add_product
-from fastnn.kernels.work import NUDGES, SLOPE, A, Z, moved_room, scratch_room, total_room, values
+from fastnn.kernels.work import DIRECT, NUDGES, SLOPE, A, Z, moved_room, scratch_room, total_room, values
 
 
 @kernel
@@ -39,8 +39,13 @@ def transpose(layout, theta, chunk, n_chunks, work):
 
 @kernel
 def add_direct(layout, block, task, chunk, work):
-    """Add the block's differences to work.gradient, for this chunk's share of the parameters."""
+    """Add the differences of the block's samples marked DIRECT to work.gradient, for this chunk's parameters."""
     for layer in range(layout.activations.size):
+        wanted = False
+        for n in range(block.n_samples):
+            wanted |= work.checks[DIRECT, layer, n] != 0.0
+        if not wanted:
+            continue
         n_in = layout.sizes[layer]
         if layout.together[2 * layer] == 0:
             # Rows are dealt like cards: those of inputs that are mostly zero are
@@ -76,7 +81,7 @@ def _add_row(layout, layer, i, block, task, chunk, work, out):
             total[b] = 0.0
         for n in range(block.n_samples):
             t = task.eps * (before[n, i] if i < before.shape[1] else 1.0)
-            if t == 0.0:
+            if t == 0.0 or work.checks[DIRECT, layer, n] == 0.0:
                 continue
             for sign in range(1, -2 if task.central else 0, -2):
                 _nudge_units(layout, layer, n, block.n_samples, first, sign * t, chunk, work, total.size)

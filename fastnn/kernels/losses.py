@@ -1,7 +1,8 @@
 """Losses: values, slopes and exact changes, summed over outputs, one sample at a time.
 
 A new loss is a member of `Loss`, a branch in each of `sample_loss`,
-`output_delta` and `add_loss_change`, and its pairing with output activations in
+`output_delta`, `add_loss_change` and `add_loss_series`, a bound in
+`series.bound_loss`, and its pairing with output activations in
 `fastnn.losses`. The mean over samples is taken by the callers.
 
 Cross-entropies are computed from the logits z, never from probabilities, so
@@ -14,7 +15,16 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._jit import kernel
-from fastnn.kernels.activations import LARGE, Activation, change_nudges, growth, largest, softplus
+from fastnn.kernels.activations import (
+    LARGE,
+    Activation,
+    activate_jets,
+    change_nudges,
+    growth,
+    largest,
+    softplus,
+    taylor,
+)
 
 
 class Loss(IntEnum):
@@ -197,3 +207,90 @@ def _add_softmax_squared_change(z, p, y, moved, sign, scratch, total):
             for m in range(y.size):
                 d = math.exp(z[m] + moved[m, b] - top - after) - p[m]
                 total[b] += sign * (d * (2.0 * (p[m] - y[m]) + d))
+
+
+@kernel
+def add_loss_series(loss, code, a, slope, y, u1, u2, u3, total):
+    """Write the first three coefficients of one sample's loss, (3, n_nudges), into total.
+
+    u1, u2 and u3 (n_outputs, n_nudges), the coefficients of the outputs' z, are overwritten.
+    """
+    total1, total2, total3 = total[0], total[1], total[2]
+    for b in range(total1.size):
+        total1[b] = 0.0
+        total2[b] = 0.0
+        total3[b] = 0.0
+    if loss == Loss.BINARY_CROSS_ENTROPY:
+        for k in range(y.size):  # softplus(z) - y z; a is softplus's slope
+            g2, g3 = taylor(Activation.SOFTPLUS, 0.0, a[k])
+            activate_jets(a[k] - y[k], g2, g3, u1[k], u2[k], u3[k])
+            for b in range(total1.size):
+                total1[b] += u1[k, b]
+                total2[b] += u2[k, b]
+                total3[b] += u3[k, b]
+    elif loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+        _add_categorical_series(a, y, u1, u2, u3, total1, total2, total3)
+    else:
+        if code == Activation.SOFTMAX:
+            _softmax_jets(a, u1, u2, u3, total1, total2, total3)
+        else:
+            for k in range(y.size):
+                g2, g3 = taylor(code, a[k], slope[k])
+                activate_jets(slope[k], g2, g3, u1[k], u2[k], u3[k])
+        for k in range(y.size):
+            twice_error = 2.0 * (a[k] - y[k])
+            d1, d2, d3 = u1[k], u2[k], u3[k]
+            for b in range(total1.size):
+                total1[b] += twice_error * d1[b]
+                total2[b] += twice_error * d2[b] + d1[b] * d1[b]
+                total3[b] += twice_error * d3[b] + 2.0 * d1[b] * d2[b]
+
+
+@kernel
+def _average_growth(p, u1, u2, u3, s1, s2, s3):
+    """Replace u by the coefficients of exp(u) - 1, and add their average under p, (n_outputs,), to s (n_nudges,)."""
+    for k in range(p.size):
+        d1, d2, d3 = u1[k], u2[k], u3[k]
+        activate_jets(1.0, 0.5, 1.0 / 6.0, d1, d2, d3)
+        for b in range(s1.size):
+            s1[b] += p[k] * d1[b]
+            s2[b] += p[k] * d2[b]
+            s3[b] += p[k] * d3[b]
+
+
+@kernel
+def _add_categorical_series(p, y, u1, u2, u3, s1, s2, s3):
+    """Add the coefficients of log(sum p exp(u)) - sum y u to s, which is zero, (n_nudges,)."""
+    _average_growth(p, u1, u2, u3, s1, s2, s3)
+    activate_jets(1.0, -0.5, 1.0 / 3.0, s1, s2, s3)  # log(1 + s)
+    # u, found again from exp(u) - 1. The first coefficient is summed anew as that of
+    # (p - y) u, which keeps its digits where the two parts cancel.
+    for b in range(s1.size):
+        s1[b] = 0.0
+    for k in range(p.size):
+        d1, d2, d3 = u1[k], u2[k], u3[k]
+        activate_jets(1.0, -0.5, 1.0 / 3.0, d1, d2, d3)
+        for b in range(s1.size):
+            s1[b] += (p[k] - y[k]) * d1[b]
+            s2[b] -= y[k] * d2[b]
+            s3[b] -= y[k] * d3[b]
+
+
+@kernel
+def _softmax_jets(p, u1, u2, u3, s1, s2, s3):
+    """Replace u by the coefficients of the softmax's change, p (exp(u) / (1 + s) - 1).
+
+    s (n_nudges,), zero before and after, is room for the average of exp(u) - 1.
+    """
+    _average_growth(p, u1, u2, u3, s1, s2, s3)
+    activate_jets(-1.0, 1.0, -1.0, s1, s2, s3)  # 1 / (1 + s)
+    for k in range(p.size):
+        d1, d2, d3 = u1[k], u2[k], u3[k]
+        for b in range(s1.size):
+            d3[b] = p[k] * (d3[b] + d2[b] * s1[b] + d1[b] * s2[b] + s3[b])
+            d2[b] = p[k] * (d2[b] + d1[b] * s1[b] + s2[b])
+            d1[b] = p[k] * (d1[b] + s1[b])
+    for b in range(s1.size):
+        s1[b] = 0.0
+        s2[b] = 0.0
+        s3[b] = 0.0

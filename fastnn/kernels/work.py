@@ -10,8 +10,12 @@ from fastnn.kernels.layout import level_values
 
 # Nudges carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.
 NUDGES = 64
+ROOMS = 7
 # Rows of Work.values.
 Z, A, SLOPE, DELTA = range(4)
+# Rows of Work.checks: the size of a sample's differences, the bound of what their
+# series leaves out, and whether they are measured by the direct kernel instead.
+SIZE, BOUND, DIRECT = range(3)
 
 
 class Method(IntEnum):
@@ -20,6 +24,7 @@ class Method(IntEnum):
     NONE = 0  # the loss alone
     BACKPROP = 1
     DIRECT = 2
+    SERIES = 3
 
 
 class Data(NamedTuple):
@@ -37,6 +42,8 @@ class Task(NamedTuple):
     method: int  # Method
     central: bool  # central differences, else forward
     eps: float
+    tolerance: float  # of what a series leaves out, relative to the layer's differences
+    strict: bool  # refuse a sample whose series leaves out more, else measure it directly
     n_chunks: int  # threads to share the work; 1 is the serial path
 
 
@@ -59,6 +66,8 @@ class Work(NamedTuple):
     gradient: ndarray  # (n_parameters,)
     transposed: ndarray  # (n_parameters,) float64, each W transposed; empty unless perturbing
     room: ndarray  # (n_chunks, n) float64, see `total_room` and on; empty unless perturbing
+    checks: ndarray  # (3, n_layers, block) float64
+    series: ndarray  # (2, 3 * block * n_units) float64, powers and coefficients; empty unless by series
 
 
 @kernel
@@ -80,17 +89,25 @@ def scratch_room(work, chunk, n_nudges):
 
 
 @kernel
+def norm_room(work, chunk, n_layers):
+    """Return this chunk's room for two norms of every W, (2, n_layers)."""
+    return view(work.room[chunk], 2 * NUDGES, 2, n_layers)
+
+
+@kernel
 def moved_room(work, chunk, which, n_units, n_nudges):
-    """Return one of this chunk's two rooms for changes, (n_units, n_nudges)."""
-    start = 2 * NUDGES
-    if which == 1:
-        start += (work.room.shape[1] - start) // 2
-    return view(work.room[chunk], start, n_units, n_nudges)
+    """Return one of this chunk's rooms for changes, (n_units, n_nudges).
+
+    Rooms 0 and 1 for the direct kernel, 0 to 5 and, of three units, 6 for jets.
+    """
+    start = 2 * NUDGES + 2 * work.checks.shape[1]
+    each = (work.room.shape[1] - start) // ROOMS
+    return view(work.room[chunk], start + which * each, n_units, n_nudges)
 
 
-def room_size(widest: int) -> int:
+def room_size(n_layers: int, widest: int) -> int:
     """Return (to Python) how much room a chunk needs when the widest level above the inputs has that many units."""
-    return 2 * NUDGES * (1 + widest)
+    return 2 * NUDGES + 2 * n_layers + ROOMS * max(widest, 3) * NUDGES
 
 
 @kernel

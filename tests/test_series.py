@@ -1,0 +1,115 @@
+"""The series, its bound from both sides, and what goes to the direct kernel instead."""
+
+import numpy as np
+import pytest
+from conftest import BODIES, HEADS
+from test_gradients import bound, largest_difference
+
+import fastnn
+from fastnn import gradients
+from fastnn._loop import Loop
+from fastnn.kernels.losses import Loss
+from fastnn.kernels.work import BOUND, DIRECT
+from fastnn.optimizers import SGD
+
+SMOOTH = [body for body in BODIES if "relu" not in body[0]]
+
+
+def checks(case, method, tolerance=gradients.TOLERANCE, optimizer=SGD(0.0)):  # noqa: B008
+    """Return the kernel's checks (3, n_layers, n_samples), and the gradient it took a step of no length along."""
+    network = case.network
+    loss = Loss[case.loss.upper()]
+    task = method.make_task(loss, 1)._replace(tolerance=tolerance)
+    data = gradients.make_data(network, loss, case.x, case.y)
+    loop = Loop(network._layout, network._theta, task, optimizer.make_update(network._theta), len(case.x), len(case.x))
+    loop.run(data, 1)
+    return loop.work.checks, gradients.split(network._layout, loop.work.gradient)
+
+
+@pytest.mark.parametrize("body", SMOOTH, ids=lambda body: f"{body[1]}x{body[0]}")
+@pytest.mark.parametrize("head", [head for head in HEADS if "relu" not in head[1]], ids="-".join)
+def test_the_bound_bounds(make_case, head, body):
+    """With any remainder tolerated, the error is below the bound."""
+    case = make_case(head, body, n_samples=3)
+    for scheme in ("forward", "central"):
+        for eps in (1e-3, 1e-2, 0.1):
+            method = fastnn.Perturbation(eps, scheme)
+            measured_checks, measured = checks(case, method, tolerance=np.inf)
+            assert not measured_checks[DIRECT].any()
+            truth, sizes = case.truth(eps=eps, scheme=scheme)
+            allowed = measured_checks[BOUND].mean(axis=1)
+            rounding = bound(case, sizes, eps)
+            for layer in range(len(allowed)):
+                parts = slice(2 * layer, 2 * layer + 2)
+                assert largest_difference(measured[parts], truth[parts]) <= allowed[layer] + rounding
+
+
+def test_small_nudges_keep_the_series_and_large_ones_do_not(make_case):
+    case = make_case(("squared_error", "identity"), ("sigmoid", 2))
+    for eps in (1e-8, 1e-6, 1e-4):
+        assert not checks(case, fastnn.Perturbation(eps))[0][DIRECT].any()
+        case.gradient(fastnn.Perturbation(eps, evaluate="series"))
+    for eps in (0.1, 1.0):
+        assert checks(case, fastnn.Perturbation(eps))[0][DIRECT].any()
+        direct = case.gradient(fastnn.Perturbation(eps, evaluate="direct"))
+        # The output layer's series is exact (a quadratic), and keeps its own rounding.
+        allowed = 1e-13 * max(float(np.abs(g).max()) for g in direct)
+        assert largest_difference(case.gradient(fastnn.Perturbation(eps)), direct) <= allowed
+        with pytest.raises(ValueError, match="evaluate='series' is not accurate here: .* use evaluate='auto'"):
+            case.gradient(fastnn.Perturbation(eps, evaluate="series"))
+
+
+def test_a_refused_series_takes_no_step(make_case):
+    case = make_case(("squared_error", "identity"), ("tanh", 1))
+    before = case.network.weights[0].copy()
+    trainer = fastnn.Trainer(case.network, gradient=fastnn.Perturbation(1.0, evaluate="series"))
+    with pytest.raises(ValueError, match="evaluate='series' is not accurate here"):
+        trainer.fit(case.x, case.y)
+    np.testing.assert_array_equal(case.network.weights[0], before)
+    assert trainer.n_steps == 0
+
+
+@pytest.mark.parametrize("head", HEADS, ids="-".join)
+@pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "softplus", "relu"])
+def test_pixels(make_case, head, hidden):
+    """Inputs from 0 to 255 go to the direct kernel in the first layer, where they must."""
+    case = make_case(head, (hidden, 2))
+    case.x = np.round(np.abs(case.x) * 100).clip(0, 255)
+    for w in case.network.weights[:1]:
+        w /= 100
+    for eps in (1e-4, 1e-2):
+        truth, sizes = case.truth(eps=eps)
+        allowed = bound(case, sizes, eps) + gradients.TOLERANCE * len(case.x) * max(float(s.max()) for s in sizes)
+        assert largest_difference(case.gradient(fastnn.Perturbation(eps)), truth) <= allowed
+
+
+@pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "softplus"])
+def test_saturated_units(make_case, hidden):
+    case = make_case(("squared_error", "identity"), (hidden, 2))
+    for w in case.network.weights[:1]:
+        w *= 30
+    truth, sizes = case.truth()
+    allowed = bound(case, sizes, 1e-4) + gradients.TOLERANCE * len(case.x) * max(float(s.max()) for s in sizes)
+    assert largest_difference(case.gradient(fastnn.Perturbation()), truth) <= allowed
+
+
+@pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
+def test_only_samples_at_a_kink_are_measured_directly(make_case, hidden):
+    case = make_case(("squared_error", "identity"), (hidden, 2), n_samples=40)
+    marked = checks(case, fastnn.Perturbation())[0][DIRECT]
+    assert marked.mean() < 0.2
+    z = case.network.forward(case.x).pre_activations[0][7]
+    case.network.weights[1][0] -= z[0]  # put one unit of sample 7 on its kink
+    marked = checks(case, fastnn.Perturbation())[0][DIRECT]
+    assert marked[0, 7] == 1.0
+    case.gradient(fastnn.Perturbation(evaluate="series"))  # a kink is no reason to refuse
+
+
+def test_training_by_series_and_directly_is_the_same(make_case):
+    results = []
+    for evaluate in ("auto", "direct"):
+        case = make_case(("categorical_cross_entropy", "softmax"), ("tanh", 2), n_samples=20)
+        gradient = fastnn.Perturbation(evaluate=evaluate)
+        fastnn.Trainer(case.network, loss=case.loss, gradient=gradient, batch_size=8).fit(case.x, case.y, epochs=20)
+        results.append(np.concatenate([w.ravel() for w in case.network.weights]))
+    np.testing.assert_allclose(*results, atol=40 * gradients.TOLERANCE)
