@@ -68,7 +68,7 @@ def view(flat, start, n_rows, n_columns):
 if not JIT_DISABLED:
 
     @intrinsic
-    def view(typing_context, flat, start, n_rows, n_columns):
+    def view(typing_context, flat, start, n_rows, n_columns):  # pragma: no cover (called by the compiler, untraced)
         """Return part of a vector as (n_rows, n_columns), without counting a reference.
 
         A slice and a reshape do that, and check, for 60 ns each; a step takes some forty

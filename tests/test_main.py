@@ -17,6 +17,8 @@ def test_the_demonstration(capsys):
     assert float(accuracy) >= 96.0
     # 30 epochs of 45 steps, each of which measures 2,410 weights.
     assert perturbations == f"{30 * 45 * 2410:,}"
+    # The plain loop's rounding: a dozen units in the last place of a loss of order 0.1, over eps.
+    assert float(re.search(r"the numbers agree to (\S+)", text).group(1)) <= 1e-10
     numpy_result, our_result = re.findall(r"w = (\S+)  b = (\S+)", text)
     for theirs, ours in zip(numpy_result, our_result, strict=True):
         assert float(ours) == pytest.approx(float(theirs), abs=1e-10)
