@@ -110,7 +110,8 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
         if found.dtype.kind != "f" or np.isfinite(found).all():
             raise ValueError(f"{name} has values beyond the range of {to.name}")
         first = tuple(int(k) for k in np.argwhere(~np.isfinite(found))[0])
-        raise ValueError(f"{name} has NaN or infinity, first at index {first}; drop or fill such samples")
+        advice = "" if "weights" in name else "; drop or fill such samples"
+        raise ValueError(f"{name} has NaN or infinity, first at index {first}{advice}")
     return result
 
 

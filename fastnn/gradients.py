@@ -153,7 +153,8 @@ def gradient(
 
 
 def make_data(network: Network, loss: Loss, X: ArrayLike, y: ArrayLike) -> Data:
-    """Return checked samples, in the order they came."""
+    """Return checked samples, in the order they came; the weights are checked, too."""
+    network.check_weights()
     x = _validate.features(X, network.n_inputs, network.dtype)
     targets = encode_targets(loss, y, len(x), network.layers[-1].n_units, network.dtype)
     return Data(x, targets, np.arange(len(x)).reshape(1, -1))

@@ -144,7 +144,7 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            If X is not finite real numbers of that shape.
+            If X is not finite real numbers of that shape, or a weight is not finite.
         """
         return self._run(X, levels=[len(self._layers)]).activations[0]
 
@@ -164,12 +164,25 @@ class Network:
         Raises
         ------
         TypeError, ValueError
-            If X is not finite real numbers of that shape.
+            If X is not finite real numbers of that shape, or a weight is not finite.
         """
         return self._run(X, levels=range(1, len(self._layers) + 1))
 
+    def check_weights(self) -> None:
+        """Refuse NaN and infinity, which may have been written into `weights`.
+
+        Raises
+        ------
+        ValueError
+            Naming the array and the first index.
+        """
+        if not np.isfinite([self._theta.min(), self._theta.max()]).all():
+            for k, array in enumerate(self.weights):
+                _validate.array(f"network.weights[{k}]", array, self._dtype)
+
     def _run(self, X: ArrayLike, levels: Sequence[int]) -> Forward:
         """Run X forward, a block of samples at a time, and keep the levels asked for."""
+        self.check_weights()
         x = _validate.features(X, self._n_inputs, self._dtype)
         n_samples = x.shape[0]
         work = make_work(self._layout, n_samples, Method.NONE, self._dtype, 1)

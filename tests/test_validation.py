@@ -167,6 +167,21 @@ def test_numbers_beyond_float32():
         small.predict(X * np.inf)
 
 
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite(poison):
+    net = network()
+    net.weights[2][1, 0] = poison
+    for call in (
+        lambda: net.predict(X),
+        lambda: net.forward(X),
+        lambda: fastnn.gradient(net, X, Y),
+        lambda: fastnn.Trainer(net).fit(X, Y),
+        lambda: fastnn.Trainer(net).evaluate(X, Y),
+    ):
+        with pytest.raises(ValueError, match=r"network.weights\[2\] has NaN or infinity, first at index \(1, 0\)"):
+            call()
+
+
 def test_bad_fit_arguments():
     trainer = fastnn.Trainer(network())
     with pytest.raises(ValueError, match="epochs must be an integer >= 0, got -1"):
