@@ -173,7 +173,8 @@ def test_large_inputs_are_taken_in_blocks(monkeypatch):
     x, y = samples(n=50)
     whole = feed_forward(x, y, layers())
     monkeypatch.setattr("fastnn._workspace.BUDGET", 1)
-    np.testing.assert_array_equal(feed_forward(x, y, layers()), whole)
+    # Rows of a product's last, partial tile may be contracted in another way: a rounding a term.
+    np.testing.assert_allclose(feed_forward(x, y, layers()), whole, atol=50 * np.finfo(float).eps * whole.max())
 
 
 @pytest.mark.parametrize(
