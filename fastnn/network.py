@@ -177,8 +177,9 @@ class Network:
             Naming the array and the first index.
         """
         if not np.isfinite([self._theta.min(), self._theta.max()]).all():
-            for k, array in enumerate(self.weights):
-                _validate.array(f"network.weights[{k}]", array, self._dtype)
+            finite = [np.isfinite(array).all() for array in self.weights]
+            k = finite.index(False)
+            _validate.array(f"network.weights[{k}]", self.weights[k], self._dtype)
 
     def _run(self, X: ArrayLike, levels: Sequence[int]) -> Forward:
         """Run X forward, a block of samples at a time, and keep the levels asked for."""
