@@ -1,9 +1,11 @@
 """The only file with compiler options, and the cache of compiled code.
 
-Two decorators: `kernel` for compiled code that other compiled code calls, and
-`entry_point` for the few functions that Python calls. Only entry points are
-cached on disk: the first call is as fast as with every kernel cached (1.50 s
-cold and 0.21 s warm against 1.62 and 0.23), and there is less to go stale.
+Three decorators: `kernel` for compiled code that becomes part of its callers,
+`unit` for the parts of a step, each compiled by itself and called through its
+address, and `entry_point` for what Python calls. A unit is compiled when it is first
+needed, and never again inside a caller: numba optimises a callee anew at each level
+of callers, which made the first step 45 s. Only units and entry points are cached on disk: the
+first call is as fast as with every kernel cached, and there is less to go stale.
 
 Numba's own ``cache=True`` gives wrong answers silently: it looks at the file of
 the cached function alone, so an edit to a kernel in another file, or a changed
@@ -13,6 +15,7 @@ of every source file of the package and of the settings that change the code.
 
 import contextlib
 import hashlib
+import math
 import os
 import shutil
 import sys
@@ -21,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import caching, types
+from llvmlite import ir
+from numba.core import caching, cgutils, types
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
@@ -29,6 +33,8 @@ PACKAGE = Path(__file__).parent
 # Settings that change the code that is compiled, and that numba's own key leaves out.
 SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT")
 FOLDERS_KEPT = 4
+# Added to a number below 2**51 it leaves the nearest whole number in the low bits.
+ROUNDER = 1.5 * 2.0**52
 JIT_DISABLED: bool = getattr(numba.config, "DISABLE_JIT")  # noqa: B009 (made at run time)
 
 
@@ -60,16 +66,85 @@ def entry_point(function=None, *, parallel=False):
     return dispatcher
 
 
+class unit:
+    """Compile a function by itself, for compiled code that calls it through its address.
+
+    Not a kernel, that is compiled into whatever calls it; see the module's text. It
+    returns nothing.
+    """
+
+    def __init__(self, function):
+        self.function = function
+        self._addresses = {}
+        self._dispatcher = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+        if not JIT_DISABLED:
+            self._dispatcher._cache = _DigestCache(function)
+
+    def address(self, arguments: tuple[Any, ...]) -> Any:
+        """Return what `call` calls: for these types of arguments, compiled if need be."""
+        if JIT_DISABLED:
+            return self.function
+        signature = tuple(numba.typeof(argument) for argument in arguments)
+        if signature not in self._addresses:
+            self._dispatcher.compile(signature)
+            compiled = self._dispatcher.overloads[signature]
+            self._addresses[signature] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+        return self._addresses[signature]
+
+
+def call(address, layout, theta, data, block, task, optimizer, work, step, chunk):
+    """Call a unit."""
+    address(layout, theta, data, block, task, optimizer, work, step, chunk)
+
+
 def view(flat, start, n_rows, n_columns):
-    """Return part of a vector as (n_rows, n_columns), for kernels."""
-    return flat[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
+    """Return part of an array, read as a vector, as (n_rows, n_columns), for kernels."""
+    return flat.reshape(-1)[start : start + n_rows * n_columns].reshape(n_rows, n_columns)
+
+
+def add_exponent(number, rounded):
+    """Return number times two to the power of rounded - ROUNDER."""
+    return number if math.isnan(number) else math.ldexp(number, int(rounded - ROUNDER))
 
 
 if not JIT_DISABLED:
 
     @intrinsic
+    def call(  # pragma: no cover (called by the compiler, untraced)
+        typing_context, address, layout, theta, data, block, task, optimizer, work, step, chunk
+    ):
+        """Call a unit through its address, with the calling convention of compiled code."""
+        arguments = (layout, theta, data, block, task, optimizer, work, step, chunk)
+
+        def generate(context, builder, signature, values):
+            convention = context.call_conv
+            function_type = convention.get_function_type(types.none, arguments)
+            pointer = builder.inttoptr(values[0], function_type.as_pointer())
+            status, _ = convention.call_function(builder, pointer, types.none, arguments, values[1:])
+            with cgutils.if_unlikely(builder, status.is_error):
+                convention.return_status_propagate(builder, status)
+            return context.get_dummy_value()
+
+        return types.void(address, *arguments), generate
+
+    @intrinsic
+    def add_exponent(typing_context, number, rounded):  # pragma: no cover (called by the compiler, untraced)
+        """Return number times two to the power of rounded - ROUNDER, a whole number in rounded's low bits.
+
+        Loops over it vectorise; nan stays nan.
+        """
+
+        def generate(context, builder, signature, values):
+            bits = ir.IntType(64)
+            exponent = builder.shl(builder.bitcast(values[1], bits), bits(52))
+            moved = builder.add(builder.bitcast(values[0], bits), exponent)
+            return builder.bitcast(moved, context.get_value_type(types.float64))
+
+        return types.float64(types.float64, types.float64), generate
+
+    @intrinsic
     def view(typing_context, flat, start, n_rows, n_columns):  # pragma: no cover (called by the compiler, untraced)
-        """Return part of a vector as (n_rows, n_columns), without counting a reference.
+        """Return part of an array, read as a vector, as (n_rows, n_columns), without counting a reference.
 
         A slice and a reshape do that, and check, for 60 ns each; a step takes some forty
         views. The caller's caller owns the vector for as long as a kernel runs.

@@ -1,16 +1,22 @@
 """Epochs as runs of compiled steps."""
 
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn._validate import Array
-from fastnn._workspace import make_work
+from fastnn._workspace import make_data, make_work
+from fastnn.kernels.backprop import run_backward
+from fastnn.kernels.descent import run_descent
+from fastnn.kernels.direct import run_direct
+from fastnn.kernels.forward import run_forward
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.training import run_steps
+from fastnn.kernels.series import run_expansion
+from fastnn.kernels.training import End, Units, run_steps
 from fastnn.kernels.updates import Optimizer, Update
-from fastnn.kernels.work import Data, Method, Task
+from fastnn.kernels.work import Block, Data, Method, Task, Work
 
 # A compiled call cannot be interrupted: it is kept to this much work, so that
 # Ctrl-C and progress stay alive. Calls start with one step and grow.
@@ -95,9 +101,9 @@ class Loop:
             stop = min(first + self._count, last)
             here = Snapshot(data, done, first, self.theta.copy(), self.update.moments.copy())
             started = time.perf_counter()
-            reached, held = self._train(here, stop, totals)
+            reached, end = self._train(here, stop, totals)
             elapsed = time.perf_counter() - started
-            if not held:
+            if end == End.REFUSED:
                 self.done = done + reached
                 raise ValueError(SERIES_REFUSED)
             if reached < stop:
@@ -112,22 +118,10 @@ class Loop:
             first = stop
         return totals, seconds
 
-    def _train(self, start: Snapshot, stop: int, totals: Array) -> tuple[int, bool]:
+    def _train(self, start: Snapshot, stop: int, totals: Array) -> tuple[int, End]:
         """Take the steps from a snapshot's first to `stop` and return what `run_steps` does."""
-        reached, held = run_steps(
-            self.layout,
-            self.theta,
-            start.data,
-            self.batch_size,
-            start.first,
-            stop,
-            start.done,
-            self.task,
-            self.update,
-            self.work,
-            totals,
-        )
-        return reached, held
+        arguments = self.layout, self.theta, start.data, self.task, self.update, self.work
+        return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
 
     def _rewind(self, here: Snapshot, reached: int) -> None:
         """Take back the step before `reached`: steps give the same bits when they are run again."""
@@ -163,8 +157,71 @@ def measure(layout: Layout, theta: Array, data: Data, task: Task) -> tuple[float
     """
     work = make_work(layout, len(data.x), Method(task.method), theta.dtype, task.n_chunks)
     totals = np.zeros((1, 2))
-    at_rest = Update(int(Optimizer.NONE), np.zeros(4), np.zeros((0, 0), theta.dtype))
-    _, held = run_steps(layout, theta, data, len(data.x), 0, 1, 0, task, at_rest, work, totals)
-    if not held:
+    _, end = take_steps(layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals)
+    if end == End.REFUSED:
         raise ValueError(SERIES_REFUSED)
     return float(totals[0, 0]), float(totals[0, 1]), work.gradient
+
+
+def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Work]]:
+    """Run samples forward, a block at a time; yield which samples they are, and their values."""
+    task = Task(-1, int(Method.NONE), False, 1.0, 1, 0.0, False, 1)
+    work = make_work(layout, len(x), Method.NONE, theta.dtype, 1)
+    block = len(work.measured)
+    for start in range(0, len(x), block):
+        part = x[start : start + block]
+        data = make_data(part, np.empty((len(part), 0), theta.dtype))
+        take_steps(layout, theta, data, task, rest(theta), work, block, 0, 1, 0, np.zeros((1, 2)))
+        yield slice(start, start + len(part)), work
+
+
+def rest(theta: Array) -> Update:
+    """Return the optimiser that leaves the parameters as they are."""
+    return Update(int(Optimizer.NONE), np.zeros(4), np.zeros((0, 0), theta.dtype))
+
+
+def take_steps(
+    layout: Layout,
+    theta: Array,
+    data: Data,
+    task: Task,
+    update: Update,
+    work: Work,
+    batch_size: int,
+    first: int,
+    last: int,
+    done: int,
+    totals: Array,
+) -> tuple[int, End]:
+    """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further."""
+    block = Block(0, 0, 1, 1, True, True)
+    arguments = layout, theta, data, block, task, update, work, 1, np.int64(0)
+    method = Method(task.method)
+    needs_direct = method != Method.DIRECT
+    while True:
+        units = find_units(method, needs_direct, theta.dtype, arguments)
+        first, end = run_steps(
+            units, needs_direct, layout, theta, data, batch_size, first, last, done, task, update, work, totals
+        )
+        if end != End.NEEDS_DIRECT:
+            return first, End(end)
+        needs_direct = False
+
+
+_UNITS: dict[tuple[Any, ...], Units] = {}
+
+
+def find_units(method: Method, needs_direct: bool, dtype: np.dtype[Any], arguments: tuple[Any, ...]) -> Units:
+    """Return the units of a method, compiled: those that are not needed stay uncompiled."""
+    key = method, needs_direct, dtype
+    if key not in _UNITS:
+        forward = run_forward.address(arguments)
+        backward = direct = descent = forward  # not called
+        if method in (Method.BACKPROP, Method.SERIES):
+            backward = (run_backward if method == Method.BACKPROP else run_expansion).address(arguments)
+        if not needs_direct:
+            direct = run_direct.address(arguments)
+        if method != Method.NONE:
+            descent = run_descent.address(arguments)
+        _UNITS[key] = Units(forward, backward, direct, descent)
+    return _UNITS[key]

@@ -8,7 +8,7 @@ import numpy as np
 from fastnn._validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.work import Method, Work, room_size
+from fastnn.kernels.work import KINDS, Data, Method, Work, jets_size, room_size
 
 # Samples are taken in blocks so that the room for their values stays below this.
 BUDGET = 64 * 2**20
@@ -41,27 +41,41 @@ def split(layout: Layout, theta: Array) -> list[Array]:
 
 def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Work:
     """Return room for blocks of up to n_samples samples."""
-    perturbs = method in (Method.DIRECT, Method.SERIES)
-    n_powers = 3 if method == Method.SERIES else 0
     n_layers = len(layout.activations)
-    # Perturbation measures in float64 whatever the network's dtype: a float32
-    # forward pass would cost the gradient seven digits.
-    dtype = np.dtype(np.float64) if perturbs else dtype
+    widest = int(layout.sizes.max())
     n_units, n_outputs = int(layout.sizes.sum()), int(layout.sizes[-1])
-    n_parameters = count_parameters(layout)
-    n_kinds = 4 if method == Method.BACKPROP else 3
-    per_sample = dtype.itemsize * ((n_kinds + 2 * n_powers) * n_units + n_outputs)
+    n_parameters = count_parameters(layout) if method != Method.NONE else 0
+    n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method]
+    per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs)
     block = max(1, min(n_samples, BUDGET // per_sample))
+    perturbs = method in (Method.DIRECT, Method.SERIES)
     return Work(
         y=np.empty((block, n_outputs), dtype),
         values=np.empty((n_kinds, block * n_units), dtype),
         measured=np.empty((block, 2), np.float64),
-        gradient=np.zeros(n_parameters if method != Method.NONE else 0, dtype),
-        transposed=np.empty(n_parameters if perturbs else 0, np.float64),
-        room=np.empty((n_chunks, room_size(n_layers, int(layout.sizes[1:].max())) if perturbs else 0), np.float64),
-        checks=np.ones((3, n_layers, block), np.float64),
-        series=np.empty((2, n_powers * block * n_units), np.float64),
+        gradient=np.zeros(n_parameters, dtype),
+        transposed=np.empty((3 if method == Method.SERIES else 1, n_parameters), dtype),
+        norms=np.empty((2, n_units), np.float64),
+        checks=np.empty((3, n_layers, block), np.float64),
+        jets=np.empty((n_chunks, jets_size(widest) if method == Method.SERIES else 0), dtype),
+        room=np.empty((n_chunks, room_size(widest) if perturbs else 0), np.float64),
+        listed=np.empty((n_chunks, widest + 1), np.int64),
+        stop=np.zeros(1, np.int64),
     )
+
+
+def make_data(x: Array, y: Array, order: Array | None = None) -> Data:
+    """Return samples for kernels, in the order given or as they stand.
+
+    Read-only views: kernels have no business writing there, and the user's own
+    read-only arrays need no second compilation.
+    """
+    if order is None:
+        order = np.arange(len(x)).reshape(1, -1)
+    views = [array.view() for array in (x, y, order)]
+    for array in views:
+        array.flags.writeable = False
+    return Data(*views)
 
 
 def view(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> Array:

@@ -1,6 +1,7 @@
 """How a gradient is found: by perturbation or by back-propagation."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike
 from fastnn import _validate
 from fastnn._loop import measure
 from fastnn._validate import Array
-from fastnn._workspace import split
+from fastnn._workspace import make_data, split
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
@@ -21,6 +22,7 @@ EVALUATIONS = ("auto", "series", "direct")
 # What a series may leave out, relative to the layer's differences. The plain float64
 # loop's rounding is 1e-12 to 1e-11 of them at eps = 1e-4, and eps itself costs 1e-5.
 TOLERANCE = 1e-8
+TOLERANCE32 = 8 * float(np.finfo(np.float32).eps)
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,16 @@ class Perturbation:
         _validate.choice("scheme", self.scheme, SCHEMES)
         _validate.choice("evaluate", self.evaluate, EVALUATIONS)
 
-    def make_task(self, loss: Loss, n_chunks: int) -> Task:
+    def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
+        central = self.scheme == "central"
+        n_terms, tolerance = 3, TOLERANCE
+        if dtype == np.float32:
+            tolerance = TOLERANCE32
+            if self.eps * self.eps < np.finfo(np.float32).eps:  # what the third term weighs
+                n_terms = 1 if central else 2
         strict = self.evaluate == "series"
-        return Task(int(loss), int(self.method), self.scheme == "central", self.eps, TOLERANCE, strict, n_chunks)
+        return Task(int(loss), int(self.method), central, self.eps, n_terms, tolerance, strict, n_chunks)
 
     @property
     def method(self) -> Method:
@@ -88,9 +96,9 @@ class Backprop:
     (relu, leaky_relu at exactly 0) it takes the slope on the left.
     """
 
-    def make_task(self, loss: Loss, n_chunks: int) -> Task:
+    def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
-        return Task(int(loss), int(self.method), False, 1.0, 0.0, False, n_chunks)
+        return Task(int(loss), int(self.method), False, 1.0, 1, 0.0, False, n_chunks)
 
     @property
     def method(self) -> Method:
@@ -146,18 +154,18 @@ def gradient(
     _validate.instance("network", network, (Network,))
     _validate.instance("method", method, METHODS)
     code = find_loss(loss, network.layers[-1].code)
-    data = make_data(network, code, X, y)
+    data = check_data(network, code, X, y)
     n_chunks = count_chunks(network._layout, method.method, len(data.x))
-    flat = measure(network._layout, network._theta, data, method.make_task(code, n_chunks))[2]
-    return split(network._layout, flat.astype(network.dtype, copy=False))
+    task = method.make_task(code, network.dtype, n_chunks)
+    return split(network._layout, measure(network._layout, network._theta, data, task)[2])
 
 
-def make_data(network: Network, loss: Loss, X: ArrayLike, y: ArrayLike) -> Data:
+def check_data(network: Network, loss: Loss, X: ArrayLike, y: ArrayLike) -> Data:
     """Return checked samples, in the order they came; the weights are checked, too."""
     network.check_weights()
     x = _validate.features(X, network.n_inputs, network.dtype)
     targets = encode_targets(loss, y, len(x), network.layers[-1].n_units, network.dtype)
-    return Data(x, targets, np.arange(len(x)).reshape(1, -1))
+    return make_data(x, targets)
 
 
 # A step of less than about 100 us runs on one thread: its three parallel regions

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fastnn import _validate
+from fastnn._loop import forward
 from fastnn._validate import Array
-from fastnn._workspace import count_parameters, make_layout, make_work, split, view
+from fastnn._workspace import count_parameters, make_layout, split, view
 from fastnn.kernels.activations import LEAKY_SLOPE, Activation
-from fastnn.kernels.training import run_forward
-from fastnn.kernels.work import A, Method, Z
+from fastnn.kernels.work import A, Z
 from fastnn.layers import Dense
 
 INITS = ("fan_in", "standard_normal")
@@ -177,7 +177,7 @@ class Network:
             Naming the array and the first index.
         """
         if not np.isfinite([self._theta.min(), self._theta.max()]).all():
-            finite = [np.isfinite(array).all() for array in self.weights]
+            finite = [bool(np.isfinite(array).all()) for array in self.weights]
             k = finite.index(False)
             _validate.array(f"network.weights[{k}]", self.weights[k], self._dtype)
 
@@ -185,19 +185,11 @@ class Network:
         """Run X forward, a block of samples at a time, and keep the levels asked for."""
         self.check_weights()
         x = _validate.features(X, self._n_inputs, self._dtype)
-        n_samples = x.shape[0]
-        work = make_work(self._layout, n_samples, Method.NONE, self._dtype, 1)
-        block = len(work.y)
-        result = Forward(
-            *([np.empty((n_samples, self._layout.sizes[k]), self._dtype) for k in levels] for _ in range(2))
-        )
-        for start in range(0, n_samples, block):
-            count = min(block, n_samples - start)
-            view(self._layout, work, A, 0, count)[:] = x[start : start + count]
-            run_forward(self._layout, self._theta, count, work)
+        result = Forward(*([np.empty((len(x), self._layout.sizes[k]), self._dtype) for k in levels] for _ in range(2)))
+        for part, work in forward(self._layout, self._theta, x):
             for z, a, level in zip(*result, levels, strict=True):
-                z[start : start + count] = view(self._layout, work, Z, level, count)
-                a[start : start + count] = view(self._layout, work, A, level, count)
+                z[part] = view(self._layout, work, Z, level, len(z[part]))
+                a[part] = view(self._layout, work, A, level, len(a[part]))
         return result
 
     def __repr__(self) -> str:

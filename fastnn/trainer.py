@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike
 from fastnn import _validate
 from fastnn._loop import Diverged, Loop, draw_orders, measure
 from fastnn._validate import Array
-from fastnn.gradients import METHODS, Backprop, Perturbation, count_chunks, make_data
+from fastnn._workspace import make_data
+from fastnn.gradients import METHODS, Backprop, Perturbation, check_data, count_chunks
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
 from fastnn.losses import find_loss
@@ -169,16 +170,16 @@ class Trainer:
             that made it so.
         """
         epochs = _validate.integer("epochs", epochs, low=0)
-        data = make_data(self.network, self._loss, X, y)
+        data = check_data(self.network, self._loss, X, y)
         validation = None
         if validation_data is not None:
             if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
                 raise TypeError(f"validation_data must be a pair (X, y), got {type(validation_data).__name__}")
-            validation = make_data(self.network, self._loss, *validation_data)
+            validation = check_data(self.network, self._loss, *validation_data)
         n_samples = len(data.x)
         batch_size = min(self._batch_size or n_samples, n_samples)
         n_chunks = count_chunks(self.network._layout, self.gradient.method, batch_size)
-        task = self.gradient.make_task(self._loss, n_chunks)
+        task = self.gradient.make_task(self._loss, self.network.dtype, n_chunks)
         network = self.network
         loop = Loop(network._layout, network._theta, task, self._update, n_samples, batch_size, self._n_steps)
         rng = self._rng if self._shuffle and batch_size < n_samples else None
@@ -190,7 +191,7 @@ class Trainer:
                 ahead = 1 if validation else left
                 order = draw_orders(n_samples, ahead, rng)
                 ahead = min(ahead, len(order)) if rng else ahead
-                measured, elapsed = loop.run(data._replace(order=order), ahead)
+                measured, elapsed = loop.run(make_data(data.x, data.y, order), ahead)
                 totals.append(measured)
                 seconds.append(elapsed)
                 if validation:
@@ -234,7 +235,7 @@ class Trainer:
         TypeError, ValueError
             If the data do not fit the network or the loss.
         """
-        return self._measure(make_data(self.network, self._loss, X, y))
+        return self._measure(check_data(self.network, self._loss, X, y))
 
     @property
     def _n_decisions(self) -> int:
@@ -246,7 +247,7 @@ class Trainer:
         network = self.network
         n_samples = len(data.x)
         n_chunks = count_chunks(network._layout, Method.NONE, n_samples)
-        task = Task(int(self._loss), int(Method.NONE), False, 1.0, 0.0, False, n_chunks)
+        task = Task(int(self._loss), int(Method.NONE), False, 1.0, 1, 0.0, False, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
         accuracy = correct / (n_samples * self._n_decisions) if self._loss != Loss.SQUARED_ERROR else None
         return Evaluation(loss / n_samples, accuracy)

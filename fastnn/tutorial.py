@@ -7,15 +7,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import _validate
-from fastnn._loop import Diverged, Loop, draw_orders
+from fastnn._loop import Diverged, Loop, draw_orders, forward
 from fastnn._validate import Array
-from fastnn._workspace import make_layout, make_work, split, view
+from fastnn._workspace import make_data, make_layout, split, view
 from fastnn.gradients import Perturbation, count_chunks
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.training import run_forward
-from fastnn.kernels.work import A, Data, Method
+from fastnn.kernels.work import A
 from fastnn.optimizers import SGD
 
 FLOAT64 = np.dtype(np.float64)
@@ -65,15 +64,10 @@ def feed_forward(inputs: ArrayLike, outputs: ArrayLike, weights: Sequence[Any], 
     1.520812...
     """
     problem = _read(inputs, outputs, weights, hidden)
-    n_samples = len(problem.x)
-    work = make_work(problem.layout, n_samples, Method.NONE, FLOAT64, 1)
     top = len(problem.layout.activations)
     errors = np.empty_like(problem.y)
-    for start in range(0, n_samples, len(work.y)):
-        stop = min(start + len(work.y), n_samples)
-        view(problem.layout, work, A, 0, stop - start)[:] = problem.x[start:stop]
-        run_forward(problem.layout, problem.theta, stop - start, work)
-        errors[start:stop] = view(problem.layout, work, A, top, stop - start) - problem.y[start:stop]
+    for part, work in forward(problem.layout, problem.theta, problem.x):
+        errors[part] = view(problem.layout, work, A, top, len(errors[part])) - problem.y[part]
     return np.square(errors)
 
 
@@ -150,7 +144,7 @@ def update_weights(
     n_samples = len(problem.x)
     batch_size = min(batch_size or n_samples, n_samples)
     method = Perturbation(eps, evaluate="direct" if problem.layout.together.any() else "auto")
-    task = method.make_task(Loss.SQUARED_ERROR, count_chunks(problem.layout, method.method, batch_size))
+    task = method.make_task(Loss.SQUARED_ERROR, FLOAT64, count_chunks(problem.layout, method.method, batch_size))
     update = optimizer.make_update(problem.theta)
     loop = Loop(problem.layout, problem.theta, task, update, n_samples, batch_size)
     left = epochs
@@ -158,7 +152,7 @@ def update_weights(
         while left:
             order = draw_orders(n_samples, left, rng if batch_size < n_samples else None)
             ahead = left if len(order) == 1 and batch_size == n_samples else len(order)
-            loop.run(Data(problem.x, problem.y, order), ahead)
+            loop.run(make_data(problem.x, problem.y, order), ahead)
             left -= ahead
     except Diverged as event:
         raise FloatingPointError(

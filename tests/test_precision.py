@@ -101,5 +101,6 @@ def test_float32_differences_are_right_where_the_naive_ones_are_noise():
     def error(gradient):
         return max(float(np.abs(g - t).max()) for g, t in zip(gradient, truth, strict=True)) / scale
 
-    assert error(ours) <= np.finfo("float32").eps
+    # Sums of 20 inputs, 10 units and 32 samples, each addition rounded by half an eps.
+    assert error(ours) <= 31 * np.finfo("float32").eps
     assert error(noisy) > 1e3 * np.finfo("float32").eps

@@ -6,24 +6,34 @@ from conftest import BODIES, HEADS
 from test_gradients import bound, largest_difference
 
 import fastnn
-from fastnn import gradients
-from fastnn._loop import Loop
+from fastnn import _loop, _workspace, gradients
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.work import BOUND, DIRECT
-from fastnn.optimizers import SGD
+from fastnn.kernels.work import BOUND, DIRECT, Method
 
 SMOOTH = [body for body in BODIES if "relu" not in body[0]]
 
 
-def checks(case, method, tolerance=gradients.TOLERANCE, optimizer=SGD(0.0)):  # noqa: B008
-    """Return the kernel's checks (3, n_layers, n_samples), and the gradient it took a step of no length along."""
+def measure(case, method, **changes):
+    """Return the work room after a gradient was measured with a changed task, and the gradient."""
     network = case.network
     loss = Loss[case.loss.upper()]
-    task = method.make_task(loss, 1)._replace(tolerance=tolerance)
-    data = gradients.make_data(network, loss, case.x, case.y)
-    loop = Loop(network._layout, network._theta, task, optimizer.make_update(network._theta), len(case.x), len(case.x))
-    loop.run(data, 1)
-    return loop.work.checks, gradients.split(network._layout, loop.work.gradient)
+    task = method.make_task(loss, network.dtype, 1)._replace(**changes)
+    data = gradients.check_data(network, loss, case.x, case.y)
+    work = _workspace.make_work(network._layout, len(case.x), Method.SERIES, network.dtype, 1)
+    theta = network._theta
+    arguments = network._layout, theta, data, task, _loop.rest(theta), work
+    _loop.take_steps(*arguments, len(case.x), 0, 1, 0, np.zeros((1, 2)))
+    return work, _workspace.split(network._layout, work.gradient)
+
+
+def marks(case, method, layer):
+    """Return which units of a layer are measured directly, (n_samples, n_units)."""
+    work = measure(case, method)[0]
+    return _workspace.view(case.network._layout, work, DIRECT, layer + 1, len(case.x))
+
+
+def count_marks(case, method):
+    return sum(int(marks(case, method, layer).sum()) for layer in range(len(case.network.layers)))
 
 
 @pytest.mark.parametrize("body", SMOOTH, ids=lambda body: f"{body[1]}x{body[0]}")
@@ -31,13 +41,12 @@ def checks(case, method, tolerance=gradients.TOLERANCE, optimizer=SGD(0.0)):  # 
 def test_the_bound_bounds(make_case, head, body):
     """With any remainder tolerated, the error is below the bound."""
     case = make_case(head, body, n_samples=3)
-    for scheme in ("forward", "central"):
+    for scheme, n_terms in (("forward", 3), ("forward", 2), ("central", 3), ("central", 1)):
         for eps in (1e-3, 1e-2, 0.1):
             method = fastnn.Perturbation(eps, scheme)
-            measured_checks, measured = checks(case, method, tolerance=np.inf)
-            assert not measured_checks[DIRECT].any()
+            work, measured = measure(case, method, tolerance=np.inf, n_terms=n_terms)
             truth, sizes = case.truth(eps=eps, scheme=scheme)
-            allowed = measured_checks[BOUND].mean(axis=1)
+            allowed = work.checks[BOUND].sum(axis=1)
             rounding = bound(case, sizes, eps)
             for layer in range(len(allowed)):
                 parts = slice(2 * layer, 2 * layer + 2)
@@ -47,10 +56,10 @@ def test_the_bound_bounds(make_case, head, body):
 def test_small_nudges_keep_the_series_and_large_ones_do_not(make_case):
     case = make_case(("squared_error", "identity"), ("sigmoid", 2))
     for eps in (1e-8, 1e-6, 1e-4):
-        assert not checks(case, fastnn.Perturbation(eps))[0][DIRECT].any()
+        assert count_marks(case, fastnn.Perturbation(eps)) == 0
         case.gradient(fastnn.Perturbation(eps, evaluate="series"))
     for eps in (0.1, 1.0):
-        assert checks(case, fastnn.Perturbation(eps))[0][DIRECT].any()
+        assert count_marks(case, fastnn.Perturbation(eps)) > 0
         direct = case.gradient(fastnn.Perturbation(eps, evaluate="direct"))
         # The output layer's series is exact (a quadratic), and keeps its own rounding.
         allowed = 1e-13 * max(float(np.abs(g).max()) for g in direct)
@@ -94,15 +103,36 @@ def test_saturated_units(make_case, hidden):
 
 
 @pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
-def test_only_samples_at_a_kink_are_measured_directly(make_case, hidden):
+def test_only_units_at_a_kink_are_measured_directly(make_case, hidden):
     case = make_case(("squared_error", "identity"), (hidden, 2), n_samples=40)
-    marked = checks(case, fastnn.Perturbation())[0][DIRECT]
-    assert marked.mean() < 0.2
+    method = fastnn.Perturbation()
+    assert count_marks(case, method) < 0.02 * 40 * (4 + 3 + 3)
     z = case.network.forward(case.x).pre_activations[0][7]
-    case.network.weights[1][0] -= z[0]  # put one unit of sample 7 on its kink
-    marked = checks(case, fastnn.Perturbation())[0][DIRECT]
-    assert marked[0, 7] == 1.0
+    case.network.weights[1][0] -= z[0]  # put unit 0 of sample 7 on its kink
+    marked = marks(case, method, 0)
+    assert marked[7, 0] == 1.0
+    assert marked[7, 1:].sum() == 0
     case.gradient(fastnn.Perturbation(evaluate="series"))  # a kink is no reason to refuse
+
+
+@pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
+@pytest.mark.parametrize("level", [1, 2, 3])
+@pytest.mark.parametrize("place", [0.0, 0.99, -0.99, 1.01])
+def test_kinks_in_any_level_are_exact(make_case, hidden, level, place):
+    """A unit stands at 0, where a nudge just reaches, or where it just does not."""
+    eps = 1e-3
+    for output in ("identity", hidden):
+        case = make_case(("squared_error", output), (hidden, 3), n_samples=8)
+        for unit in range(case.network.layers[level - 1].n_units):  # the first at the kink in sample 0, and so on
+            z = case.network.forward(case.x).pre_activations[level - 1][unit, unit]
+            reach = max(1.0, np.abs(case.x[unit]).max()) if level == 1 else 1.0
+            case.network.weights[2 * level - 1][unit] += place * eps * reach - z
+        if place == 0.0 or (level == 1 and abs(place) < 1.0):
+            assert count_marks(case, fastnn.Perturbation(eps)) > 0
+        for scheme in ("forward", "central"):
+            truth, sizes = case.truth(eps=eps, scheme=scheme)
+            allowed = bound(case, sizes, eps) + gradients.TOLERANCE * len(case.x) * max(float(s.max()) for s in sizes)
+            assert largest_difference(case.gradient(fastnn.Perturbation(eps, scheme)), truth) <= allowed
 
 
 def test_training_by_series_and_directly_is_the_same(make_case):

@@ -13,7 +13,9 @@ addition theorem, softplus's is log(1 + s' E) with s' its slope.
 import math
 from enum import IntEnum
 
-from fastnn._jit import kernel
+import numpy as np
+
+from fastnn._jit import ROUNDER, add_exponent, kernel
 
 LEAKY_SLOPE = 0.01
 # Beyond this |t| two values are subtracted: little cancels there, and the closed
@@ -33,10 +35,50 @@ class Activation(IntEnum):
     SOFTMAX = 6
 
 
+@kernel(fastmath={"contract"})
+def growth(t):
+    """Return exp(t) - 1 for |t| <= LARGE, within 2 ulp.
+
+    Taylor's series, since loops over it vectorise and libm's expm1 is a call a
+    number: 0.5**15 / 16! is 1e-18 of the first term.
+    """
+    tail = 1.0 / 87178291200.0 + t / 1307674368000.0
+    tail = 1.0 / 6227020800.0 + t * tail
+    tail = 1.0 / 479001600.0 + t * tail
+    tail = 1.0 / 39916800.0 + t * tail
+    tail = 1.0 / 3628800.0 + t * tail
+    tail = 1.0 / 362880.0 + t * tail
+    tail = 1.0 / 40320.0 + t * tail
+    tail = 1.0 / 5040.0 + t * tail
+    tail = 1.0 / 720.0 + t * tail
+    tail = 1.0 / 120.0 + t * tail
+    tail = 1.0 / 24.0 + t * tail
+    tail = 1.0 / 6.0 + t * tail
+    tail = 1.0 / 2.0 + t * tail
+    return t + t * t * tail
+
+
+@kernel(fastmath={"contract"})
+def decay(x):
+    """Return exp(x) for x <= 0, within 1 ulp, and 0 below -708, where exp(x) < 4e-308.
+
+    exp(x) = 2**k exp(r), |r| <= log(2) / 2: loops over it vectorise, while libm's exp
+    is a call of 8 ns a number.
+    """
+    none = x < -708.0
+    x = -708.0 if none else x
+    rounded = x * 1.4426950408889634 + ROUNDER
+    k = rounded - ROUNDER
+    # log(2) in two parts, the first with 21 trailing zeros so that its product with k is exact.
+    r = (x - k * 0.6931471803691238) - k * 1.9082149292705877e-10
+    e = add_exponent(1.0 + growth(r), rounded)
+    return 0.0 if none else e
+
+
 @kernel
 def sigmoid(z):
     """Return 1 / (1 + exp(-z)) and its slope, neither of which can overflow or cancel."""
-    e = math.exp(-abs(z))
+    e = decay(-abs(z))
     r = 1.0 / (1.0 + e)
     return (r if z >= 0.0 else e * r), e * r * r
 
@@ -44,15 +86,17 @@ def sigmoid(z):
 @kernel
 def tanh(z):
     """Return tanh(z) and its slope 1 - tanh(z)**2, without the cancellation."""
-    e = math.exp(-2.0 * abs(z))
+    t = -2.0 * abs(z)
+    e = decay(t)
     r = 1.0 / (1.0 + e)
-    return math.tanh(z), 4.0 * e * r * r
+    fall = -growth(t) if t >= -LARGE else 1.0 - e  # 1 - exp(t)
+    return (fall * r if z >= 0.0 else -fall * r), 4.0 * e * r * r
 
 
 @kernel
 def softplus(z):
     """Return log(1 + exp(z)) and its slope, the sigmoid."""
-    e = math.exp(-abs(z))
+    e = decay(-abs(z))
     r = 1.0 / (1.0 + e)
     return (z if z > 0.0 else 0.0) + math.log1p(e), (r if z >= 0.0 else e * r)
 
@@ -97,7 +141,7 @@ def softmax(z, a):
         top = max(top, z[k])
     total = 0.0
     for k in range(z.size):
-        a[k] = math.exp(z[k] - top)
+        a[k] = decay(np.float64(z[k] - top))
         total += a[k]
     for k in range(z.size):
         a[k] /= total
@@ -105,35 +149,19 @@ def softmax(z, a):
 
 @kernel
 def activate(code, z, a, slope):
-    """Write one sample's activations and slopes, each (n_units,); softmax has no slope of its own."""
-    if code == Activation.SOFTMAX:
-        softmax(z, a)
+    """Write activations and slopes of any units of one kind, each (n,); softmax has no slope of its own.
+
+    `value_and_slope`, with loops of their own for the commonest codes, which vectorise.
+    """
+    if code == Activation.SIGMOID:
+        for k in range(z.size):
+            a[k], slope[k] = sigmoid(np.float64(z[k]))
+    elif code == Activation.TANH:
+        for k in range(z.size):
+            a[k], slope[k] = tanh(np.float64(z[k]))
     else:
         for k in range(z.size):
-            a[k], slope[k] = value_and_slope(code, z[k])
-
-
-@kernel
-def growth(t):
-    """Return exp(t) - 1 for |t| <= LARGE, within 2 ulp.
-
-    Taylor's series, since loops over it vectorise and libm's expm1 is a call a
-    number: 0.5**15 / 16! is 1e-18 of the first term.
-    """
-    tail = 1.0 / 87178291200.0 + t / 1307674368000.0
-    tail = 1.0 / 6227020800.0 + t * tail
-    tail = 1.0 / 479001600.0 + t * tail
-    tail = 1.0 / 39916800.0 + t * tail
-    tail = 1.0 / 3628800.0 + t * tail
-    tail = 1.0 / 362880.0 + t * tail
-    tail = 1.0 / 40320.0 + t * tail
-    tail = 1.0 / 5040.0 + t * tail
-    tail = 1.0 / 720.0 + t * tail
-    tail = 1.0 / 120.0 + t * tail
-    tail = 1.0 / 24.0 + t * tail
-    tail = 1.0 / 6.0 + t * tail
-    tail = 1.0 / 2.0 + t * tail
-    return t + t * t * tail
+            a[k], slope[k] = value_and_slope(code, np.float64(z[k]))
 
 
 @kernel
@@ -163,6 +191,7 @@ def change(code, z, a, slope, t):
     A large one is a subtraction, for sigmoid and tanh on the side where they are small.
     """
     small = abs(t) <= LARGE
+    z, a, slope = np.float64(z), np.float64(a), np.float64(slope)
     if code == Activation.SIGMOID:
         if small:
             return sigmoid_change(a, slope, growth(t))
@@ -194,25 +223,6 @@ def largest(t):
 
 
 @kernel
-def change_units(code, z, a, slope, t, out):
-    """Write f(z + t) - f(z) for units (n,) that share one nudge t.
-
-    `change`, with loops of their own for the commonest codes, which vectorise.
-    """
-    if abs(t) <= LARGE and code == Activation.SIGMOID:
-        growth_t = growth(t)
-        for b in range(out.size):
-            out[b] = sigmoid_change(a[b], slope[b], growth_t)
-    elif abs(t) <= LARGE and code == Activation.TANH:
-        growth_t = growth(t)
-        for b in range(out.size):
-            out[b] = tanh_change(a[b], slope[b], growth_t)
-    else:
-        for b in range(out.size):
-            out[b] = change(code, z[b], a[b], slope[b], t)
-
-
-@kernel
 def change_nudges(code, z, a, slope, t):
     """Replace nudges t (n,) of one unit by f(z + t) - f(z).
 
@@ -236,19 +246,46 @@ def change_nudges(code, z, a, slope, t):
 def taylor(code, a, slope):
     """Return half the second and a sixth of the third derivative of one unit; 0 between kinks."""
     if code == Activation.SIGMOID:
-        return 0.5 * slope * (1.0 - 2.0 * a), slope * (1.0 - 6.0 * slope) / 6.0
+        return slope * (0.5 - a), slope * (1.0 / 6.0 - slope)
     if code == Activation.TANH:
-        return -a * slope, slope * (2.0 - 3.0 * slope) / 3.0
+        return -a * slope, slope * (2.0 / 3.0 - slope)
     if code == Activation.SOFTPLUS:  # its slope is the sigmoid
-        return 0.5 * slope * (1.0 - slope), slope * (1.0 - slope) * (1.0 - 2.0 * slope) / 6.0
+        return 0.5 * slope * (1.0 - slope), slope * (1.0 - slope) * (1.0 / 6.0 - slope * (1.0 / 3.0))
     return 0.0, 0.0
 
 
 @kernel
-def activate_jets(g1, g2, g3, u1, u2, u3):
-    """Replace the coefficients u (n_nudges,) of one unit's z by those of its activation; in place."""
-    for b in range(u1.size):
-        x1, x2 = u1[b], u2[b]
-        u1[b] = g1 * x1
-        u2[b] = g1 * x2 + g2 * x1 * x1
-        u3[b] = g1 * u3[b] + 2.0 * g2 * x1 * x2 + g3 * x1 * x1 * x1
+def taylor_units(code, a, slope, second, third):
+    """Write `taylor` of any units of one kind, each (n,), with loops of their own, which vectorise."""
+    if code == Activation.SIGMOID:
+        for k in range(a.size):
+            second[k], third[k] = taylor(Activation.SIGMOID, a[k], slope[k])
+    elif code == Activation.TANH:
+        for k in range(a.size):
+            second[k], third[k] = taylor(Activation.TANH, a[k], slope[k])
+    elif code == Activation.SOFTPLUS:
+        for k in range(a.size):
+            second[k], third[k] = taylor(Activation.SOFTPLUS, a[k], slope[k])
+    else:
+        for k in range(a.size):
+            second[k] = 0.0
+            third[k] = 0.0
+
+
+@kernel
+def add_curvature(p2, p3, both, curved, u1, u2, d2, d3):
+    """Add p2 u1**2 to d2, and, if both, 2 p2 u1 u2 + p3 u1**3 to d3; all (n_nudges,), u2 zero unless curved."""
+    p2, p3 = d2.dtype.type(p2), d2.dtype.type(p3)
+    if curved:
+        for b in range(d2.size):
+            square = u1[b] * u1[b]
+            d2[b] += p2 * square
+            d3[b] += u1[b] * ((p2 + p2) * u2[b] + p3 * square)
+    elif both:
+        for b in range(d2.size):
+            square = u1[b] * u1[b]
+            d2[b] += p2 * square
+            d3[b] += p3 * square * u1[b]
+    else:
+        for b in range(d2.size):
+            d2[b] += p2 * u1[b] * u1[b]

@@ -1,15 +1,17 @@
 """The analytic gradient, by the chain rule from the outputs down."""
 
-from fastnn._jit import kernel
-from fastnn.kernels.layout import biases, weights
+from fastnn._jit import kernel, unit
 from fastnn.kernels.losses import output_delta
-from fastnn.kernels.products import add_product, product_with_transposed
-from fastnn.kernels.work import DELTA, SLOPE, A, span, values
+from fastnn.kernels.products import add_product
+from fastnn.kernels.work import DELTA, PULL, SLOPE, A, Method, span, stretch, transposed_weights, values
 
 
 @kernel
-def backward(layout, theta, loss, block, first, last, work):
-    """Write delta, the slope of the batch's mean loss with z, of every level for samples first to last."""
+def backward(layout, task, block, first, last, work):
+    """Write delta, the slope of the batch's mean loss with z, of every level for samples first to last.
+
+    And pull, its slope with a, when there is room for it.
+    """
     n_samples = block.n_samples
     scale = 1.0 / block.batch_size
     top = layout.activations.size
@@ -17,28 +19,23 @@ def backward(layout, theta, loss, block, first, last, work):
     slope = values(layout, work, SLOPE, top, n_samples)
     delta = values(layout, work, DELTA, top, n_samples)
     for n in range(first, last):
-        output_delta(loss, layout.activations[top - 1], a[n], slope[n], work.y[n], scale, delta[n])
+        output_delta(task.loss, layout.activations[top - 1], a[n], slope[n], work.y[n], scale, delta[n])
     for level in range(top - 1, 0, -1):
-        below = values(layout, work, DELTA, level, n_samples)
-        slope = values(layout, work, SLOPE, level, n_samples)
+        kind = PULL if task.method == Method.SERIES else DELTA
+        pull = stretch(layout, work, kind, level, n_samples, first, last)
+        for k in range(pull.size):
+            pull[k] = 0.0
         above = values(layout, work, DELTA, level + 1, n_samples)
-        product_with_transposed(above, weights(layout, theta, level), first, last, below)
-        for n in range(first, last):
-            for k in range(below.shape[1]):
-                below[n, k] *= slope[n, k]
+        through = transposed_weights(layout, work, level, 0)
+        add_product(above, through, first, last, values(layout, work, kind, level, n_samples))
+        below = stretch(layout, work, DELTA, level, n_samples, first, last)
+        slope = stretch(layout, work, SLOPE, level, n_samples, first, last)
+        for k in range(pull.size):
+            below[k] = pull[k] * slope[k]
 
 
-@kernel
-def add_backprop(layout, block, chunk, n_chunks, work):
-    """Add the block's gradient to work.gradient: this chunk's rows of every W, and whole biases in turn."""
-    n_samples = block.n_samples
-    for layer in range(layout.activations.size):
-        before = values(layout, work, A, layer, n_samples)
-        delta = values(layout, work, DELTA, layer + 1, n_samples)
-        first, last = span(before.shape[1], chunk, n_chunks)
-        add_product(before.T, delta, first, last, weights(layout, work.gradient, layer))
-        if layer % n_chunks == chunk:
-            out = biases(layout, work.gradient, layer)
-            for n in range(n_samples):
-                for k in range(out.size):
-                    out[k] += delta[n, k]
+@unit
+def run_backward(layout, theta, data, block, task, optimizer, work, step, chunk):
+    """Find delta for this chunk's samples."""
+    first, last = span(block.n_samples, chunk, task.n_chunks)
+    backward(layout, task, block, first, last, work)

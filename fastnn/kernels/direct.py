@@ -1,68 +1,53 @@
 """Finite differences by perturbation, recomputing only what a nudge touches.
 
-A nudge of W[i, j] moves z[n, j] by eps * a[n, i], and then the levels above. The
-*changes* are carried upwards, never two values subtracted, and a block of up to
-NUDGES weights of the same row i is carried together: they share the nudge
-t = eps * a[n, i], and the inner loops run along the block. Any activation, any
-loss, any eps.
+A nudge of W[i, j] moves z[n, j] by t = eps * a[n, i], and then the levels above. The
+*changes* are carried upwards, in float64, never two values subtracted, and a block
+of up to NUDGES weights into the same unit j is carried together, the inner loops
+running along the block. Any activation, any loss, any eps.
 """
 
 import numpy as np
 
-from fastnn._jit import kernel, view
-from fastnn.kernels.activations import change_nudges, change_units
-from fastnn.kernels.layout import biases, weights, weights_start
+from fastnn._jit import kernel, unit, view
+from fastnn.kernels.activations import change_nudges
+from fastnn.kernels.layout import biases, weights_start
 from fastnn.kernels.losses import add_loss_change
 from fastnn.kernels.products import add_product
-from fastnn.kernels.work import DIRECT, NUDGES, SLOPE, A, Z, moved_room, scratch_room, total_room, values
+from fastnn.kernels.updates import target
+from fastnn.kernels.work import (
+    DIRECT,
+    NUDGES,
+    SLOPE,
+    A,
+    Method,
+    Z,
+    moved_room,
+    scratch_room,
+    total_room,
+    transposed_weights,
+    values,
+)
 
 
 @kernel
-def transposed_weights(layout, work, layer):
-    """Return the room for layer's W transposed, (n_out, n_in)."""
-    n_in = layout.sizes[layer]
-    n_out = layout.sizes[layer + 1]
-    start = weights_start(layout, layer)
-    return view(work.transposed, start, n_out, n_in)
+def list_inputs(layout, layer, n, block, task, chunk, work):
+    """List this chunk's inputs of a layer that are not zero in sample n, the bias last; return how many.
 
-
-@kernel
-def transpose(layout, theta, chunk, n_chunks, work):
-    """Write this chunk's rows of every W transposed but the first, which no nudge passes through."""
-    for layer in range(1, layout.activations.size):
-        w = weights(layout, theta, layer)
-        out = transposed_weights(layout, work, layer)
-        for k in range(chunk, out.shape[0], n_chunks):
-            for j in range(out.shape[1]):
-                out[k, j] = w[j, k]
-
-
-@kernel
-def add_direct(layout, block, task, chunk, work):
-    """Add the differences of the block's samples marked DIRECT to work.gradient, for this chunk's parameters."""
-    for layer in range(layout.activations.size):
-        wanted = False
-        for n in range(block.n_samples):
-            wanted |= work.checks[DIRECT, layer, n] != 0.0
-        if not wanted:
-            continue
-        n_in = layout.sizes[layer]
-        if layout.together[2 * layer] == 0:
-            # Rows are dealt like cards: those of inputs that are mostly zero are
-            # cheap, and stand together (the margin of an image).
-            w = weights(layout, work.gradient, layer)
-            for i in range(chunk, n_in, task.n_chunks):
-                _add_row(layout, layer, i, block, task, chunk, work, w[i])
-        elif layer % task.n_chunks == chunk:
-            start = weights_start(layout, layer)
-            size = n_in * layout.sizes[layer + 1]
-            _add_together(layout, layer, n_in, block, task, chunk, work, view(work.gradient, start, 1, size)[0])
-        b = biases(layout, work.gradient, layer)
-        if layout.together[2 * layer + 1] == 0:
-            if n_in % task.n_chunks == chunk:
-                _add_row(layout, layer, n_in, block, task, chunk, work, b)
-        elif layer % task.n_chunks == chunk:
-            _add_together(layout, layer, np.int64(0), block, task, chunk, work, b)
+    Inputs are dealt like cards: those that are mostly zero are cheap, and stand
+    together (the margin of an image). Weights nudged together are not listed.
+    """
+    before = values(layout, work, A, layer, block.n_samples)[n]
+    listed = work.listed[chunk]
+    count = 0
+    if layout.together[2 * layer] == 0:
+        for i in range(chunk, before.size, task.n_chunks):
+            if before[i] != 0.0:
+                listed[count] = i
+                count += 1
+    if layout.together[2 * layer + 1] == 0 and before.size % task.n_chunks == chunk:
+        listed[count] = before.size
+        count += 1
+    return count
 
 
 @kernel
@@ -72,36 +57,28 @@ def _scale(block, task):
 
 
 @kernel(inline=True)
-def _add_row(layout, layer, i, block, task, chunk, work, out):
-    """Add to out (n_out,) the differences of W[i], or, past the last input, of b."""
-    before = values(layout, work, A, layer, block.n_samples)
-    for first in range(0, out.size, NUDGES):
-        total = total_room(work, chunk, min(NUDGES, out.size - first))
+def _add_unit(layout, layer, n, j, n_listed, block, task, scale, chunk, work, out):
+    """Add to out (n_in + 1, n_out), W and then b, sample n's differences of the listed weights into unit j."""
+    before = values(layout, work, A, layer, block.n_samples)[n]
+    listed = work.listed[chunk]
+    for first in range(0, n_listed, NUDGES):
+        total = total_room(work, chunk, min(NUDGES, n_listed - first))
         for b in range(total.size):
             total[b] = 0.0
-        for n in range(block.n_samples):
-            t = task.eps * (before[n, i] if i < before.shape[1] else 1.0)
-            if t == 0.0 or work.checks[DIRECT, layer, n] == 0.0:
-                continue
-            for sign in range(1, -2 if task.central else 0, -2):
-                _nudge_units(layout, layer, n, block.n_samples, first, sign * t, chunk, work, total.size)
-                _carry(
-                    layout,
-                    min(layer + 2, layout.activations.size),
-                    n,
-                    block.n_samples,
-                    sign,
-                    task.loss,
-                    chunk,
-                    work,
-                    total,
-                )
+        for sign in range(1, -2 if task.central else 0, -2):
+            nudge = scratch_room(work, chunk, total.size)
+            for b in range(total.size):
+                i = listed[first + b]
+                nudge[b] = sign * task.eps * (before[i] if i < before.size else 1.0)
+            _nudge_unit(layout, layer, n, j, block.n_samples, chunk, work, nudge)
+            level = min(layer + 2, layout.activations.size)
+            _carry(layout, level, n, block.n_samples, sign, task.loss, chunk, work, total)
         for b in range(total.size):
-            out[first + b] += _scale(block, task) * total[b]
+            out[listed[first + b], j] += scale * _scale(block, task) * total[b]
 
 
 @kernel(inline=True)
-def _add_together(layout, layer, n_inputs, block, task, chunk, work, out):
+def _add_together(layout, layer, n_inputs, block, task, scale, chunk, work, out):
     """Add to every entry of out the difference of a whole array: W with its n_inputs, or b with none."""
     before = values(layout, work, A, layer, block.n_samples)
     total = total_room(work, chunk, 1)
@@ -116,34 +93,33 @@ def _add_together(layout, layer, n_inputs, block, task, chunk, work, out):
                 moved[k, 0] = sign * task.eps * reach
             _carry(layout, layer + 1, n, block.n_samples, sign, task.loss, chunk, work, total)
     for k in range(out.size):
-        out[k] += _scale(block, task) * total[0]
+        out[k] += scale * _scale(block, task) * total[0]
 
 
 @kernel
-def _nudge_units(layout, layer, n, n_samples, first, t, chunk, work, n_nudges):
-    """Move the z of units `first` and on of sample n, each alone, by t.
+def _nudge_unit(layout, layer, n, j, n_samples, chunk, work, nudge):
+    """Move z of unit j of sample n by each nudge (n_nudges,), which is overwritten.
 
     The change of z, one level up or, on the output layer, there, is left in room 0.
     """
     level = layer + 1
     if level == layout.activations.size:
-        moved = moved_room(work, chunk, 0, layout.sizes[level], n_nudges)
+        moved = moved_room(work, chunk, 0, layout.sizes[level], nudge.size)
         for k in range(moved.shape[0]):
-            for b in range(n_nudges):
-                moved[k, b] = t if k == first + b else 0.0
+            for b in range(nudge.size):
+                moved[k, b] = nudge[b] if k == j else 0.0
         return
-    code = layout.activations[layer]
-    z = values(layout, work, Z, level, n_samples)[n, first:]
-    a = values(layout, work, A, level, n_samples)[n, first:]
-    slope = values(layout, work, SLOPE, level, n_samples)[n, first:]
-    unit = moved_room(work, chunk, 1, 1, n_nudges)[0]
-    change_units(code, z, a, slope, t, unit)
-    moved = moved_room(work, chunk, 0, layout.sizes[level + 1], n_nudges)
-    through = transposed_weights(layout, work, level)
+    z = values(layout, work, Z, level, n_samples)[n, j]
+    a = values(layout, work, A, level, n_samples)[n, j]
+    slope = values(layout, work, SLOPE, level, n_samples)[n, j]
+    change_nudges(layout.activations[layer], z, a, slope, nudge)
+    moved = moved_room(work, chunk, 0, layout.sizes[level + 1], nudge.size)
+    through = transposed_weights(layout, work, level, 0)
     for k in range(moved.shape[0]):
-        row = through[k, first:]
-        for b in range(n_nudges):
-            moved[k, b] = row[b] * unit[b]
+        weight = through[k, j]
+        row = moved[k]
+        for b in range(nudge.size):
+            row[b] = weight * nudge[b]
 
 
 @kernel
@@ -164,7 +140,7 @@ def _carry(layout, level, n, n_samples, sign, loss, chunk, work, total):
         for k in range(above.shape[0]):
             for b in range(total.size):
                 above[k, b] = 0.0
-        add_product(transposed_weights(layout, work, level), moved, 0, above.shape[0], above)
+        add_product(transposed_weights(layout, work, level, 0), moved, 0, above.shape[0], above)
         moved = above
         level += 1
     z = values(layout, work, Z, top, n_samples)[n]
@@ -172,3 +148,33 @@ def _carry(layout, level, n, n_samples, sign, loss, chunk, work, total):
     slope = values(layout, work, SLOPE, top, n_samples)[n]
     code = layout.activations[top - 1]
     add_loss_change(loss, code, z, a, slope, work.y[n], moved, sign, scratch_room(work, chunk, total.size), total)
+
+
+@unit
+def run_direct(layout, theta, data, block, task, optimizer, work, step, chunk):
+    """Add the differences of the units marked DIRECT, for this chunk's parameters.
+
+    It ends between two units when work.stop is set: a unit of one sample takes at
+    most a few milliseconds.
+    """
+    out, scale = target(optimizer, block, theta, work.gradient)
+    for layer in range(layout.activations.size):
+        n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
+        start = weights_start(layout, layer)
+        both = view(out, start, n_in + 1, n_out)
+        marks = values(layout, work, DIRECT, layer + 1, block.n_samples)
+        for n in range(block.n_samples):
+            n_listed = -1
+            for j in range(n_out):
+                if work.stop[0] != 0:
+                    return
+                if task.method == Method.DIRECT or marks[n, j] != 0.0:
+                    if n_listed < 0:
+                        n_listed = list_inputs(layout, layer, n, block, task, chunk, work)
+                    _add_unit(layout, layer, n, j, n_listed, block, task, scale, chunk, work, both)
+        if layer % task.n_chunks == chunk:
+            if layout.together[2 * layer] != 0:
+                flat = view(out, start, 1, n_in * n_out)[0]
+                _add_together(layout, layer, n_in, block, task, scale, chunk, work, flat)
+            if layout.together[2 * layer + 1] != 0:
+                _add_together(layout, layer, np.int64(0), block, task, scale, chunk, work, biases(layout, out, layer))

@@ -1,11 +1,12 @@
-"""The forward pass over a block of samples."""
+"""The forward pass over a block of samples: the first part of every step."""
 
-from fastnn._jit import kernel
-from fastnn.kernels.activations import activate
+from fastnn._jit import kernel, unit
+from fastnn.kernels.activations import Activation, activate, softmax
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import count_correct, sample_loss
 from fastnn.kernels.products import add_product
-from fastnn.kernels.work import SLOPE, A, Z, values
+from fastnn.kernels.updates import is_fused
+from fastnn.kernels.work import LARGEST, SLOPE, SUM, A, Method, Z, span, stretch, transposed_weights, unit_norms, values
 
 
 @kernel
@@ -16,25 +17,32 @@ def load(layout, data, block, first, last, work):
         source = data.order[block.row, block.start + n]
         for i in range(x.shape[1]):
             x[n, i] = data.x[source, i]
-        for k in range(work.y.shape[1]):
+        for k in range(data.y.shape[1]):
             work.y[n, k] = data.y[source, k]
 
 
 @kernel
-def forward(layout, theta, n_samples, first, last, work):
+def propagate(layout, theta, n_samples, first, last, work):
     """Write z, a and slope of every level for samples first to last; the inputs stand in level 0."""
     for layer in range(layout.activations.size):
         before = values(layout, work, A, layer, n_samples)
         z = values(layout, work, Z, layer + 1, n_samples)
         a = values(layout, work, A, layer + 1, n_samples)
-        slope = values(layout, work, SLOPE, layer + 1, n_samples)
         b = biases(layout, theta, layer)
         for n in range(first, last):
             for k in range(b.size):
                 z[n, k] = b[k]
         add_product(before, weights(layout, theta, layer), first, last, z)
-        for n in range(first, last):
-            activate(layout.activations[layer], z[n], a[n], slope[n])
+        if layout.activations[layer] == Activation.SOFTMAX:
+            for n in range(first, last):
+                softmax(z[n], a[n])
+        else:
+            activate(
+                layout.activations[layer],
+                stretch(layout, work, Z, layer + 1, n_samples, first, last),
+                stretch(layout, work, A, layer + 1, n_samples, first, last),
+                stretch(layout, work, SLOPE, layer + 1, n_samples, first, last),
+            )
 
 
 @kernel
@@ -46,3 +54,66 @@ def measure(layout, loss, n_samples, first, last, work):
     for n in range(first, last):
         work.measured[n, 0] = sample_loss(loss, z[n], a[n], work.y[n])
         work.measured[n, 1] = count_correct(loss, a[n], work.y[n])
+
+
+@kernel
+def transpose(layout, theta, n_powers, chunk, n_chunks, work):
+    """Write this chunk's rows of every W transposed, and of its powers, but the first: nothing comes back there."""
+    for layer in range(1, layout.activations.size):
+        w = weights(layout, theta, layer)
+        out = transposed_weights(layout, work, layer, 0)
+        first, last = span(out.shape[0], chunk, n_chunks)
+        # Eight rows of the result at a time: whole cache lines of W are read.
+        for start in range(first, last, 8):
+            stop = min(start + 8, last)
+            for j in range(out.shape[1]):
+                for k in range(start, stop):
+                    out[k, j] = w[j, k]
+        for power in range(1, n_powers):
+            below = transposed_weights(layout, work, layer, power - 1)
+            raised = transposed_weights(layout, work, layer, power)
+            for k in range(first, last):
+                for j in range(out.shape[1]):
+                    raised[k, j] = below[k, j] * out[k, j]
+
+
+@kernel
+def take_norms(layout, theta, chunk, n_chunks, work):
+    """Write the largest and the sum of the absolute weights into this chunk's units of every level past the first."""
+    for layer in range(1, layout.activations.size):
+        w = weights(layout, theta, layer)
+        largest = unit_norms(layout, work, LARGEST, layer + 1)
+        total = unit_norms(layout, work, SUM, layer + 1)
+        first, last = span(total.size, chunk, n_chunks)
+        for k in range(first, last):
+            largest[k] = 0.0
+            total[k] = 0.0
+        for j in range(w.shape[0]):
+            for k in range(first, last):
+                size = abs(w[j, k])
+                total[k] += size
+                largest[k] = size if size > largest[k] else largest[k]
+
+
+@kernel
+def clear(chunk, n_chunks, gradient):
+    """Set this chunk's share of the gradient to zero."""
+    for k in range(gradient.size * chunk // n_chunks, gradient.size * (chunk + 1) // n_chunks):
+        gradient[k] = 0.0
+
+
+@unit
+def run_forward(layout, theta, data, block, task, optimizer, work, step, chunk):
+    """Take this chunk's samples up to the loss, and prepare its share of what the way back needs."""
+    first, last = span(block.n_samples, chunk, task.n_chunks)
+    load(layout, data, block, first, last, work)
+    propagate(layout, theta, block.n_samples, first, last, work)
+    if task.loss >= 0:
+        measure(layout, task.loss, block.n_samples, first, last, work)
+    if task.method != Method.NONE and block.opens:
+        n_powers = task.n_terms if task.method == Method.SERIES else 1
+        transpose(layout, theta, n_powers, chunk, task.n_chunks, work)
+        if task.method == Method.SERIES:
+            take_norms(layout, theta, chunk, task.n_chunks, work)
+        if not is_fused(optimizer, block):
+            clear(chunk, task.n_chunks, work.gradient)

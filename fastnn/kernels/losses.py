@@ -1,8 +1,8 @@
 """Losses: values, slopes and exact changes, summed over outputs, one sample at a time.
 
 A new loss is a member of `Loss`, a branch in each of `sample_loss`,
-`output_delta`, `add_loss_change` and `add_loss_series`, a bound in
-`series.bound_loss`, and its pairing with output activations in
+`output_delta`, `add_loss_change`, `bend_outputs` and `add_loss_curvature`, a
+bound in `series.bound_loss`, and its pairing with output activations in
 `fastnn.losses`. The mean over samples is taken by the callers.
 
 Cross-entropies are computed from the logits z, never from probabilities, so
@@ -18,12 +18,12 @@ from fastnn._jit import kernel
 from fastnn.kernels.activations import (
     LARGE,
     Activation,
-    activate_jets,
+    add_curvature,
     change_nudges,
     growth,
     largest,
     softplus,
-    taylor,
+    taylor_units,
 )
 
 
@@ -210,87 +210,101 @@ def _add_softmax_squared_change(z, p, y, moved, sign, scratch, total):
 
 
 @kernel
-def add_loss_series(loss, code, a, slope, y, u1, u2, u3, total):
-    """Write the first three coefficients of one sample's loss, (3, n_nudges), into total.
+def bend_outputs(loss, code, a, slope, y, scale, second, third):
+    """Write scale times the second and third Taylor coefficients of the loss in z of each output.
 
-    u1, u2 and u3 (n_outputs, n_nudges), the coefficients of the outputs' z, are overwritten.
+    All arrays are (n,): any outputs of any samples or, with softmax, those of one.
     """
-    total1, total2, total3 = total[0], total[1], total[2]
-    for b in range(total1.size):
-        total1[b] = 0.0
-        total2[b] = 0.0
-        total3[b] = 0.0
-    if loss == Loss.BINARY_CROSS_ENTROPY:
-        for k in range(y.size):  # softplus(z) - y z; a is softplus's slope
-            g2, g3 = taylor(Activation.SOFTPLUS, 0.0, a[k])
-            activate_jets(a[k] - y[k], g2, g3, u1[k], u2[k], u3[k])
-            for b in range(total1.size):
-                total1[b] += u1[k, b]
-                total2[b] += u2[k, b]
-                total3[b] += u3[k, b]
-    elif loss == Loss.CATEGORICAL_CROSS_ENTROPY:
-        _add_categorical_series(a, y, u1, u2, u3, total1, total2, total3)
-    else:
-        if code == Activation.SOFTMAX:
-            _softmax_jets(a, u1, u2, u3, total1, total2, total3)
-        else:
-            for k in range(y.size):
-                g2, g3 = taylor(code, a[k], slope[k])
-                activate_jets(slope[k], g2, g3, u1[k], u2[k], u3[k])
+    if loss != Loss.SQUARED_ERROR:  # log(1 + exp(z)), or the same with the other classes in place of 1
+        taylor_units(Activation.SOFTPLUS, a, a, second, third)
         for k in range(y.size):
-            twice_error = 2.0 * (a[k] - y[k])
-            d1, d2, d3 = u1[k], u2[k], u3[k]
-            for b in range(total1.size):
-                total1[b] += twice_error * d1[b]
-                total2[b] += twice_error * d2[b] + d1[b] * d1[b]
-                total3[b] += twice_error * d3[b] + 2.0 * d1[b] * d2[b]
+            second[k] *= scale
+            third[k] *= scale
+    elif code != Activation.SOFTMAX:
+        taylor_units(code, a, slope, second, third)
+        for k in range(y.size):
+            error, f1, f2 = a[k] - y[k], slope[k], second[k]
+            second[k] = scale * (2.0 * error * f2 + f1 * f1)
+            third[k] = scale * (2.0 * (error * third[k] + f1 * f2))
+    else:
+        for j in range(y.size):
+            p = a[j]
+            # Of exp(z_j) / sum: with w = [k = j] - p_j, p_k changes by p_k (w, x2 + w**2 / 2, x3 + w x2 + w**3 / 6).
+            variance = p * (1.0 - p)
+            x2, x3 = -0.5 * variance, -variance * (1.0 - 2.0 * p) / 6.0
+            q2, q3 = 0.0, 0.0
+            for k in range(y.size):
+                w = (1.0 if k == j else 0.0) - p
+                c1, c2, c3 = a[k] * w, a[k] * (x2 + 0.5 * w * w), a[k] * (x3 + w * x2 + w * w * w / 6.0)
+                error = a[k] - y[k]
+                q2 += 2.0 * error * c2 + c1 * c1
+                q3 += 2.0 * (error * c3 + c1 * c2)
+            second[j] = scale * q2
+            third[j] = scale * q3
 
 
 @kernel
-def _average_growth(p, u1, u2, u3, s1, s2, s3):
-    """Replace u by the coefficients of exp(u) - 1, and add their average under p, (n_outputs,), to s (n_nudges,)."""
-    for k in range(p.size):
-        d1, d2, d3 = u1[k], u2[k], u3[k]
-        activate_jets(1.0, 0.5, 1.0 / 6.0, d1, d2, d3)
-        for b in range(s1.size):
-            s1[b] += p[k] * d1[b]
-            s2[b] += p[k] * d2[b]
-            s3[b] += p[k] * d3[b]
+def add_loss_curvature(loss, code, a, y, scale, bend2, bend3, both, curved, u1, u2, at, w1, w2, mean, d2, d3):
+    """Add to d2 and d3 (n_nudges,) what the loss itself bends: scale times its second and third coefficients.
 
-
-@kernel
-def _add_categorical_series(p, y, u1, u2, u3, s1, s2, s3):
-    """Add the coefficients of log(sum p exp(u)) - sum y u to s, which is zero, (n_nudges,)."""
-    _average_growth(p, u1, u2, u3, s1, s2, s3)
-    activate_jets(1.0, -0.5, 1.0 / 3.0, s1, s2, s3)  # log(1 + s)
-    # u, found again from exp(u) - 1. The first coefficient is summed anew as that of
-    # (p - y) u, which keeps its digits where the two parts cancel.
-    for b in range(s1.size):
-        s1[b] = 0.0
-    for k in range(p.size):
-        d1, d2, d3 = u1[k], u2[k], u3[k]
-        activate_jets(1.0, -0.5, 1.0 / 3.0, d1, d2, d3)
-        for b in range(s1.size):
-            s1[b] += (p[k] - y[k]) * d1[b]
-            s2[b] -= y[k] * d2[b]
-            s3[b] -= y[k] * d3[b]
-
-
-@kernel
-def _softmax_jets(p, u1, u2, u3, s1, s2, s3):
-    """Replace u by the coefficients of the softmax's change, p (exp(u) / (1 + s) - 1).
-
-    s (n_nudges,), zero before and after, is room for the average of exp(u) - 1.
+    Along the outputs' z, whose own coefficients are u1 and, if curved, u2
+    (n_outputs, from `at` on n_nudges); what u2 adds to the second coefficient and the
+    third ones to the third are left out, since they are first order in them. d3 is
+    of no use unless both are asked for. bend2 and bend3 are those of `bend_outputs`, a
+    and y (n_outputs,); w1 and w2 (n_outputs, n_nudges) and mean (n_nudges,) are room.
     """
-    _average_growth(p, u1, u2, u3, s1, s2, s3)
-    activate_jets(-1.0, 1.0, -1.0, s1, s2, s3)  # 1 / (1 + s)
+    n_nudges = d2.size
+    if code != Activation.SOFTMAX:
+        for k in range(y.size):
+            x1, x2 = u1[k, at : at + n_nudges], u2[k, at : at + n_nudges]
+            add_curvature(bend2[k], bend3[k], both, curved, x1, x2, d2, d3)
+        return
+    _center(a, u1, at, mean, w1)
+    if curved:
+        _center(a, u2, at, mean, w2)
+    else:
+        for k in range(y.size):
+            for b in range(n_nudges):
+                w2[k, b] = 0.0
+    if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+        # log(sum p exp(u)): half the variance, the covariance with u2 and a sixth of the third moment.
+        for k in range(y.size):
+            half, sixth = d2.dtype.type(0.5 * scale * a[k]), d2.dtype.type(scale * a[k] / 6.0)
+            x1, x2 = w1[k], w2[k]
+            for b in range(n_nudges):
+                square = x1[b] * x1[b]
+                d2[b] += half * square
+                d3[b] += x1[b] * ((half + half) * x2[b] + sixth * square)
+    else:
+        for b in range(n_nudges):
+            variance, covariance, moment = 0.0, 0.0, 0.0
+            for k in range(y.size):
+                w = w1[k, b]
+                variance += a[k] * w * w
+                covariance += a[k] * w * w2[k, b]
+                moment += a[k] * w * w * w
+            for k in range(y.size):
+                # The coefficients of p_k, as in `bend_outputs`; the second also without u2.
+                w, x3 = w1[k, b], -covariance - moment / 6.0
+                bare = -0.5 * variance
+                x2 = w2[k, b] + bare
+                c1, c2 = a[k] * w, a[k] * (x2 + 0.5 * w * w)
+                c3 = a[k] * (x3 + w * x2 + w * w * w / 6.0)
+                error = a[k] - y[k]
+                d2[b] += scale * (2.0 * error * a[k] * (bare + 0.5 * w * w) + c1 * c1)
+                d3[b] += scale * 2.0 * (error * c3 + c1 * c2)
+
+
+@kernel
+def _center(p, u, at, mean, out):
+    """Write u (n_outputs, from `at` on n_nudges) less its mean under p into out; mean (n_nudges,) is room."""
+    for b in range(mean.size):
+        mean[b] = 0.0
     for k in range(p.size):
-        d1, d2, d3 = u1[k], u2[k], u3[k]
-        for b in range(s1.size):
-            d3[b] = p[k] * (d3[b] + d2[b] * s1[b] + d1[b] * s2[b] + s3[b])
-            d2[b] = p[k] * (d2[b] + d1[b] * s1[b] + s2[b])
-            d1[b] = p[k] * (d1[b] + s1[b])
-    for b in range(s1.size):
-        s1[b] = 0.0
-        s2[b] = 0.0
-        s3[b] = 0.0
+        row = u[k, at : at + mean.size]
+        for b in range(mean.size):
+            mean[b] += p[k] * row[b]
+    for k in range(p.size):
+        row, centered = u[k, at : at + mean.size], out[k]
+        for b in range(mean.size):
+            centered[b] = row[b] - mean[b]

@@ -1,45 +1,70 @@
 """Finite differences by power series: every weight's own, at the price of a few products.
 
-A nudge of W[i, j] moves z[n, j] by t = eps * a[n, i], and the loss of sample n by
+A nudge of W[i, j] moves z[n, j] by t = eps * a[n, i], and the batch's mean loss by
 phi(t) = c1 t + c2 t**2 + c3 t**3 + R, whose coefficients depend on n and j alone.
 So with powers taken entry by entry, the differences of a whole layer are
 
-    D = (1 / N) sum_k eps**(k - 1) (A**k)' C_k
+    D = sum_k eps**(k - 1) (A**k)' C_k
 
-a product of the stacked powers with the stacked coefficients; central differences
-are the odd terms. The coefficients come from carrying three Taylor coefficients
-("jets") of every unit's change up to the loss (Griewank, Walther, "Evaluating
-Derivatives", 2nd ed., 2008, chapter 13).
+(`descent.add_gradient`); central differences are the odd terms. C_1 is
+back-propagation's delta. The rest comes from the change tau of unit j's activation,
+which moves the next level's z along the line W[j] tau, and the loss by
+d1 tau + d2 tau**2 + d3 tau**3, d1 being `pull`. With f1, f2, f3 the activation's Taylor
+coefficients,
 
-**The remainder.** By Taylor's theorem |R| <= t**4 max |phi''''| / 24 over the
-nudge. That maximum is bounded by carrying majorants up the same way: in place of
-each activation's coefficients their suprema over all z, in place of weights the
-largest absolute value (for the one unit that moves) or absolute row sum. A sample
-keeps its series in a layer while eps**3 max|a|**4 times the bound is at most
-`Task.tolerance` times the layer's size: the mean over the samples of the largest
-first-order difference max|c1| max|a|. So truncation adds at most the tolerance times
-that size to any entry. Other samples are measured by the direct kernel, and so are those whose
-nudge can reach the kink of a rectifier, here or further up; between kinks a
-rectifier is linear and its series exact.
+    c2 = d1 f2 + d2 f1**2        c3 = d1 f3 + 2 d2 f1 f2 + d3 f1**3
+
+d2 and d3 gather what each level bends. Let u1, u2 be the coefficients of z of unit k
+there ("jets": Griewank, Walther, "Evaluating Derivatives", 2nd ed., 2008, chapter 13),
+g its activation's and p its pull; then d2 grows by p g2 u1**2, d3 by
+p (2 g2 u1 u2 + g3 u1**3), and v1 = g1 u1, v2 = g1 u2 + g2 u1**2 go on through
+the next weights. The third coefficients need not be carried: they reach the loss
+linearly, and pull knows that. At the loss, which has no pull, the same with its own
+curvature.
+
+**The remainder.** By Taylor's theorem what K terms leave out is at most
+|t|**(K + 1) times a bound of the next coefficient over the nudge. That is found by
+carrying majorants up the same way: in place of each activation's coefficients their
+suprema over all z, in place of weights the largest absolute value (for the one unit
+that moves) or the largest sum of a unit's absolute weights. A sample keeps its series
+in a layer while eps**K max|a|**(K + 1) times the bound is at most `Task.tolerance`
+times the layer's size: the mean over the samples of the largest first-order difference
+max|c1| max|a|. So truncation adds at most the tolerance times that size to any entry.
+Other samples are measured by the direct kernel. So are the units of a sample whose
+nudge can reach the kink of a rectifier, here or one level up, and the whole sample
+where it can further up; between kinks a rectifier is linear and its series exact.
 """
 
-from fastnn._jit import kernel
-from fastnn.kernels.activations import Activation, activate_jets, taylor
-from fastnn.kernels.direct import transposed_weights
-from fastnn.kernels.layout import biases, level_values, weights
-from fastnn.kernels.losses import Loss, add_loss_series
+from fastnn._jit import kernel, unit, view
+from fastnn.kernels.activations import Activation, add_curvature, taylor_units
+from fastnn.kernels.backprop import backward
+from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs
 from fastnn.kernels.products import add_product
 from fastnn.kernels.work import (
+    BEND2,
+    BEND3,
     BOUND,
+    DELTA,
     DIRECT,
+    KINKED,
+    LARGEST,
+    MEAN,
     NUDGES,
+    PULL,
+    SECOND,
     SIZE,
     SLOPE,
+    SUM,
+    TAYLOR2,
+    TAYLOR3,
+    THIRD,
     A,
     Z,
-    moved_room,
-    norm_room,
+    jet_room,
     span,
+    stretch,
+    transposed_weights,
+    unit_norms,
     values,
 )
 
@@ -68,228 +93,383 @@ def compose(g1, g2, g3, g4, u1, u2, u3, u4):
 
 
 @kernel
-def n_terms(task):
-    """Return how many powers are kept: 1, 2, 3, or for central differences 1, 3."""
-    return 2 if task.central else 3
+def largest_of(row):
+    """Return the largest absolute value of a vector, and 0 of an empty one.
+
+    Eight at a time: each maximum waits for the one before it.
+    """
+    r0 = r1 = r2 = r3 = r4 = r5 = r6 = r7 = row.dtype.type(0.0)
+    whole = row.size // 8 * 8
+    for k in range(0, whole, 8):
+        r0 = larger(r0, row[k])
+        r1 = larger(r1, row[k + 1])
+        r2 = larger(r2, row[k + 2])
+        r3 = larger(r3, row[k + 3])
+        r4 = larger(r4, row[k + 4])
+        r5 = larger(r5, row[k + 5])
+        r6 = larger(r6, row[k + 6])
+        r7 = larger(r7, row[k + 7])
+    for k in range(whole, row.size):
+        r0 = larger(r0, row[k])
+    return larger(larger(larger(r0, r1), larger(r2, r3)), larger(larger(r4, r5), larger(r6, r7)))
 
 
 @kernel
-def take_norms(layout, chunk, work):
-    """Write the largest entry and the largest row sum, absolute, of every transposed W but the first."""
-    n_layers = layout.activations.size
-    norms = norm_room(work, chunk, n_layers)
-    for layer in range(1, n_layers):
-        w = transposed_weights(layout, work, layer)
-        norms[0, layer] = 0.0
-        norms[1, layer] = 0.0
-        for k in range(w.shape[0]):
-            row_sum = 0.0
-            for j in range(w.shape[1]):
-                norms[0, layer] = max(norms[0, layer], abs(w[k, j]))
-                row_sum += abs(w[k, j])
-            norms[1, layer] = max(norms[1, layer], row_sum)
+def larger(size, number):
+    """Return the larger of a size and a number's."""
+    return abs(number) if abs(number) > size else size
 
 
 @kernel
-def judge(layout, layer, n, n_samples, task, chunk, work):
-    """Write the remainder's bound of sample n in this layer, and whether its nudges can reach a kink."""
+def has_kink(code):
+    """Return if an activation is a rectifier."""
+    return code == Activation.RELU or code == Activation.LEAKY_RELU
+
+
+@kernel
+def mark_kinks(layout, layer, n, n_samples, reach, work):
+    """Mark the units of sample n that a nudge of z by up to `reach` takes to a kink; return if one is far up.
+
+    The unit's own kink is known exactly, one level up by the weight in between, and
+    from there on by the sums of absolute weights.
+    """
     n_layers = layout.activations.size
-    norms = norm_room(work, chunk, n_layers)
-    largest = 1.0  # a bias's
-    before = values(layout, work, A, layer, n_samples)[n]
-    for i in range(before.size):
-        largest = max(largest, abs(before[i]))
-    reach = task.eps * largest
-    u1, u2, u3, u4 = 1.0, 0.0, 0.0, 0.0
-    kinked = False
-    for level in range(layer + 1, n_layers + 1):
+    marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+    z = values(layout, work, Z, layer + 1, n_samples)[n]
+    code = layout.activations[layer]
+    for j in range(marks.size):
+        if has_kink(code) and abs(z[j]) <= reach:
+            marks[j] = 1.0
+    moved = suprema(code)[0] * reach
+    for level in range(layer + 2, n_layers + 1):
         code = layout.activations[level - 1]
-        if code == Activation.RELU or code == Activation.LEAKY_RELU:
+        norms = unit_norms(layout, work, LARGEST if level == layer + 2 else SUM, level)
+        if has_kink(code):
             z = values(layout, work, Z, level, n_samples)[n]
             for k in range(z.size):
-                kinked |= abs(z[k]) <= u1 * reach
-        if level < n_layers:
-            g1, g2, g3, g4 = suprema(code)
-            u1, u2, u3, u4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-            norm = norms[0 if level == layer + 1 else 1, level]
-            u1, u2, u3, u4 = norm * u1, norm * u2, norm * u3, norm * u4
-    top = values(layout, work, A, n_layers, n_samples)[n]
-    error = 0.0
-    for k in range(top.size):
-        error = max(error, abs(top[k] - work.y[n, k]))
-    fourth = bound_loss(task.loss, layout.activations[n_layers - 1], error, top.size, reach, u1, u2, u3, u4)
-    work.checks[SIZE, layer, n] = largest  # times max|c1|, when that is known
-    work.checks[BOUND, layer, n] = task.eps * task.eps * task.eps * largest * largest * largest * largest * fourth
-    work.checks[DIRECT, layer, n] = 1.0 if kinked else 0.0
+                if abs(z[k]) > norms[k] * moved:
+                    continue
+                if level > layer + 2:
+                    return True
+                w = transposed_weights(layout, work, level - 1, 0)[k]
+                for j in range(w.size):
+                    if abs(z[k]) <= abs(w[j]) * moved:
+                        marks[j] = 1.0
+        moved *= suprema(code)[0] * largest_of(norms)
+    return False
+
+
+@kernel
+def judge(layout, layer, block, task, first, last, work):
+    """Write the bound of what the series of samples first to last leave out in this layer, and mark kinks."""
+    n_layers = layout.activations.size
+    n_samples = block.n_samples
+    before = values(layout, work, A, layer, n_samples)
+    delta = values(layout, work, DELTA, layer + 1, n_samples)
+    top = values(layout, work, A, n_layers, n_samples)
+    u1, u2, u3, u4 = 1.0, 0.0, 0.0, 0.0
+    rectified = has_kink(layout.activations[n_layers - 1])
+    for level in range(layer + 1, n_layers):
+        code = layout.activations[level - 1]
+        rectified |= has_kink(code)
+        g1, g2, g3, g4 = suprema(code)
+        u1, u2, u3, u4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
+        norm = largest_of(unit_norms(layout, work, LARGEST if level == layer + 1 else SUM, level + 1))
+        u1, u2, u3, u4 = norm * u1, norm * u2, norm * u3, norm * u4
+    for n in range(first, last):
+        largest = max(1.0, largest_of(before[n]))  # a bias's input is 1
+        error = 0.0
+        for k in range(top.shape[1]):
+            error = max(error, abs(top[n, k] - work.y[n, k]))
+        third, fourth = bound_loss(
+            task.loss, layout.activations[n_layers - 1], error, top.shape[1], task.eps * largest, u1, u2, u3, u4
+        )
+        nudge = task.eps * largest
+        # One term is kept of central differences only, whose second term is zero.
+        left_out = nudge * nudge * third if task.n_terms < 3 else nudge * nudge * nudge * fourth
+        work.checks[BOUND, layer, n] = left_out * largest / block.batch_size
+        work.checks[SIZE, layer, n] = largest * largest_of(delta[n])
+        marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+        for j in range(marks.size):
+            marks[j] = 0.0
+        kinked = rectified and mark_kinks(layout, layer, n, n_samples, nudge, work)
+        work.checks[KINKED, layer, n] = 1.0 if kinked else 0.0
 
 
 @kernel
 def bound_loss(loss, code, error, n_outputs, reach, u1, u2, u3, u4):
-    """Return a bound of the fourth coefficient of a sample's loss when z of each output has coefficients up to u.
+    """Return bounds of the third and fourth coefficients of a sample's loss, z of each output having up to u.
 
     error is the largest |a - y| before the nudge, which is at most `reach`.
     """
     if loss == Loss.BINARY_CROSS_ENTROPY:  # softplus(z) - y z, slope at most 1
         g1, g2, g3, g4 = suprema(Activation.SOFTPLUS)
-        return n_outputs * compose(g1, g2, g3, g4, u1, u2, u3, u4)[3]
+        v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
+        return n_outputs * v3, n_outputs * v4
     if code == Activation.SOFTMAX:
         # exp(d) - 1, averaged with whatever probabilities hold in mid-nudge
         e1, e2, e3, e4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
         if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
-            return compose(1.0, 0.5, 1.0 / 3.0, 0.25, e1, e2, e3, e4)[3] + u4  # log(1 + e), and y d
+            v1, v2, v3, v4 = compose(1.0, 0.5, 1.0 / 3.0, 0.25, e1, e2, e3, e4)
+            return v3 + u3, v4 + u4  # log(1 + e), and y d
         i1, i2, i3, i4 = compose(1.0, 1.0, 1.0, 1.0, e1, e2, e3, e4)  # 1 / (1 + e)
         v1, v2 = e1 + i1, e2 + e1 * i1 + i2
         v3 = e3 + e2 * i1 + e1 * i2 + i3
         v4 = e4 + e3 * i1 + e2 * i2 + e1 * i3 + i4
-        return 2.0 * (error + 1.0) * v4 + 2.0 * v1 * v3 + v2 * v2
+        return 2.0 * (error + 1.0) * v3 + 2.0 * v1 * v2, 2.0 * (error + 1.0) * v4 + 2.0 * v1 * v3 + v2 * v2
     g1, g2, g3, g4 = suprema(code)
     v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-    return n_outputs * (2.0 * (error + v1 * reach) * v4 + 2.0 * v1 * v3 + v2 * v2)
+    third = 2.0 * (error + v1 * reach) * v3 + 2.0 * v1 * v2
+    return n_outputs * third, n_outputs * (2.0 * (error + v1 * reach) * v4 + 2.0 * v1 * v3 + v2 * v2)
 
 
 @kernel
-def expand(layout, block, task, chunk, work):
-    """Write powers and coefficients of every layer for this chunk's samples, and judge their remainders."""
+def bend(layout, block, task, first, last, work):
+    """Write how every level bends for samples first to last: TAYLOR of the hidden ones, BEND of all."""
     n_samples = block.n_samples
-    terms = n_terms(task)
-    first, last = span(n_samples, chunk, task.n_chunks)
-    take_norms(layout, chunk, work)
-    for layer in range(layout.activations.size):
-        before = values(layout, work, A, layer, n_samples)
-        powers = level_values(layout, work.series[0], layer, terms * n_samples)
-        coefficients = level_values(layout, work.series[1], layer + 1, terms * n_samples)
-        n_units = coefficients.shape[1]
+    top = layout.activations.size
+    for level in range(1, top):
+        taylor2 = stretch(layout, work, TAYLOR2, level, n_samples, first, last)
+        taylor3 = stretch(layout, work, TAYLOR3, level, n_samples, first, last)
+        taylor_units(
+            layout.activations[level - 1],
+            stretch(layout, work, A, level, n_samples, first, last),
+            stretch(layout, work, SLOPE, level, n_samples, first, last),
+            taylor2,
+            taylor3,
+        )
+        pull = stretch(layout, work, PULL, level, n_samples, first, last)
+        bend2 = stretch(layout, work, BEND2, level, n_samples, first, last)
+        bend3 = stretch(layout, work, BEND3, level, n_samples, first, last)
+        for k in range(pull.size):
+            bend2[k] = pull[k] * taylor2[k]
+            bend3[k] = pull[k] * taylor3[k]
+    code = layout.activations[top - 1]
+    rows = 1 if code == Activation.SOFTMAX else last - first
+    for start in range(first, last, max(rows, 1)):
+        bend_outputs(
+            task.loss,
+            code,
+            stretch(layout, work, A, top, n_samples, start, start + rows),
+            stretch(layout, work, SLOPE, top, n_samples, start, start + rows),
+            view(work.y, start * work.y.shape[1], 1, rows * work.y.shape[1])[0],
+            1.0 / block.batch_size,
+            stretch(layout, work, BEND2, top, n_samples, start, start + rows),
+            stretch(layout, work, BEND3, top, n_samples, start, start + rows),
+        )
+
+
+@kernel
+def clear(out):
+    """Set a vector to zero."""
+    for k in range(out.size):
+        out[k] = 0.0
+
+
+@kernel
+def bend_next(layout, layer, block, task, first, last, chunk, work):
+    """Write d2 and d3, as far as the next level bends them, to SECOND and THIRD of a hidden layer's units.
+
+    Sums over that level's units, so products with the powers of the weights.
+    """
+    n_samples = block.n_samples
+    top = layout.activations.size
+    level = layer + 2
+    softmax = level == top and layout.activations[top - 1] == Activation.SOFTMAX
+    second = values(layout, work, SECOND, layer + 1, n_samples)
+    third = values(layout, work, THIRD, layer + 1, n_samples)
+    clear(stretch(layout, work, SECOND, layer + 1, n_samples, first, last))
+    clear(stretch(layout, work, THIRD, layer + 1, n_samples, first, last))
+    if not softmax:
+        bend2 = values(layout, work, BEND2, level, n_samples)
+        add_product(bend2, transposed_weights(layout, work, layer + 1, 1), first, last, second)
+        if task.n_terms > 2:
+            bend3 = values(layout, work, BEND3, level, n_samples)
+            add_product(bend3, transposed_weights(layout, work, layer + 1, 2), first, last, third)
+    elif task.loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+        # log(sum p exp(w tau)): half the variance and a sixth of the third central moment of w under p.
+        p = values(layout, work, A, top, n_samples)
+        mean = values(layout, work, MEAN, layer + 1, n_samples)
+        clear(stretch(layout, work, MEAN, layer + 1, n_samples, first, last))
+        add_product(p, transposed_weights(layout, work, layer + 1, 0), first, last, mean)
+        add_product(p, transposed_weights(layout, work, layer + 1, 1), first, last, second)
+        if task.n_terms > 2:
+            add_product(p, transposed_weights(layout, work, layer + 1, 2), first, last, third)
+        scale = 1.0 / block.batch_size
+        half, sixth, three = second.dtype.type(0.5 * scale), second.dtype.type(scale / 6.0), second.dtype.type(3.0)
         for n in range(first, last):
-            for i in range(before.shape[1]):
-                scaled = task.eps * before[n, i]
-                powers[n, i] = before[n, i]
-                if terms == 3:
-                    powers[n_samples + n, i] = before[n, i] * scaled
-                powers[(terms - 1) * n_samples + n, i] = before[n, i] * scaled * scaled
-            judge(layout, layer, n, n_samples, task, chunk, work)
-            slope = 0.0
-            for start in range(0, n_units, NUDGES):
-                n_nudges = min(NUDGES, n_units - start)
-                _start_jets(layout, layer, n, n_samples, start, n_nudges, chunk, work)
-                total = _carry_jets(
-                    layout, min(layer + 2, layout.activations.size), n, n_samples, n_nudges, task.loss, chunk, work
-                )
-                for b in range(n_nudges):
-                    slope = max(slope, abs(total[0, b]))
-                    coefficients[n, start + b] = total[0, b] / block.batch_size
-                    if terms == 3:
-                        coefficients[n_samples + n, start + b] = total[1, b] / block.batch_size
-                    coefficients[(terms - 1) * n_samples + n, start + b] = total[2, b] / block.batch_size
-            work.checks[SIZE, layer, n] *= slope
+            for j in range(mean.shape[1]):
+                m = mean[n, j]
+                variance = second[n, j] - m * m
+                third[n, j] = sixth * (third[n, j] - m * (three * variance + m * m))
+                second[n, j] = half * variance
+    else:
+        for n in range(first, last):
+            for start in range(0, second.shape[1], NUDGES):
+                n_nudges = min(NUDGES, second.shape[1] - start)
+                u1 = transposed_weights(layout, work, layer + 1, 0)
+                bend_loss(layout, n, block, task, False, u1, u1, start, start, n_nudges, chunk, work, second, third)
+
+
+@kernel
+def bend_loss(layout, n, block, task, curved, u1, u2, at, start, n_nudges, chunk, work, second, third):
+    """Add to units `start` and on of sample n what the loss bends along the outputs' coefficients u1 and u2."""
+    top = layout.activations.size
+    a = values(layout, work, A, top, block.n_samples)[n]
+    add_loss_curvature(
+        task.loss,
+        layout.activations[top - 1],
+        a,
+        work.y[n],
+        1.0 / block.batch_size,
+        values(layout, work, BEND2, top, block.n_samples)[n],
+        values(layout, work, BEND3, top, block.n_samples)[n],
+        task.n_terms > 2,
+        curved,
+        u1,
+        u2,
+        at,
+        jet_room(work, chunk, 0, a.size, n_nudges),
+        jet_room(work, chunk, 1, a.size, n_nudges),
+        jet_room(work, chunk, 4, 1, n_nudges)[0],
+        second[n, start : start + n_nudges],
+        third[n, start : start + n_nudges],
+    )
+
+
+@kernel
+def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
+    """Add to d2 and d3 of units `start` and on of sample n what bends past the next level."""
+    n_samples = block.n_samples
+    top = layout.activations.size
+    both = task.n_terms > 2
+    second = values(layout, work, SECOND, layer + 1, n_samples)
+    third = values(layout, work, THIRD, layer + 1, n_samples)
+    d2, d3 = second[n, start : start + n_nudges], third[n, start : start + n_nudges]
+    for level in range(layer + 2, top):
+        n_units = layout.sizes[level]
+        slope = values(layout, work, SLOPE, level, n_samples)[n]
+        taylor2 = values(layout, work, TAYLOR2, level, n_samples)[n]
+        v1 = jet_room(work, chunk, 0, n_units, n_nudges)
+        v2 = jet_room(work, chunk, 1, n_units, n_nudges)
+        if level == layer + 2:  # along W[j] itself: u1 = W[j], u2 = 0
+            w = transposed_weights(layout, work, level - 1, 0)
+            squares = transposed_weights(layout, work, level - 1, 1)
+            for k in range(n_units):
+                scale_row(slope[k], w[k, start : start + n_nudges], v1[k])
+                if both:
+                    scale_row(taylor2[k], squares[k, start : start + n_nudges], v2[k])
+        else:
+            u1 = jet_room(work, chunk, 2, n_units, n_nudges)
+            u2 = jet_room(work, chunk, 3, n_units, n_nudges)
+            bend2 = values(layout, work, BEND2, level, n_samples)[n]
+            bend3 = values(layout, work, BEND3, level, n_samples)[n]
+            for k in range(n_units):
+                add_curvature(bend2[k], bend3[k], both, both, u1[k], u2[k], d2, d3)
+                if both:
+                    pass_on(slope[k], taylor2[k], u1[k], u2[k], v2[k])
+                scale_row(slope[k], u1[k], v1[k])
+        through = transposed_weights(layout, work, level, 0)
+        n_above = through.shape[0]
+        for term in range(2 if both else 1):
+            above = jet_room(work, chunk, 2 + term, n_above, n_nudges)
+            for k in range(n_above):
+                clear(above[k])
+            add_product(through, jet_room(work, chunk, term, n_units, n_nudges), 0, n_above, above)
+    u1 = jet_room(work, chunk, 2, layout.sizes[top], n_nudges)
+    u2 = jet_room(work, chunk, 3, layout.sizes[top], n_nudges)
+    bend_loss(layout, n, block, task, both, u1, u2, 0, start, n_nudges, chunk, work, second, third)
+
+
+@kernel
+def scale_row(factor, row, out):
+    """Write factor times a row, (n_nudges,)."""
+    factor = out.dtype.type(factor)
+    for b in range(out.size):
+        out[b] = factor * row[b]
+
+
+@kernel
+def pass_on(g1, g2, u1, u2, v2):
+    """Write the second coefficient of a unit's activation, of the two of its z; all (n_nudges,)."""
+    g1, g2 = v2.dtype.type(g1), v2.dtype.type(g2)
+    for b in range(v2.size):
+        v2[b] = g1 * u2[b] + g2 * u1[b] * u1[b]
+
+
+@kernel
+def finish(layout, layer, block, task, first, last, work):
+    """Turn d2 and d3 into c2 and c3, for samples first to last of a layer; central differences have no c2."""
+    n_samples = block.n_samples
+    level = layer + 1
+    second = stretch(layout, work, SECOND, level, n_samples, first, last)
+    third = stretch(layout, work, THIRD, level, n_samples, first, last)
+    if level == layout.activations.size:
+        bend2 = stretch(layout, work, BEND2, level, n_samples, first, last)
+        bend3 = stretch(layout, work, BEND3, level, n_samples, first, last)
+        for k in range(second.size):
+            second[k] = bend2[k]
+            third[k] = bend3[k]
+    else:
+        slope = stretch(layout, work, SLOPE, level, n_samples, first, last)
+        pull = stretch(layout, work, PULL, level, n_samples, first, last)
+        taylor2 = stretch(layout, work, TAYLOR2, level, n_samples, first, last)
+        taylor3 = stretch(layout, work, TAYLOR3, level, n_samples, first, last)
+        for k in range(second.size):
+            f1, f2, d2 = slope[k], taylor2[k], second[k]
+            second[k] = pull[k] * f2 + d2 * f1 * f1
+            third[k] = pull[k] * taylor3[k] + (d2 + d2) * f1 * f2 + third[k] * f1 * f1 * f1
+    if task.central:
+        clear(second)
+
+
+@unit
+def run_expansion(layout, theta, data, block, task, optimizer, work, step, chunk):
+    """Find every layer's coefficients for this chunk's samples, and judge what they leave out."""
+    first, last = span(block.n_samples, chunk, task.n_chunks)
+    n_layers = layout.activations.size
+    backward(layout, task, block, first, last, work)
+    if task.n_terms > 1:
+        bend(layout, block, task, first, last, work)
+    for layer in range(n_layers):
+        judge(layout, layer, block, task, first, last, work)
+        if task.n_terms == 1:
+            continue
+        if layer + 1 < n_layers:
+            bend_next(layout, layer, block, task, first, last, chunk, work)
+        if layer + 2 < n_layers:
+            n_units = layout.sizes[layer + 1]
+            for n in range(first, last):
+                for start in range(0, n_units, NUDGES):
+                    bend_above(layout, layer, n, start, min(NUDGES, n_units - start), block, task, chunk, work)
+        finish(layout, layer, block, task, first, last, work)
 
 
 @kernel
 def choose(layout, block, task, work):
-    """Mark the samples of each layer that go to the direct kernel, and drop their series; return if all bounds held."""
+    """Mark what goes to the direct kernel and drop its series; return if all bounds held, and if any was marked."""
     n_samples = block.n_samples
-    held = True
+    held, marked = True, False
+    rectified = False
+    for layer in range(layout.activations.size):
+        rectified |= has_kink(layout.activations[layer])
     for layer in range(layout.activations.size):
         size = 0.0
         for n in range(n_samples):
             size += work.checks[SIZE, layer, n]
         size /= n_samples
-        coefficients = level_values(layout, work.series[1], layer + 1, n_terms(task) * n_samples)
         for n in range(n_samples):
-            if not work.checks[BOUND, layer, n] <= task.tolerance * size:
-                work.checks[DIRECT, layer, n] = 1.0
-                held = False
-            if work.checks[DIRECT, layer, n] != 0.0:
-                for term in range(n_terms(task)):
-                    for j in range(coefficients.shape[1]):
-                        coefficients[term * n_samples + n, j] = 0.0
-    return held
-
-
-@kernel
-def add_series(layout, block, task, chunk, work):
-    """Add the block's differences to work.gradient: this chunk's rows of every W, and whole biases in turn."""
-    n_samples = block.n_samples
-    terms = n_terms(task)
-    for layer in range(layout.activations.size):
-        powers = level_values(layout, work.series[0], layer, terms * n_samples)
-        coefficients = level_values(layout, work.series[1], layer + 1, terms * n_samples)
-        first, last = span(powers.shape[1], chunk, task.n_chunks)
-        add_product(powers.T, coefficients, first, last, weights(layout, work.gradient, layer))
-        if layer % task.n_chunks == chunk:
-            out = biases(layout, work.gradient, layer)
-            for n in range(n_samples):
-                for k in range(out.size):
-                    out[k] += coefficients[n, k]
-                    if terms == 3:
-                        out[k] += task.eps * coefficients[n_samples + n, k]
-                    out[k] += task.eps * task.eps * coefficients[(terms - 1) * n_samples + n, k]
-
-
-@kernel
-def _start_jets(layout, layer, n, n_samples, first, n_nudges, chunk, work):
-    """Leave in rooms 0 to 2 the jets of z that units `first` and on, each alone, cause.
-
-    One level up, or, on the output layer, there.
-    """
-    level = layer + 1
-    top = level == layout.activations.size
-    n_rows = layout.sizes[level if top else level + 1]
-    jet1 = moved_room(work, chunk, 0, n_rows, n_nudges)
-    jet2 = moved_room(work, chunk, 1, n_rows, n_nudges)
-    jet3 = moved_room(work, chunk, 2, n_rows, n_nudges)
-    if top:
-        for k in range(n_rows):
-            for b in range(n_nudges):
-                jet1[k, b] = 1.0 if k == first + b else 0.0
-                jet2[k, b] = 0.0
-                jet3[k, b] = 0.0
-        return
-    unit = moved_room(work, chunk, 3, 3, n_nudges)
-    a = values(layout, work, A, level, n_samples)[n]
-    slope = values(layout, work, SLOPE, level, n_samples)[n]
-    for b in range(n_nudges):
-        unit[0, b] = slope[first + b]
-        unit[1, b], unit[2, b] = taylor(layout.activations[layer], a[first + b], slope[first + b])
-    through = transposed_weights(layout, work, level)
-    for k in range(n_rows):
-        row = through[k, first:]
-        for b in range(n_nudges):
-            jet1[k, b] = row[b] * unit[0, b]
-            jet2[k, b] = row[b] * unit[1, b]
-            jet3[k, b] = row[b] * unit[2, b]
-
-
-@kernel
-def _carry_jets(layout, level, n, n_samples, n_nudges, loss, chunk, work):
-    """Carry the jets of z at `level`, in rooms 0 to 2, up to the loss; return its coefficients (3, n_nudges)."""
-    top = layout.activations.size
-    here = 0
-    while level < top:
-        n_units = layout.sizes[level]
-        jet1 = moved_room(work, chunk, here, n_units, n_nudges)
-        jet2 = moved_room(work, chunk, here + 1, n_units, n_nudges)
-        jet3 = moved_room(work, chunk, here + 2, n_units, n_nudges)
-        a = values(layout, work, A, level, n_samples)[n]
-        slope = values(layout, work, SLOPE, level, n_samples)[n]
-        for k in range(n_units):
-            g2, g3 = taylor(layout.activations[level - 1], a[k], slope[k])
-            activate_jets(slope[k], g2, g3, jet1[k], jet2[k], jet3[k])
-        through = transposed_weights(layout, work, level)
-        for term in range(3):
-            jet = moved_room(work, chunk, here + term, n_units, n_nudges)
-            above = moved_room(work, chunk, 3 - here + term, through.shape[0], n_nudges)
-            for k in range(above.shape[0]):
-                for b in range(n_nudges):
-                    above[k, b] = 0.0
-            add_product(through, jet, 0, above.shape[0], above)
-        here = 3 - here
-        level += 1
-    n_outputs = layout.sizes[top]
-    z1 = moved_room(work, chunk, here, n_outputs, n_nudges)
-    z2 = moved_room(work, chunk, here + 1, n_outputs, n_nudges)
-    z3 = moved_room(work, chunk, here + 2, n_outputs, n_nudges)
-    total = moved_room(work, chunk, 6, 3, n_nudges)
-    a = values(layout, work, A, top, n_samples)[n]
-    slope = values(layout, work, SLOPE, top, n_samples)[n]
-    add_loss_series(loss, layout.activations[top - 1], a, slope, work.y[n], z1, z2, z3, total)
-    return total
+            kept = work.checks[BOUND, layer, n] <= task.tolerance * size
+            held &= kept
+            if kept and not rectified:
+                continue
+            marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+            for j in range(marks.size):
+                if not kept or work.checks[KINKED, layer, n] != 0.0:
+                    marks[j] = 1.0
+                if marks[j] != 0.0:
+                    marked = True
+                    for term in range(task.n_terms):
+                        kind = DELTA if term == 0 else SECOND if term == 1 else THIRD
+                        values(layout, work, kind, layer + 1, n_samples)[n, j] = 0.0
+    return held, marked

@@ -32,17 +32,22 @@ class Update(NamedTuple):
 
 
 @kernel
-def clear(chunk, n_chunks, gradient):
-    """Set this chunk's share of the gradient to zero."""
-    for k in range(gradient.size * chunk // n_chunks, gradient.size * (chunk + 1) // n_chunks):
-        gradient[k] = 0.0
+def is_fused(optimizer, block):
+    """Return if gradients are added to the weights as they are found, times -lr: plain SGD, a batch of one block."""
+    return optimizer.code == Optimizer.SGD and block.opens and block.closes
 
 
 @kernel
-def update(optimizer, step, chunk, n_chunks, gradient, theta):
-    """Take this chunk's share of step number `step`, counted from 1."""
-    first = theta.size * chunk // n_chunks
-    last = theta.size * (chunk + 1) // n_chunks
+def target(optimizer, block, theta, gradient):
+    """Return the vector that gradients are added to, and what they are multiplied by."""
+    if is_fused(optimizer, block):
+        return theta, -optimizer.rates[0]
+    return gradient, 1.0
+
+
+@kernel
+def update(optimizer, step, first, last, gradient, theta):
+    """Move parameters first to last: the step number `step`, counted from 1."""
     rates, moments = optimizer.rates, optimizer.moments
     lr = rates[0]
     if optimizer.code == Optimizer.SGD:

@@ -6,16 +6,23 @@ from typing import NamedTuple
 from numpy import ndarray
 
 from fastnn._jit import kernel, view
-from fastnn.kernels.layout import level_values
+from fastnn.kernels.layout import level_values, weights_start
 
 # Nudges carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.
 NUDGES = 64
-ROOMS = 7
-# Rows of Work.values.
-Z, A, SLOPE, DELTA = range(4)
+# Rows of Work.values. With d a nudge of z, the batch's mean loss changes by
+# delta d + second d**2 + third d**3; pull is its slope with a; DIRECT is 1 where a
+# nudge of this unit is measured directly. TAYLOR are an activation's second and third
+# coefficients, BEND those times pull, or, of the outputs, the loss's own; MEAN is room.
+KINDS = 13
+Z, A, SLOPE, DELTA, DIRECT, PULL, SECOND, THIRD, TAYLOR2, TAYLOR3, BEND2, BEND3, MEAN = range(KINDS)
 # Rows of Work.checks: the size of a sample's differences, the bound of what their
-# series leaves out, and whether they are measured by the direct kernel instead.
-SIZE, BOUND, DIRECT = range(3)
+# series leaves out, and whether a nudge can reach a kink too far up to tell for which units.
+SIZE, BOUND, KINKED = range(3)
+# Rows of Work.norms.
+LARGEST, SUM = range(2)
+# Of NUDGES columns and the widest level's rows: two pairs for coefficients, and two spare.
+ROOMS = 5
 
 
 class Method(IntEnum):
@@ -38,10 +45,11 @@ class Data(NamedTuple):
 class Task(NamedTuple):
     """What is measured, and how. Codes and numbers only."""
 
-    loss: int  # Loss
+    loss: int  # Loss, or -1 to measure none
     method: int  # Method
     central: bool  # central differences, else forward
     eps: float
+    n_terms: int  # of the series
     tolerance: float  # of what a series leaves out, relative to the layer's differences
     strict: bool  # refuse a sample whose series leaves out more, else measure it directly
     n_chunks: int  # threads to share the work; 1 is the serial path
@@ -55,25 +63,64 @@ class Block(NamedTuple):
     n_samples: int
     batch_size: int  # samples of the whole batch, over which the mean is taken
     opens: bool  # the first block of its batch
+    closes: bool  # the last
 
 
 class Work(NamedTuple):
-    """Room for one block of samples, in float64 for perturbation, else in the network's dtype."""
+    """Room for one block of samples, in the network's dtype where no other is said."""
 
     y: ndarray  # (block, n_outputs)
-    values: ndarray  # (4, block * n_units) z, a, slope, and delta = d loss / d z
+    values: ndarray  # (n_kinds, block * n_units), see Z and on
     measured: ndarray  # (block, 2) float64, each sample's loss and number of right decisions
     gradient: ndarray  # (n_parameters,)
-    transposed: ndarray  # (n_parameters,) float64, each W transposed; empty unless perturbing
-    room: ndarray  # (n_chunks, n) float64, see `total_room` and on; empty unless perturbing
+    transposed: ndarray  # (3 or 1, n_parameters) each W transposed, its squares and cubes; empty for the loss alone
+    norms: ndarray  # (2, n_units) float64, of each unit's incoming weights, absolute: the largest, the sum
     checks: ndarray  # (3, n_layers, block) float64
-    series: ndarray  # (2, 3 * block * n_units) float64, powers and coefficients; empty unless by series
+    jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series
+    room: ndarray  # (n_chunks, n) float64, see `total_room` and on; empty unless perturbing
+    listed: ndarray  # (n_chunks, widest + 1) int64, inputs that move a unit
+    stop: ndarray  # (1,) int64, not zero when the run shall end
 
 
 @kernel
 def values(layout, work, kind, level, n_samples):
     """Return one kind of a level's values, (n_samples, n_units)."""
     return level_values(layout, work.values[kind], level, n_samples)
+
+
+@kernel
+def stretch(layout, work, kind, level, n_samples, first, last):
+    """Return one kind of a level's values for samples first to last as a vector.
+
+    Loops over it pay their start once: 32 samples of 10 units in 0.1 us instead of 2.
+    """
+    start = 0
+    for k in range(level):
+        start += layout.sizes[k] * n_samples
+    n_units = layout.sizes[level]
+    return view(work.values[kind], start + first * n_units, 1, (last - first) * n_units)[0]
+
+
+@kernel
+def transposed_weights(layout, work, layer, power):
+    """Return layer's W transposed, (n_out, n_in); power 1 for its squares, 2 for its cubes."""
+    n_in = layout.sizes[layer]
+    n_out = layout.sizes[layer + 1]
+    start = weights_start(layout, layer)
+    return view(work.transposed[power], start, n_out, n_in)
+
+
+@kernel
+def unit_norms(layout, work, which, level):
+    """Return one kind of norm of the weights into each unit of a level, (n_units,)."""
+    return level_values(layout, work.norms[which], level, 1)[0]
+
+
+@kernel
+def jet_room(work, chunk, which, n_rows, n_nudges):
+    """Return one of this chunk's rooms for coefficients, (n_rows, n_nudges): 0 to 3, and, of three rows, 4."""
+    each = work.jets.shape[1] // ROOMS
+    return view(work.jets[chunk], which * each, n_rows, n_nudges)
 
 
 @kernel
@@ -89,31 +136,26 @@ def scratch_room(work, chunk, n_nudges):
 
 
 @kernel
-def norm_room(work, chunk, n_layers):
-    """Return this chunk's room for two norms of every W, (2, n_layers)."""
-    return view(work.room[chunk], 2 * NUDGES, 2, n_layers)
-
-
-@kernel
 def moved_room(work, chunk, which, n_units, n_nudges):
-    """Return one of this chunk's rooms for changes, (n_units, n_nudges).
-
-    Rooms 0 and 1 for the direct kernel, 0 to 5 and, of three units, 6 for jets.
-    """
-    start = 2 * NUDGES + 2 * work.checks.shape[1]
-    each = (work.room.shape[1] - start) // ROOMS
-    return view(work.room[chunk], start + which * each, n_units, n_nudges)
+    """Return one of this chunk's two rooms for changes, (n_units, n_nudges)."""
+    each = (work.room.shape[1] - 2 * NUDGES) // 2
+    return view(work.room[chunk], 2 * NUDGES + which * each, n_units, n_nudges)
 
 
-def room_size(n_layers: int, widest: int) -> int:
+def room_size(widest: int) -> int:
     """Return (to Python) how much room a chunk needs when the widest level above the inputs has that many units."""
-    return 2 * NUDGES + 2 * n_layers + ROOMS * max(widest, 3) * NUDGES
+    return 2 * NUDGES + 2 * widest * NUDGES
+
+
+def jets_size(widest: int) -> int:
+    """Return (to Python) the size of a chunk's rooms for coefficients."""
+    return ROOMS * max(widest, 3) * NUDGES
 
 
 @kernel
 def span(n, chunk, n_chunks):
-    """Return the first and last of n rows that are this chunk's, cut at multiples of four for the product's tiles."""
-    tiles = (n + 3) // 4
-    first = tiles * chunk // n_chunks * 4
-    last = tiles * (chunk + 1) // n_chunks * 4
+    """Return the first and last of n rows that are this chunk's, cut at multiples of the product's eight."""
+    tiles = (n + 7) // 8
+    first = tiles * chunk // n_chunks * 8
+    last = tiles * (chunk + 1) // n_chunks * 8
     return min(first, n), min(last, n)

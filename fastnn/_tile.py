@@ -1,0 +1,243 @@
+"""The inner loops of a dense product as LLVM code: a tile of the result in registers.
+
+Loops that numba compiles keep the result in memory: 44 GFLOP/s at 32 x 784 x 100 in
+float64 on one core. Here a tile of 8 rows and up to 3 vectors of columns stays in
+registers while the inner dimension runs: 53, OpenBLAS 37, the core's peak 57; in
+float32 100, OpenBLAS 82. Each sum runs in the order of the inner index, whatever tile
+it falls into: its bits do not depend on its neighbours, nor on the threads.
+"""
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np import arrayobj
+
+ROWS = (8, 4, 2, 1)  # of a tile, the most first
+INT, INDEX, BOOL = ir.IntType(32), ir.IntType(64), ir.IntType(1)
+
+
+def _vector_bits():  # pragma: no cover (one of the three, by machine)
+    """Return the width of this machine's registers."""
+    features = binding.get_host_cpu_features()
+    return 512 if features.get("avx512f") else 256 if features.get("avx") else 128
+
+
+VECTOR_BITS = _vector_bits()
+
+
+class _Product:  # pragma: no cover (called by the compiler, untraced)
+    """Emit ``out += scale * sum_k eps**(k - 1) * (a**k) b_k``, powers entry by entry.
+
+    The emitted function takes pointers, strides in numbers, and sizes; it is shared
+    by all callers in a module. The powers are never stored: per entry of `a` the
+    bracket ``b_1 + eps a (b_2 + eps a b_3)`` is formed by Horner's rule.
+    """
+
+    def __init__(self, module, a_type, out_type, n_terms):
+        self.out_type = out_type
+        self.bytes = 8 if isinstance(out_type, ir.DoubleType) else 4
+        self.lanes = VECTOR_BITS // (8 * self.bytes)
+        self.vector = ir.VectorType(out_type, self.lanes)
+        self.mask_type = ir.VectorType(BOOL, self.lanes)
+        self.widen = a_type != out_type
+        self.n_terms = n_terms
+        # Accumulators, columns and a row's factor share 32 registers.
+        self.widest = 3 if n_terms == 1 else 2
+        pointer, vectors = out_type.as_pointer(), self.vector.as_pointer()
+        suffix = f"v{self.lanes}f{8 * self.bytes}"
+        parts = {
+            "fmuladd": (self.vector, [self.vector] * 3, f"llvm.fmuladd.{suffix}"),
+            "load": (self.vector, [vectors, INT, self.mask_type, self.vector], f"llvm.masked.load.{suffix}.p0"),
+            "store": (ir.VoidType(), [self.vector, vectors, INT, self.mask_type], f"llvm.masked.store.{suffix}.p0"),
+        }
+        self.parts = {
+            key: cgutils.get_or_insert_function(module, ir.FunctionType(result, arguments), name)
+            for key, (result, arguments, name) in parts.items()
+        }
+        arguments = [a_type.as_pointer(), INDEX, INDEX, *[pointer] * n_terms, INDEX, pointer, *[INDEX] * 4]
+        arguments += [out_type] * 2
+        name = f"fastnn_product_{a_type}_{out_type}_{n_terms}"
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+        self.function.linkage = "linkonce_odr"
+        self.function.attributes.add("noinline")
+        self.a, self.a_row, self.a_column, *rest = self.function.args
+        self.b = rest[:n_terms]
+        self.b_row, self.out, self.out_row, self.n_rows, self.n_inner, self.n_columns, scale, self.eps = rest[n_terms:]
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.scale = self.splat(scale, self.vector)
+        self.emit_columns()
+
+    def splat(self, number, kind):
+        """Return a vector of one number."""
+        undefined = ir.Constant(kind, ir.Undefined)
+        first = self.builder.insert_element(undefined, number, INT(0))
+        everywhere = ir.Constant(ir.VectorType(INT, kind.count), [0] * kind.count)
+        return self.builder.shuffle_vector(first, undefined, everywhere)
+
+    def multiply_add(self, x, y, z):
+        return self.builder.call(self.parts["fmuladd"], [x, y, z])
+
+    def place(self, base, offset, v):
+        """Return the address of vector v from an offset on."""
+        offset = self.builder.add(offset, INDEX(v * self.lanes))
+        return self.builder.bitcast(self.builder.gep(base, [offset]), self.vector.as_pointer())
+
+    def load(self, base, offset, v, mask):
+        address = self.place(base, offset, v)
+        if mask is None:
+            return self.builder.load(address, align=self.bytes)
+        return self.builder.call(self.parts["load"], [address, INT(self.bytes), mask, self.vector(None)])
+
+    def store(self, value, base, offset, v, mask):
+        address = self.place(base, offset, v)
+        if mask is None:
+            self.builder.store(value, address, align=self.bytes)
+        else:
+            self.builder.call(self.parts["store"], [value, address, INT(self.bytes), mask])
+
+    def emit_columns(self):
+        """Emit the loop over panels of columns; four vectors left become two and two."""
+        builder = self.builder
+        start, panel, following, leave = (
+            self.function.append_basic_block(name) for name in ("start", "panel", "following", "leave")
+        )
+        empty = [builder.icmp_signed("<=", n, INDEX(0)) for n in (self.n_inner, self.n_columns)]
+        builder.cbranch(builder.or_(*empty), leave, start)
+        builder.position_at_end(start)
+        builder.branch(panel)
+        builder.position_at_end(panel)
+        column = builder.phi(INDEX)
+        column.add_incoming(INDEX(0), start)
+        columns_left = builder.sub(self.n_columns, column)
+        vectors_left = builder.sdiv(builder.add(columns_left, INDEX(self.lanes - 1)), INDEX(self.lanes))
+        many = builder.icmp_signed(">=", vectors_left, INDEX(self.widest))
+        width = builder.select(many, INDEX(self.widest), vectors_left)
+        if self.widest == 3:
+            width = builder.select(builder.icmp_signed("==", vectors_left, INDEX(4)), INDEX(2), width)
+        choice = builder.switch(width, leave)
+        ends = []
+        for n_vectors in range(1, self.widest + 1):
+            block = self.function.append_basic_block(f"panel{n_vectors}")
+            choice.add_case(INDEX(n_vectors), block)
+            builder.position_at_end(block)
+            self.emit_rows(column, columns_left, n_vectors)
+            ends.append((builder.add(column, INDEX(n_vectors * self.lanes)), builder.block))
+            builder.branch(following)
+        builder.position_at_end(following)
+        end = builder.phi(INDEX)
+        for value, block in ends:
+            end.add_incoming(value, block)
+        column.add_incoming(end, following)
+        builder.cbranch(builder.icmp_signed("<", end, self.n_columns), panel, leave)
+        builder.position_at_end(leave)
+        builder.ret_void()
+
+    def emit_rows(self, column, columns_left, n_vectors):
+        """Emit the loops over the rows of one panel: tiles of 8 rows, then of 4, 2 and 1."""
+        builder = self.builder
+        lanes = ir.VectorType(INDEX, self.lanes)
+        inside = self.splat(builder.sub(columns_left, INDEX((n_vectors - 1) * self.lanes)), lanes)
+        mask = builder.icmp_signed("<", ir.Constant(lanes, list(range(self.lanes))), inside)
+        first, before = INDEX(0), builder.block
+        for n_rows in ROWS:
+            head, body, after = (builder.append_basic_block(f"{name}{n_rows}") for name in ("rows", "tile", "after"))
+            builder.branch(head)
+            builder.position_at_end(head)
+            row = builder.phi(INDEX)
+            row.add_incoming(first, before)
+            end = builder.add(row, INDEX(n_rows))
+            builder.cbranch(builder.icmp_signed("<=", end, self.n_rows), body, after)
+            builder.position_at_end(body)
+            self.emit_tile(n_rows, row, column, [*[None] * (n_vectors - 1), mask])
+            row.add_incoming(end, builder.block)
+            builder.branch(head)
+            builder.position_at_end(after)
+            first, before = row, after
+
+    def emit_tile(self, n_rows, row, column, masks):
+        """Emit one tile: the loop over the inner dimension, then the addition to the result."""
+        builder = self.builder
+        rows = [builder.add(row, INDEX(r)) for r in range(n_rows)]
+        starts = [builder.gep(self.a, [builder.mul(r, self.a_row)]) for r in rows]
+        before = builder.block
+        loop, after = builder.append_basic_block("inner"), builder.append_basic_block("add")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        counters = [(INDEX(0), INDEX(1)), (INDEX(0), self.a_column), (column, self.b_row)]
+        k, a_offset, b_offset = phis = [builder.phi(INDEX) for _ in counters]
+        sums = [[builder.phi(self.vector) for _ in masks] for _ in rows]
+        b = [[self.load(base, b_offset, v, mask) for v, mask in enumerate(masks)] for base in self.b]
+        results = []
+        for r, start in enumerate(starts):
+            number = builder.load(builder.gep(start, [a_offset]))
+            if self.widen:
+                number = builder.fpext(number, self.out_type)
+            factor = self.splat(number, self.vector)
+            nudge = self.splat(builder.fmul(number, self.eps), self.vector) if self.n_terms > 1 else None
+            results.append([])
+            for v in range(len(masks)):
+                bracket = b[-1][v]
+                for term in reversed(b[:-1]):
+                    bracket = self.multiply_add(nudge, bracket, term[v])
+                results[r].append(self.multiply_add(factor, bracket, sums[r][v]))
+        for phi, (first, stride) in zip(phis, counters, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(builder.add(phi, stride), loop)
+        for sums_row, results_row in zip(sums, results, strict=True):
+            for phi, result in zip(sums_row, results_row, strict=True):
+                phi.add_incoming(self.vector(None), before)
+                phi.add_incoming(result, loop)
+        builder.cbranch(builder.icmp_signed("<", builder.add(k, INDEX(1)), self.n_inner), loop, after)
+        builder.position_at_end(after)
+        for r, results_row in zip(rows, results, strict=True):
+            offset = builder.add(builder.mul(r, self.out_row), column)
+            for v, (result, mask) in enumerate(zip(results_row, masks, strict=True)):
+                value = self.multiply_add(self.scale, result, self.load(self.out, offset, v, mask))
+                self.store(value, self.out, offset, v, mask)
+
+
+@intrinsic
+def add_tiles(typing_context, a, b, first, last, scale, eps, out):  # pragma: no cover (as above)
+    """Add scale * sum_k eps**(k - 1) * (a**k) b_k to rows first to last of out; see `_Product`.
+
+    a (n, m) of any strides; b a tuple of C-contiguous (m, p) of one shape; out (n, p) C-contiguous.
+    """
+    n_terms = len(b)
+    signature = types.void(a, b, types.intp, types.intp, out.dtype, out.dtype, out)
+
+    def generate(context, builder, signature, arguments):
+        a_array = arrayobj.make_array(a)(context, builder, arguments[0])
+        b_arrays = [
+            arrayobj.make_array(b[k])(context, builder, builder.extract_value(arguments[1], k)) for k in range(n_terms)
+        ]
+        _, _, first, last, scale, eps, out_value = arguments
+        out_array = arrayobj.make_array(out)(context, builder, out_value)
+        a_type, out_type = context.get_value_type(a.dtype), context.get_value_type(out.dtype)
+
+        def stride(array, axis, kind):
+            return builder.sdiv(cgutils.unpack_tuple(builder, array.strides)[axis], INDEX(kind.bitwidth // 8))
+
+        name = f"fastnn_product_{a_type}_{out_type}_{n_terms}"
+        function = builder.module.globals.get(name) or _Product(builder.module, a_type, out_type, n_terms).function
+        a_row, out_row = stride(a_array, 0, a.dtype), stride(out_array, 0, out.dtype)
+        builder.call(
+            function,
+            [
+                builder.gep(a_array.data, [builder.mul(first, a_row)]),
+                a_row,
+                stride(a_array, 1, a.dtype),
+                *[array.data for array in b_arrays],
+                stride(b_arrays[0], 0, out.dtype),
+                builder.gep(out_array.data, [builder.mul(first, out_row)]),
+                out_row,
+                builder.sub(last, first),
+                cgutils.unpack_tuple(builder, a_array.shape)[1],
+                cgutils.unpack_tuple(builder, out_array.shape)[1],
+                scale,
+                eps,
+            ],
+        )
+        return context.get_dummy_value()
+
+    return signature, generate

@@ -1,0 +1,65 @@
+"""From coefficients to differences, and along them: the last part of every step."""
+
+from fastnn._jit import kernel, unit
+from fastnn.kernels.layout import biases, weights, weights_start
+from fastnn.kernels.products import add_series_product
+from fastnn.kernels.updates import is_fused, target, update
+from fastnn.kernels.work import DELTA, SECOND, THIRD, A, Method, span, values
+
+
+@kernel
+def add_gradient(layout, layer, block, task, first, last, scale, work, out):
+    """Add to out the gradient by this layer's coefficients: rows first to last of W."""
+    n_samples = block.n_samples
+    before = values(layout, work, A, layer, n_samples)
+    c1 = values(layout, work, DELTA, layer + 1, n_samples)
+    # Terms that are not there are not read: any array will do.
+    c2 = values(layout, work, SECOND if task.n_terms > 1 else DELTA, layer + 1, n_samples)
+    c3 = values(layout, work, THIRD if task.n_terms > 2 else DELTA, layer + 1, n_samples)
+    w = weights(layout, out, layer)
+    add_series_product(before.T, c1, c2, c3, task.n_terms, task.eps, first, last, scale, w)
+
+
+@kernel
+def add_bias_gradient(layout, layer, block, task, scale, work, out):
+    """Add to out the gradient of this layer's b."""
+    n_samples = block.n_samples
+    c1 = values(layout, work, DELTA, layer + 1, n_samples)
+    b = biases(layout, out, layer)
+    scale = b.dtype.type(scale)
+    eps = b.dtype.type(task.eps)
+    for n in range(n_samples):
+        for k in range(b.size):
+            b[k] += scale * c1[n, k]
+    if task.n_terms > 1:
+        c2 = values(layout, work, SECOND, layer + 1, n_samples)
+        for n in range(n_samples):
+            for k in range(b.size):
+                b[k] += scale * eps * c2[n, k]
+    if task.n_terms > 2:
+        c3 = values(layout, work, THIRD, layer + 1, n_samples)
+        for n in range(n_samples):
+            for k in range(b.size):
+                b[k] += scale * eps * eps * c3[n, k]
+
+
+@unit
+def run_descent(layout, theta, data, block, task, optimizer, work, step, chunk):
+    """Add the block's gradient of this chunk's rows of every W, and of whole biases in turn; then move them.
+
+    The fused step of plain SGD adds straight to the weights.
+    """
+    out, scale = target(optimizer, block, theta, work.gradient)
+    for layer in range(layout.activations.size):
+        n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
+        first, last = span(n_in, chunk, task.n_chunks)
+        owns_bias = layer % task.n_chunks == chunk
+        if task.method != Method.DIRECT:
+            add_gradient(layout, layer, block, task, first, last, scale, work, out)
+            if owns_bias:
+                add_bias_gradient(layout, layer, block, task, scale, work, out)
+        if block.closes and not is_fused(optimizer, block):
+            start = weights_start(layout, layer)
+            update(optimizer, step, start + first * n_out, start + last * n_out, work.gradient, theta)
+            if owns_bias:
+                update(optimizer, step, start + n_in * n_out, start + (n_in + 1) * n_out, work.gradient, theta)
