@@ -14,6 +14,7 @@ of every source file of the package and of the settings that change the code.
 """
 
 import contextlib
+import functools
 import hashlib
 import math
 import os
@@ -47,13 +48,26 @@ def kernel(function=None, *, inline=False, fastmath=False):
     """
     if function is None:
         return lambda f: kernel(f, inline=inline, fastmath=fastmath)
-    return numba.njit(
+    dispatcher = numba.njit(
         error_model="numpy",
         inline="always" if inline else "never",
         fastmath=fastmath,
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
     )(function)
+    if not JIT_DISABLED:
+        dispatcher.get_call_template = functools.partial(_resolve_plainly, dispatcher.get_call_template)
+    return dispatcher
+
+
+def _resolve_plainly(resolve, arguments, keywords):
+    """Find the version of a kernel for these types, a constant counting as any number of its type.
+
+    Otherwise each constant argument makes a version of its own: thirteen of
+    `work.values`, and a third of the compile time.
+    """
+    plain = (types.unliteral(kind) for kind in arguments)
+    return resolve(tuple(kind.dtype if isinstance(kind, types.IntEnumMember) else kind for kind in plain), keywords)
 
 
 def entry_point(function=None, *, parallel=False):

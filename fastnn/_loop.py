@@ -13,7 +13,7 @@ from fastnn.kernels.descent import run_descent
 from fastnn.kernels.direct import run_direct
 from fastnn.kernels.forward import run_forward
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.series import run_expansion
+from fastnn.kernels.series import is_bent_above, run_deep_expansion, run_expansion
 from fastnn.kernels.training import End, Units, run_steps
 from fastnn.kernels.updates import Optimizer, Update
 from fastnn.kernels.work import Block, Data, Method, Task, Work
@@ -196,10 +196,9 @@ def take_steps(
     """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further."""
     block = Block(0, 0, 1, 1, True, True)
     arguments = layout, theta, data, block, task, update, work, 1, np.int64(0)
-    method = Method(task.method)
-    needs_direct = method != Method.DIRECT
+    needs_direct = task.method != Method.DIRECT
     while True:
-        units = find_units(method, needs_direct, theta.dtype, arguments)
+        units = find_units(layout, task, needs_direct, theta.dtype, arguments)
         first, end = run_steps(
             units, needs_direct, layout, theta, data, batch_size, first, last, done, task, update, work, totals
         )
@@ -211,17 +210,26 @@ def take_steps(
 _UNITS: dict[tuple[Any, ...], Units] = {}
 
 
-def find_units(method: Method, needs_direct: bool, dtype: np.dtype[Any], arguments: tuple[Any, ...]) -> Units:
-    """Return the units of a method, compiled: those that are not needed stay uncompiled."""
-    key = method, needs_direct, dtype
+def find_units(
+    layout: Layout, task: Task, needs_direct: bool, dtype: np.dtype[Any], arguments: tuple[Any, ...]
+) -> Units:
+    """Return the units that a task takes, compiled: those that it does not stay uncompiled."""
+    method = Method(task.method)
+    is_deep = getattr(is_bent_above, "py_func", is_bent_above)  # what the kernel was made from
+    deep = method == Method.SERIES and is_deep(layout, task.loss, 0)
+    key = method, deep, needs_direct, dtype
     if key not in _UNITS:
         forward = run_forward.address(arguments)
-        backward = direct = descent = forward  # not called
-        if method in (Method.BACKPROP, Method.SERIES):
-            backward = (run_backward if method == Method.BACKPROP else run_expansion).address(arguments)
+        backward = above = direct = descent = forward  # not called
+        if method == Method.BACKPROP:
+            backward = run_backward.address(arguments)
+        elif method == Method.SERIES:
+            backward = run_expansion.address(arguments)
+        if deep:
+            above = run_deep_expansion.address(arguments)
         if not needs_direct:
             direct = run_direct.address(arguments)
         if method != Method.NONE:
             descent = run_descent.address(arguments)
-        _UNITS[key] = Units(forward, backward, direct, descent)
+        _UNITS[key] = Units(forward, backward, above, direct, descent)
     return _UNITS[key]

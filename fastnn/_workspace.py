@@ -16,8 +16,11 @@ BUDGET = 64 * 2**20
 
 def make_layout(sizes: Sequence[int], activations: Sequence[Activation], together: Sequence[bool] = ()) -> Layout:
     """Return the layout of a network; `together` says which of W1, b1, W2, ... are nudged as one."""
+    units = np.array(sizes, np.int64)
+    parameters = (units[:-1] + 1) * units[1:]
     return Layout(
-        sizes=np.array(sizes, np.int64),
+        sizes=units,
+        starts=np.array([np.cumsum(units) - units, np.concatenate([[0], np.cumsum(parameters)])]),
         activations=np.array(activations, np.int64),
         together=np.array(together or [False] * (2 * len(activations)), np.int64),
     )
@@ -25,7 +28,7 @@ def make_layout(sizes: Sequence[int], activations: Sequence[Activation], togethe
 
 def count_parameters(layout: Layout) -> int:
     """Return how many weights and biases a network has."""
-    return int(((layout.sizes[:-1] + 1) * layout.sizes[1:]).sum())
+    return int(layout.starts[1, -1])
 
 
 def split(layout: Layout, theta: Array) -> list[Array]:
@@ -80,7 +83,7 @@ def make_data(x: Array, y: Array, order: Array | None = None) -> Data:
 
 def view(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> Array:
     """Return one kind of a level's values, (n_samples, n_units)."""
-    start = int(layout.sizes[:level].sum()) * n_samples
+    start = int(layout.starts[0, level]) * n_samples
     n_units = int(layout.sizes[level])
     values: Array = work.values[kind, start : start + n_samples * n_units].reshape(n_samples, n_units)
     return values

@@ -273,19 +273,14 @@ def taylor_units(code, a, slope, second, third):
 
 
 @kernel
-def add_curvature(p2, p3, both, curved, u1, u2, d2, d3):
-    """Add p2 u1**2 to d2, and, if both, 2 p2 u1 u2 + p3 u1**3 to d3; all (n_nudges,), u2 zero unless curved."""
+def add_curvature(p2, p3, both, u1, u2, d2, d3):
+    """Add p2 u1**2 to d2, and, if both, 2 p2 u1 u2 + p3 u1**3 to d3; all (n_nudges,)."""
     p2, p3 = d2.dtype.type(p2), d2.dtype.type(p3)
-    if curved:
+    if both:
         for b in range(d2.size):
             square = u1[b] * u1[b]
             d2[b] += p2 * square
             d3[b] += u1[b] * ((p2 + p2) * u2[b] + p3 * square)
-    elif both:
-        for b in range(d2.size):
-            square = u1[b] * u1[b]
-            d2[b] += p2 * square
-            d3[b] += p3 * square * u1[b]
     else:
         for b in range(d2.size):
             d2[b] += p2 * u1[b] * u1[b]

@@ -7,7 +7,7 @@ from fastnn.kernels.updates import is_fused, target, update
 from fastnn.kernels.work import DELTA, SECOND, THIRD, A, Method, span, values
 
 
-@kernel
+@kernel(inline=True)
 def add_gradient(layout, layer, block, task, first, last, scale, work, out):
     """Add to out the gradient by this layer's coefficients: rows first to last of W."""
     n_samples = block.n_samples

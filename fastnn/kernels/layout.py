@@ -10,11 +10,11 @@ from fastnn._jit import kernel, view
 class Layout(NamedTuple):
     """A network's architecture, as kernels see it: int64 arrays.
 
-    Three arrays, and places counted from them when asked for: each array more costs
-    every kernel 0.1 s of compile time, and counting a few nanoseconds.
+    Few arrays: each more costs every kernel 0.1 s of compile time.
     """
 
     sizes: ndarray  # (n_layers + 1,) units per level, the inputs first
+    starts: ndarray  # (2, n_layers + 1) units of the levels, and parameters of the layers, before each
     activations: ndarray  # (n_layers,) Activation codes
     together: ndarray  # (2 * n_layers,) 1 where W1, b1, W2, ... is nudged as one: all entries at once
 
@@ -22,10 +22,7 @@ class Layout(NamedTuple):
 @kernel
 def weights_start(layout, layer):
     """Return where layer's W starts in theta; its b follows it."""
-    start = 0
-    for k in range(layer):
-        start += (layout.sizes[k] + 1) * layout.sizes[k + 1]
-    return start
+    return layout.starts[1, layer]
 
 
 @kernel
@@ -48,8 +45,4 @@ def biases(layout, theta, layer):
 @kernel
 def level_values(layout, buffer, level, n_samples):
     """Return a level's values, (n_samples, n_units), a view of a flat buffer."""
-    start = 0
-    for k in range(level):
-        start += layout.sizes[k] * n_samples
-    n_units = layout.sizes[level]
-    return view(buffer, start, n_samples, n_units)
+    return view(buffer, layout.starts[0, level] * n_samples, n_samples, layout.sizes[level])

@@ -244,39 +244,28 @@ def bend_outputs(loss, code, a, slope, y, scale, second, third):
 
 
 @kernel
-def add_loss_curvature(loss, code, a, y, scale, bend2, bend3, both, curved, u1, u2, at, w1, w2, mean, d2, d3):
+def add_loss_curvature(loss, code, a, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3):
     """Add to d2 and d3 (n_nudges,) what the loss itself bends: scale times its second and third coefficients.
 
-    Along the outputs' z, whose own coefficients are u1 and, if curved, u2
-    (n_outputs, from `at` on n_nudges); what u2 adds to the second coefficient and the
-    third ones to the third are left out, since they are first order in them. d3 is
-    of no use unless both are asked for. bend2 and bend3 are those of `bend_outputs`, a
-    and y (n_outputs,); w1 and w2 (n_outputs, n_nudges) and mean (n_nudges,) are room.
+    Along the outputs' z, whose own coefficients are u1 and u2 (n_outputs, n_nudges);
+    what u2 adds to the second coefficient and the third ones to the third are left
+    out, since they are first order in them. u2 and d3 are of no use unless both are
+    asked for. bend2 and bend3 are those of `bend_outputs`, a and y (n_outputs,); w1
+    and w2 (n_outputs, n_nudges) and mean (n_nudges,) are room.
     """
-    n_nudges = d2.size
     if code != Activation.SOFTMAX:
         for k in range(y.size):
-            x1, x2 = u1[k, at : at + n_nudges], u2[k, at : at + n_nudges]
-            add_curvature(bend2[k], bend3[k], both, curved, x1, x2, d2, d3)
+            add_curvature(bend2[k], bend3[k], both, u1[k], u2[k], d2, d3)
         return
-    _center(a, u1, at, mean, w1)
-    if curved:
-        _center(a, u2, at, mean, w2)
-    else:
-        for k in range(y.size):
-            for b in range(n_nudges):
-                w2[k, b] = 0.0
+    _center(a, u1, mean, w1)
+    if both:
+        _center(a, u2, mean, w2)
     if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
         # log(sum p exp(u)): half the variance, the covariance with u2 and a sixth of the third moment.
         for k in range(y.size):
-            half, sixth = d2.dtype.type(0.5 * scale * a[k]), d2.dtype.type(scale * a[k] / 6.0)
-            x1, x2 = w1[k], w2[k]
-            for b in range(n_nudges):
-                square = x1[b] * x1[b]
-                d2[b] += half * square
-                d3[b] += x1[b] * ((half + half) * x2[b] + sixth * square)
+            add_curvature(0.5 * scale * a[k], scale * a[k] / 6.0, both, w1[k], w2[k], d2, d3)
     else:
-        for b in range(n_nudges):
+        for b in range(d2.size):
             variance, covariance, moment = 0.0, 0.0, 0.0
             for k in range(y.size):
                 w = w1[k, b]
@@ -296,15 +285,15 @@ def add_loss_curvature(loss, code, a, y, scale, bend2, bend3, both, curved, u1, 
 
 
 @kernel
-def _center(p, u, at, mean, out):
-    """Write u (n_outputs, from `at` on n_nudges) less its mean under p into out; mean (n_nudges,) is room."""
+def _center(p, u, mean, out):
+    """Write u (n_outputs, n_nudges) less its mean under p into out; mean (n_nudges,) is room."""
     for b in range(mean.size):
         mean[b] = 0.0
     for k in range(p.size):
-        row = u[k, at : at + mean.size]
+        weight, row = mean.dtype.type(p[k]), u[k]
         for b in range(mean.size):
-            mean[b] += p[k] * row[b]
+            mean[b] += weight * row[b]
     for k in range(p.size):
-        row, centered = u[k, at : at + mean.size], out[k]
+        row, centered = u[k], out[k]
         for b in range(mean.size):
             centered[b] = row[b] - mean[b]

@@ -267,10 +267,11 @@ def clear(out):
 
 
 @kernel
-def bend_next(layout, layer, block, task, first, last, chunk, work):
+def bend_next(layout, layer, block, task, first, last, work):
     """Write d2 and d3, as far as the next level bends them, to SECOND and THIRD of a hidden layer's units.
 
-    Sums over that level's units, so products with the powers of the weights.
+    Sums over that level's units, so products with the powers of the weights. The
+    squared error of a softmax is none: `bend_above` adds it.
     """
     n_samples = block.n_samples
     top = layout.activations.size
@@ -303,38 +304,6 @@ def bend_next(layout, layer, block, task, first, last, chunk, work):
                 variance = second[n, j] - m * m
                 third[n, j] = sixth * (third[n, j] - m * (three * variance + m * m))
                 second[n, j] = half * variance
-    else:
-        for n in range(first, last):
-            for start in range(0, second.shape[1], NUDGES):
-                n_nudges = min(NUDGES, second.shape[1] - start)
-                u1 = transposed_weights(layout, work, layer + 1, 0)
-                bend_loss(layout, n, block, task, False, u1, u1, start, start, n_nudges, chunk, work, second, third)
-
-
-@kernel
-def bend_loss(layout, n, block, task, curved, u1, u2, at, start, n_nudges, chunk, work, second, third):
-    """Add to units `start` and on of sample n what the loss bends along the outputs' coefficients u1 and u2."""
-    top = layout.activations.size
-    a = values(layout, work, A, top, block.n_samples)[n]
-    add_loss_curvature(
-        task.loss,
-        layout.activations[top - 1],
-        a,
-        work.y[n],
-        1.0 / block.batch_size,
-        values(layout, work, BEND2, top, block.n_samples)[n],
-        values(layout, work, BEND3, top, block.n_samples)[n],
-        task.n_terms > 2,
-        curved,
-        u1,
-        u2,
-        at,
-        jet_room(work, chunk, 0, a.size, n_nudges),
-        jet_room(work, chunk, 1, a.size, n_nudges),
-        jet_room(work, chunk, 4, 1, n_nudges)[0],
-        second[n, start : start + n_nudges],
-        third[n, start : start + n_nudges],
-    )
 
 
 @kernel
@@ -365,7 +334,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
             bend2 = values(layout, work, BEND2, level, n_samples)[n]
             bend3 = values(layout, work, BEND3, level, n_samples)[n]
             for k in range(n_units):
-                add_curvature(bend2[k], bend3[k], both, both, u1[k], u2[k], d2, d3)
+                add_curvature(bend2[k], bend3[k], both, u1[k], u2[k], d2, d3)
                 if both:
                     pass_on(slope[k], taylor2[k], u1[k], u2[k], v2[k])
                 scale_row(slope[k], u1[k], v1[k])
@@ -378,7 +347,29 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
             add_product(through, jet_room(work, chunk, term, n_units, n_nudges), 0, n_above, above)
     u1 = jet_room(work, chunk, 2, layout.sizes[top], n_nudges)
     u2 = jet_room(work, chunk, 3, layout.sizes[top], n_nudges)
-    bend_loss(layout, n, block, task, both, u1, u2, 0, start, n_nudges, chunk, work, second, third)
+    if layer + 2 == top:
+        w = transposed_weights(layout, work, layer + 1, 0)
+        for k in range(u1.shape[0]):
+            scale_row(1.0, w[k, start : start + n_nudges], u1[k])
+            clear(u2[k])
+    a = values(layout, work, A, top, n_samples)[n]
+    add_loss_curvature(
+        task.loss,
+        layout.activations[top - 1],
+        a,
+        work.y[n],
+        1.0 / block.batch_size,
+        values(layout, work, BEND2, top, n_samples)[n],
+        values(layout, work, BEND3, top, n_samples)[n],
+        both,
+        u1,
+        u2,
+        jet_room(work, chunk, 0, a.size, n_nudges),
+        jet_room(work, chunk, 1, a.size, n_nudges),
+        jet_room(work, chunk, 4, 1, n_nudges)[0],
+        d2,
+        d3,
+    )
 
 
 @kernel
@@ -423,26 +414,41 @@ def finish(layout, layer, block, task, first, last, work):
         clear(second)
 
 
+@kernel
+def is_bent_above(layout, loss, layer):
+    """Return if more than the next level, as a sum over its units, bends a layer's nudges: the first one's if any's."""
+    next_level, top = layer + 2, layout.activations.size
+    softmax = layout.activations[top - 1] == Activation.SOFTMAX
+    return next_level < top or (next_level == top and softmax and loss == Loss.SQUARED_ERROR)
+
+
 @unit
 def run_expansion(layout, theta, data, block, task, optimizer, work, step, chunk):
-    """Find every layer's coefficients for this chunk's samples, and judge what they leave out."""
+    """Find the coefficients for this chunk's samples, but for layers bent above, and judge what they leave out."""
     first, last = span(block.n_samples, chunk, task.n_chunks)
-    n_layers = layout.activations.size
     backward(layout, task, block, first, last, work)
     if task.n_terms > 1:
         bend(layout, block, task, first, last, work)
-    for layer in range(n_layers):
+    for layer in range(layout.activations.size):
         judge(layout, layer, block, task, first, last, work)
-        if task.n_terms == 1:
-            continue
-        if layer + 1 < n_layers:
-            bend_next(layout, layer, block, task, first, last, chunk, work)
-        if layer + 2 < n_layers:
+        if task.n_terms > 1:
+            if layer + 1 < layout.activations.size:
+                bend_next(layout, layer, block, task, first, last, work)
+            if not is_bent_above(layout, task.loss, layer):
+                finish(layout, layer, block, task, first, last, work)
+
+
+@unit
+def run_deep_expansion(layout, theta, data, block, task, optimizer, work, step, chunk):
+    """Find the other layers' coefficients, for this chunk's samples."""
+    first, last = span(block.n_samples, chunk, task.n_chunks)
+    for layer in range(layout.activations.size):
+        if task.n_terms > 1 and is_bent_above(layout, task.loss, layer):
             n_units = layout.sizes[layer + 1]
             for n in range(first, last):
                 for start in range(0, n_units, NUDGES):
                     bend_above(layout, layer, n, start, min(NUDGES, n_units - start), block, task, chunk, work)
-        finish(layout, layer, block, task, first, last, work)
+            finish(layout, layer, block, task, first, last, work)
 
 
 @kernel

@@ -12,7 +12,7 @@ import numpy as np
 from numba import prange
 
 from fastnn._jit import call, entry_point
-from fastnn.kernels.series import choose
+from fastnn.kernels.series import choose, is_bent_above
 from fastnn.kernels.work import Block, Method
 
 
@@ -21,8 +21,12 @@ class Phase(IntEnum):
 
     FORWARD = 0  # chunks share the samples
     BACKWARD = 1  # the same; needs every transposed weight
-    DIRECT = 2  # chunks share the parameters
-    DESCENT = 3  # the same
+    ABOVE = 2  # the same; of deep networks by series
+    DIRECT = 3  # chunks share the parameters
+    DESCENT = 4  # the same
+
+
+N_PHASES = len(Phase)
 
 
 class Units(NamedTuple):
@@ -30,6 +34,7 @@ class Units(NamedTuple):
 
     forward: Any
     backward: Any
+    above: Any
     direct: Any
     descent: Any
 
@@ -57,6 +62,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
     """
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
+    deep = task.method == Method.SERIES and is_bent_above(layout, task.loss, 0)
     for step in range(first, last):
         epoch = step // n_batches
         row = epoch % data.order.shape[0]
@@ -67,41 +73,37 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
         loss = 0.0
         right = 0.0
         marked = task.method == Method.DIRECT
-        for turn in range(4 * n_blocks):
-            phase = turn % 4
-            start = begin + turn // 4 * size
-            block = Block(row, start, min(size, end - start), end - begin, turn < 4, start + size >= end)
+        for turn in range(N_PHASES * n_blocks):
+            phase = turn % N_PHASES
+            start = begin + turn // N_PHASES * size
+            block = Block(row, start, min(size, end - start), end - begin, start == begin, start + size >= end)
             if phase == Phase.FORWARD:
-                unit = units.forward
+                unit, wanted = units.forward, True
             elif phase == Phase.BACKWARD:
-                unit = units.backward
+                unit, wanted = units.backward, task.method == Method.BACKPROP or task.method == Method.SERIES
+            elif phase == Phase.ABOVE:
+                unit, wanted = units.above, deep
             elif phase == Phase.DIRECT:
-                unit = units.direct
-            else:
-                unit = units.descent
-            if phase == Phase.DIRECT:
-                if not marked:
-                    continue
-                if needs_direct:
+                unit, wanted = units.direct, marked
+                if wanted and needs_direct:
                     return step, End.NEEDS_DIRECT
-            elif (phase != Phase.FORWARD and task.method == Method.NONE) or (
-                phase == Phase.BACKWARD and task.method == Method.DIRECT
-            ):
-                continue
+            else:
+                unit, wanted = units.descent, task.method != Method.NONE
             if work.stop[0] != 0:
                 return step, End.STOPPED
-            if task.n_chunks == 1:
-                call(unit, layout, theta, data, block, task, optimizer, work, done + step + 1, np.int64(0))
-            else:
-                for chunk in prange(task.n_chunks):
-                    call(unit, layout, theta, data, block, task, optimizer, work, done + step + 1, np.int64(chunk))
+            if wanted:
+                if task.n_chunks == 1:
+                    call(unit, layout, theta, data, block, task, optimizer, work, done + step + 1, np.int64(0))
+                else:
+                    for chunk in prange(task.n_chunks):
+                        call(unit, layout, theta, data, block, task, optimizer, work, done + step + 1, np.int64(chunk))
             if phase == Phase.FORWARD and task.loss >= 0:
                 for sample in range(block.n_samples):
                     loss += work.measured[sample, 0]
                     right += work.measured[sample, 1]
                 if not math.isfinite(loss):
                     return step, End.DIVERGED
-            elif phase == Phase.BACKWARD and task.method == Method.SERIES:
+            elif phase == Phase.ABOVE and task.method == Method.SERIES:
                 held, marked = choose(layout, block, task, work)
                 if task.strict and not held:
                     return step, End.REFUSED

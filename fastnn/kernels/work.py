@@ -94,11 +94,9 @@ def stretch(layout, work, kind, level, n_samples, first, last):
 
     Loops over it pay their start once: 32 samples of 10 units in 0.1 us instead of 2.
     """
-    start = 0
-    for k in range(level):
-        start += layout.sizes[k] * n_samples
     n_units = layout.sizes[level]
-    return view(work.values[kind], start + first * n_units, 1, (last - first) * n_units)[0]
+    start = layout.starts[0, level] * n_samples + first * n_units
+    return view(work.values[kind], start, 1, (last - first) * n_units)[0]
 
 
 @kernel
