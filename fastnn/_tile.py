@@ -27,11 +27,11 @@ VECTOR_BITS = _vector_bits()
 
 
 class _Product:  # pragma: no cover (called by the compiler, untraced)
-    """Emit ``out += scale * sum_k eps**(k - 1) * (a**k) b_k``, powers entry by entry.
+    """Emit ``out += scale * sum_k (a**k) b_k``, powers entry by entry.
 
     The emitted function takes pointers, strides in numbers, and sizes; it is shared
     by all callers in a module. The powers are never stored: per entry of `a` the
-    bracket ``b_1 + eps a (b_2 + eps a b_3)`` is formed by Horner's rule.
+    bracket ``b_1 + a (b_2 + a b_3)`` is formed by Horner's rule.
     """
 
     def __init__(self, module, a_type, out_type, n_terms):
@@ -55,15 +55,14 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
             key: cgutils.get_or_insert_function(module, ir.FunctionType(result, arguments), name)
             for key, (result, arguments, name) in parts.items()
         }
-        arguments = [a_type.as_pointer(), INDEX, INDEX, *[pointer] * n_terms, INDEX, pointer, *[INDEX] * 4]
-        arguments += [out_type] * 2
+        arguments = [a_type.as_pointer(), INDEX, INDEX, *[pointer] * n_terms, INDEX, pointer, *[INDEX] * 4, out_type]
         name = f"fastnn_product_{a_type}_{out_type}_{n_terms}"
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
         self.function.linkage = "linkonce_odr"
         self.function.attributes.add("noinline")
         self.a, self.a_row, self.a_column, *rest = self.function.args
         self.b = rest[:n_terms]
-        self.b_row, self.out, self.out_row, self.n_rows, self.n_inner, self.n_columns, scale, self.eps = rest[n_terms:]
+        self.b_row, self.out, self.out_row, self.n_rows, self.n_inner, self.n_columns, scale = rest[n_terms:]
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.scale = self.splat(scale, self.vector)
         self.emit_columns()
@@ -174,12 +173,11 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
             if self.widen:
                 number = builder.fpext(number, self.out_type)
             factor = self.splat(number, self.vector)
-            nudge = self.splat(builder.fmul(number, self.eps), self.vector) if self.n_terms > 1 else None
             results.append([])
             for v in range(len(masks)):
                 bracket = b[-1][v]
                 for term in reversed(b[:-1]):
-                    bracket = self.multiply_add(nudge, bracket, term[v])
+                    bracket = self.multiply_add(factor, bracket, term[v])
                 results[r].append(self.multiply_add(factor, bracket, sums[r][v]))
         for phi, (first, stride) in zip(phis, counters, strict=True):
             phi.add_incoming(first, before)
@@ -198,20 +196,20 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
 
 
 @intrinsic
-def add_tiles(typing_context, a, b, first, last, scale, eps, out):  # pragma: no cover (as above)
-    """Add scale * sum_k eps**(k - 1) * (a**k) b_k to rows first to last of out; see `_Product`.
+def add_tiles(typing_context, a, b, first, last, scale, out):  # pragma: no cover (as above)
+    """Add scale * sum_k (a**k) b_k to rows first to last of out; see `_Product`.
 
     a (n, m) of any strides; b a tuple of C-contiguous (m, p) of one shape; out (n, p) C-contiguous.
     """
     n_terms = len(b)
-    signature = types.void(a, b, types.intp, types.intp, out.dtype, out.dtype, out)
+    signature = types.void(a, b, types.intp, types.intp, out.dtype, out)
 
     def generate(context, builder, signature, arguments):
         a_array = arrayobj.make_array(a)(context, builder, arguments[0])
         b_arrays = [
             arrayobj.make_array(b[k])(context, builder, builder.extract_value(arguments[1], k)) for k in range(n_terms)
         ]
-        _, _, first, last, scale, eps, out_value = arguments
+        _, _, first, last, scale, out_value = arguments
         out_array = arrayobj.make_array(out)(context, builder, out_value)
         a_type, out_type = context.get_value_type(a.dtype), context.get_value_type(out.dtype)
 
@@ -235,7 +233,6 @@ def add_tiles(typing_context, a, b, first, last, scale, eps, out):  # pragma: no
                 cgutils.unpack_tuple(builder, a_array.shape)[1],
                 cgutils.unpack_tuple(builder, out_array.shape)[1],
                 scale,
-                eps,
             ],
         )
         return context.get_dummy_value()

@@ -17,30 +17,22 @@ def add_gradient(layout, layer, block, task, first, last, scale, work, out):
     c2 = values(layout, work, SECOND if task.n_terms > 1 else DELTA, layer + 1, n_samples)
     c3 = values(layout, work, THIRD if task.n_terms > 2 else DELTA, layer + 1, n_samples)
     w = weights(layout, out, layer)
-    add_series_product(before.T, c1, c2, c3, task.n_terms, task.eps, first, last, scale, w)
+    add_series_product(before.T, c1, c2, c3, task.n_terms, first, last, scale, w)
 
 
 @kernel
 def add_bias_gradient(layout, layer, block, task, scale, work, out):
     """Add to out the gradient of this layer's b."""
     n_samples = block.n_samples
-    c1 = values(layout, work, DELTA, layer + 1, n_samples)
     b = biases(layout, out, layer)
     scale = b.dtype.type(scale)
-    eps = b.dtype.type(task.eps)
-    for n in range(n_samples):
-        for k in range(b.size):
-            b[k] += scale * c1[n, k]
-    if task.n_terms > 1:
-        c2 = values(layout, work, SECOND, layer + 1, n_samples)
+    for term in range(task.n_terms):
+        coefficients = values(
+            layout, work, DELTA if term == 0 else SECOND if term == 1 else THIRD, layer + 1, n_samples
+        )
         for n in range(n_samples):
             for k in range(b.size):
-                b[k] += scale * eps * c2[n, k]
-    if task.n_terms > 2:
-        c3 = values(layout, work, THIRD, layer + 1, n_samples)
-        for n in range(n_samples):
-            for k in range(b.size):
-                b[k] += scale * eps * eps * c3[n, k]
+                b[k] += scale * coefficients[n, k]
 
 
 @unit

@@ -4,12 +4,12 @@ from fastnn._jit import JIT_DISABLED, kernel
 
 if JIT_DISABLED:
 
-    def add_tiles(a, b, first, last, scale, eps, out):
+    def add_tiles(a, b, first, last, scale, out):
         """Do what the compiled tiles do."""
-        power, weight = a, scale
+        power = a
         for term in b:  # all rows, whatever the share: NumPy's bits depend on the shape
-            out[first:last] += (weight * (power @ term))[first:last]
-            power, weight = power * a, weight * eps
+            out[first:last] += (scale * (power @ term))[first:last]
+            power = power * a
 
 else:
     from fastnn._tile import add_tiles  # type: ignore[assignment]
@@ -18,20 +18,19 @@ else:
 @kernel
 def add_product(a, b, first, last, out):
     """Add a (n, m) times b (m, p) to rows first to last of out (n, p)."""
-    one = out.dtype.type(1.0)
-    add_tiles(a, (b,), first, last, one, one, out)
+    add_tiles(a, (b,), first, last, out.dtype.type(1.0), out)
 
 
-@kernel
-def add_series_product(a, b1, b2, b3, n_terms, eps, first, last, scale, out):
-    """Add scale * (a b1 + eps (a**2) b2 + eps**2 (a**3) b3), powers entry by entry, to rows first to last of out.
+@kernel(inline=True)
+def add_series_product(a, b1, b2, b3, n_terms, first, last, scale, out):
+    """Add scale * (a b1 + (a**2) b2 + (a**3) b3), powers entry by entry, to rows first to last of out.
 
     a (n, m), each b (m, p), out (n, p); terms past n_terms are left out.
     """
-    scale, eps = out.dtype.type(scale), out.dtype.type(eps)
+    factor = out.dtype.type(scale)
     if n_terms == 1:
-        add_tiles(a, (b1,), first, last, scale, eps, out)
+        add_tiles(a, (b1,), first, last, factor, out)
     elif n_terms == 2:
-        add_tiles(a, (b1, b2), first, last, scale, eps, out)
+        add_tiles(a, (b1, b2), first, last, factor, out)
     else:
-        add_tiles(a, (b1, b2, b3), first, last, scale, eps, out)
+        add_tiles(a, (b1, b2, b3), first, last, factor, out)

@@ -4,7 +4,7 @@ A nudge of W[i, j] moves z[n, j] by t = eps * a[n, i], and the batch's mean loss
 phi(t) = c1 t + c2 t**2 + c3 t**3 + R, whose coefficients depend on n and j alone.
 So with powers taken entry by entry, the differences of a whole layer are
 
-    D = sum_k eps**(k - 1) (A**k)' C_k
+    D = sum_k (A**k)' (eps**(k - 1) C_k)
 
 (`descent.add_gradient`); central differences are the odd terms. C_1 is
 back-propagation's delta. The rest comes from the change tau of unit j's activation,
@@ -390,17 +390,21 @@ def pass_on(g1, g2, u1, u2, v2):
 
 @kernel
 def finish(layout, layer, block, task, first, last, work):
-    """Turn d2 and d3 into c2 and c3, for samples first to last of a layer; central differences have no c2."""
+    """Turn d2 and d3 into eps c2 and eps**2 c3, for samples first to last of a layer.
+
+    Central differences have no c2.
+    """
     n_samples = block.n_samples
     level = layer + 1
     second = stretch(layout, work, SECOND, level, n_samples, first, last)
     third = stretch(layout, work, THIRD, level, n_samples, first, last)
+    eps = second.dtype.type(task.eps)
     if level == layout.activations.size:
         bend2 = stretch(layout, work, BEND2, level, n_samples, first, last)
         bend3 = stretch(layout, work, BEND3, level, n_samples, first, last)
         for k in range(second.size):
-            second[k] = bend2[k]
-            third[k] = bend3[k]
+            second[k] = eps * bend2[k]
+            third[k] = eps * eps * bend3[k]
     else:
         slope = stretch(layout, work, SLOPE, level, n_samples, first, last)
         pull = stretch(layout, work, PULL, level, n_samples, first, last)
@@ -408,8 +412,8 @@ def finish(layout, layer, block, task, first, last, work):
         taylor3 = stretch(layout, work, TAYLOR3, level, n_samples, first, last)
         for k in range(second.size):
             f1, f2, d2 = slope[k], taylor2[k], second[k]
-            second[k] = pull[k] * f2 + d2 * f1 * f1
-            third[k] = pull[k] * taylor3[k] + (d2 + d2) * f1 * f2 + third[k] * f1 * f1 * f1
+            second[k] = eps * (pull[k] * f2 + d2 * f1 * f1)
+            third[k] = eps * eps * (pull[k] * taylor3[k] + (d2 + d2) * f1 * f2 + third[k] * f1 * f1 * f1)
     if task.central:
         clear(second)
 

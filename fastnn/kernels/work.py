@@ -11,7 +11,7 @@ from fastnn.kernels.layout import level_values, weights_start
 # Nudges carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.
 NUDGES = 64
 # Rows of Work.values. With d a nudge of z, the batch's mean loss changes by
-# delta d + second d**2 + third d**3; pull is its slope with a; DIRECT is 1 where a
+# delta d + second d**2 / eps + third d**3 / eps**2; pull is its slope with a; DIRECT is 1 where a
 # nudge of this unit is measured directly. TAYLOR are an activation's second and third
 # coefficients, BEND those times pull, or, of the outputs, the loss's own; MEAN is room.
 KINDS = 13
