@@ -268,7 +268,7 @@ def test_every_entry_point_has_one_version_a_dtype():
     program = """
     import numpy as np
     import fastnn
-    from fastnn.kernels import training
+    from fastnn.kernels import forward, training
 
     x, y = np.ones((8, 3)), np.ones((8, 2))
     for dtype in ("float64", "float32"):
@@ -280,7 +280,7 @@ def test_every_entry_point_has_one_version_a_dtype():
             trainer.evaluate(a, b)
             network.predict(a)
             fastnn.gradient(network, a, b, method=fastnn.Backprop())
-    print(len(training.run_steps.signatures))
+    print(len(training.run_steps.signatures), len(forward.run_forward._dispatcher.signatures))
     """
     if numba.config.DISABLE_JIT:
         pytest.skip("nothing is compiled with the JIT disabled")

@@ -42,7 +42,7 @@ def growth(t):
     Taylor's series, since loops over it vectorise and libm's expm1 is a call a
     number: 0.5**15 / 16! is 1e-18 of the first term.
     """
-    tail = 1.0 / 87178291200.0 + t / 1307674368000.0
+    tail = 1.0 / 87178291200.0 + t * (1.0 / 1307674368000.0)
     tail = 1.0 / 6227020800.0 + t * tail
     tail = 1.0 / 479001600.0 + t * tail
     tail = 1.0 / 39916800.0 + t * tail
