@@ -31,7 +31,7 @@ SQUARED, CROSS_ENTROPY = "squared error", "cross-entropy"
 
 
 class Case:
-    """Networks of sigmoid hidden layers, plain SGD at a rate of 0.01; sizes as in "784-100-10"."""
+    """Sigmoid hidden layers, outputs without an activation, plain SGD at a rate of 0.01; sizes as in "784-100-10"."""
 
     def __init__(self, sizes, batch, loss, dtype):
         self.sizes = [int(n) for n in sizes.split("-")]
@@ -55,7 +55,7 @@ def fastnn_epoch(case, method="perturbation", threads=None):
 
     if threads:
         numba.set_num_threads(threads)
-    output = "sigmoid" if case.loss == SQUARED else "softmax"
+    output = "identity" if case.loss == SQUARED else "softmax"
     network = fastnn.mlp(*case.sizes, output=output, dtype=case.dtype)
     network.weights = case.weights
     gradient = {
@@ -80,7 +80,7 @@ def jax_epoch(case):
             z = x @ weights[k] + weights[k + 1]
             x = jax.nn.sigmoid(z)
         if case.loss == SQUARED:
-            return ((x - y) ** 2).sum() / len(x)
+            return ((z - y) ** 2).sum() / len(x)
         return -(y * jax.nn.log_softmax(z)).sum() / len(x)
 
     def step(weights, batch):
@@ -106,8 +106,7 @@ def torch_epoch(case, compiled=False):
     layers = []
     for n_in, n_out in pairwise(case.sizes):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.Sigmoid()]
-    if case.loss == CROSS_ENTROPY:
-        layers.pop()
+    layers.pop()
     model = torch.nn.Sequential(*layers).to(getattr(torch, case.dtype))
     with torch.no_grad():
         for k, layer in enumerate(layers[::2]):
@@ -138,7 +137,8 @@ def numpy_step(case):
 
     def loss(x, y):
         for k in range(0, len(case.weights), 2):
-            x = 1 / (1 + np.exp(-(x @ case.weights[k] + case.weights[k + 1])))
+            z = x @ case.weights[k] + case.weights[k + 1]
+            x = 1 / (1 + np.exp(-z)) if k + 2 < len(case.weights) else z
         return np.square(x - y).sum() / len(x)
 
     def run():

@@ -28,7 +28,6 @@ import numba
 from llvmlite import ir
 from numba.core import caching, cgutils, types
 from numba.extending import intrinsic
-from numba.np import arrayobj
 
 PACKAGE = Path(__file__).parent
 # Settings that change the code that is compiled, and that numba's own key leaves out.
@@ -166,6 +165,8 @@ if not JIT_DISABLED:
         result_type = types.Array(flat.dtype, 2, "C")
 
         def generate(context, builder, signature, arguments):
+            from numba.np import arrayobj  # 20 ms that an import of fastnn can do without
+
             source = arrayobj.make_array(flat)(context, builder, arguments[0])
             result = arrayobj.make_array(result_type)(context, builder)
             size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(flat.dtype)))

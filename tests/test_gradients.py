@@ -114,6 +114,20 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, dtype):
         np.testing.assert_array_equal(now, then)
 
 
+def test_series_and_direct_kernel_share_a_layer_without_a_race(chunks):
+    """Nudges so large that many units reach their kinks, in a run that would amplify a lost addition."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 12)), rng.normal(size=(40, 2))
+    results = []
+    for n_chunks in (1, 2, 3, 2):
+        chunks(n_chunks)
+        network = fastnn.mlp(12, 50, 20, 2, hidden="relu", seed=1)
+        fastnn.Trainer(network, gradient=fastnn.Perturbation(0.01), optimizer=fastnn.Adam()).fit(x, y, epochs=30)
+        results.append(np.concatenate([w.ravel() for w in network.weights]))
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
 def test_threads_share_large_work():
     from fastnn.gradients import count_chunks
     from fastnn.kernels.work import Method
