@@ -117,7 +117,7 @@ def view(flat, start, n_rows, n_columns):
 
 def add_exponent(number, rounded):
     """Return number times two to the power of rounded - ROUNDER."""
-    return number if math.isnan(number) else math.ldexp(number, int(rounded - ROUNDER))
+    return math.nan if math.isnan(rounded) else math.ldexp(number, int(rounded - ROUNDER))
 
 
 if not JIT_DISABLED:

@@ -86,6 +86,29 @@ def test_extremes(code):
     assert np.isnan(values(code, np.array([np.nan]))[0]).all()
 
 
+@numba.njit
+def decays(x):
+    """Return the kernel's exp(x) and 1 - exp(x), element by element."""
+    e, rest = np.empty(x.size), np.empty(x.size)
+    for k in range(x.size):
+        e[k], rest[k] = activations.decay(x[k])
+    return e, rest
+
+
+def test_decay_is_exp_within_an_ulp():
+    rng = np.random.default_rng(0)
+    x = -np.concatenate([[0.0, 1e-300, 1e-17, 0.34657, 0.34658], rng.random(20_000) * 708, rng.random(20_000)])
+    e, rest = decays(x)
+    wide = x.astype(np.longdouble)
+    truth = np.exp(wide)
+    assert (np.abs(e - truth) <= np.spacing(truth.astype(float))).all()
+    # One more subtraction: two roundings, and those of the growth that is left.
+    rest_truth = -np.expm1(wide)
+    assert (np.abs(rest - rest_truth) <= 3 * np.spacing(rest_truth.astype(float))).all()
+    assert decays(np.array([-709.0, -1e308]))[0].tolist() == [0.0, 0.0]
+    assert np.isnan(decays(np.array([np.nan]))[0]).all()
+
+
 def test_float32_differences_are_right_where_the_naive_ones_are_noise():
     """In float32 two losses differ by eps * slope = 1e-4 * slope, and are rounded at 6e-8."""
     rng = np.random.default_rng(0)
