@@ -22,6 +22,7 @@ EVALUATIONS = ("auto", "series", "direct")
 # What a series may leave out, relative to the layer's differences. The plain float64
 # loop's rounding is 1e-12 to 1e-11 of them at eps = 1e-4, and eps itself costs 1e-5.
 TOLERANCE = 1e-8
+# A float32 network's own rounding is as large.
 TOLERANCE32 = 8 * float(np.finfo(np.float32).eps)
 
 
@@ -43,18 +44,25 @@ class Perturbation:
     evaluate : {"auto", "series", "direct"}, default "auto"
         How the differences are evaluated. "direct" recomputes, for each weight, what
         it touches, carrying the *change* of every value. "series" expands the change
-        of the loss in powers of the nudge, three terms, for all weights of a layer at
-        once, at a small multiple of back-propagation's price; what it leaves out is
-        bounded (see `fastnn.kernels.series`), and a sample whose bound is above 1e-8
-        of the layer's differences is refused. "auto" takes the series and
-        measures such samples directly. Both work in float64, also for a float32
-        network, and measure samples at a rectifier's kink directly.
+        of the loss in powers of the nudge, for all weights of a layer at once, at one
+        to a few times back-propagation's price: three terms, or two in float32 when
+        ``eps**2`` is below its rounding. What it leaves out is bounded (see
+        `fastnn.kernels.series`), and a sample whose bound is above 1e-8 of the layer's
+        differences (1e-6 in float32) is refused. "auto" takes the series and measures
+        such samples directly. Both measure units at a rectifier's kink directly.
 
     Raises
     ------
     TypeError, ValueError
         If eps is not a positive number, or a name is unknown; and, with
         ``evaluate="series"``, when a sample's remainder is not small.
+
+    Notes
+    -----
+    Values are computed in the network's dtype, the direct kernel's changes in float64.
+    Differences are right to the rounding of the dtype: about 1e-13 of the layer's
+    largest in float64, and 1e-6 in float32, where two float32 losses subtracted
+    would be noise. A rectifier's kink is found to the rounding of its pre-activation.
 
     References
     ----------

@@ -9,10 +9,12 @@ from .common import METHODS, make_network, make_samples, numpy_step, paired_rati
 
 
 class Gradient:
-    params = (list(METHODS), ["64-32-10", "784-100-10"], ["float64", "float32"])
+    params = (list(METHODS), ["64-32-10", "784-100-10", "784-128-64-10"], ["float64", "float32"])
     param_names = ("method", "sizes", "dtype")
 
     def setup(self, method, sizes, dtype):
+        if method == "direct" and sizes == "784-128-64-10":
+            raise NotImplementedError  # a second a call
         numba.set_num_threads(1)  # on more, other load on the machine sets the time; see Threads
         self.network = make_network(sizes, dtype=dtype)
         self.X, self.y = make_samples(self.network, 32)
@@ -62,7 +64,7 @@ class Threads:
 class Growth:
     """One hidden layer, about so many weights."""
 
-    params = ([1_000, 10_000, 100_000],)
+    params = ([1_000, 10_000, 100_000, 1_000_000],)
     param_names = ("n_weights",)
 
     def setup(self, n_weights):
@@ -81,6 +83,28 @@ class Growth:
     track_workspace_bytes.unit = "bytes"
 
 
+class Price:
+    """What perturbation costs beside back-propagation of the same batch."""
+
+    params = (["784-100-10", "784-128-64-10", "784-512-512-10"], ["float64", "float32"])
+    param_names = ("sizes", "dtype")
+    timeout = 600
+
+    def track_series_over_backprop(self, sizes, dtype):
+        numba.set_num_threads(1)  # on more, other load on the machine sets the time; see Threads
+        network = make_network(sizes, dtype=dtype)
+        X, y = make_samples(network, 128)
+
+        def measure(method):
+            return lambda: fastnn.gradient(network, X, y, method=METHODS[method])
+
+        for method in ("perturbation", "backprop"):
+            measure(method)()  # compile
+        return paired_ratio(measure("perturbation"), measure("backprop"))
+
+    track_series_over_backprop.unit = "times"
+
+
 class NumPyStep:
     """The plain loop over every weight against one call of `gradient`."""
 
@@ -95,3 +119,16 @@ class NumPyStep:
         return paired_ratio(lambda: numpy_step(weights, X, y), lambda: fastnn.gradient(network, X, y))
 
     track_speedup_64_32_10.unit = "times"
+
+    def track_direct_over_series_784_100_10(self):
+        numba.set_num_threads(1)  # on more, other load on the machine sets the time; see Threads
+        network = make_network("784-100-10")
+        X, y = make_samples(network, 32)
+        direct = METHODS["direct"]
+        fastnn.gradient(network, X, y)  # compile
+        fastnn.gradient(network, X, y, method=direct)
+        return paired_ratio(
+            lambda: fastnn.gradient(network, X, y, method=direct), lambda: fastnn.gradient(network, X, y)
+        )
+
+    track_direct_over_series_784_100_10.unit = "times"

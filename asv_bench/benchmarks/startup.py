@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+from .common import paired_ratio
+
 FIRST_CALL = """
 import numpy as np
 import fastnn
@@ -20,6 +22,16 @@ class Startup:
     def timeraw_import_numba(self):
         """The floor of the one above."""
         return "import numba"
+
+    def track_import_over_numba(self):
+        """The median of paired runs, each import in a process of its own."""
+
+        def load(name):
+            return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True)
+
+        return paired_ratio(load("fastnn"), load("numba"))
+
+    track_import_over_numba.unit = "times"
 
 
 class FirstCall:

@@ -20,6 +20,23 @@ class Epoch:
         self.trainer.fit(self.X, self.y)
 
 
+class LongEpoch:
+    """One epoch over 6,000 images' worth of samples, a tenth of MNIST, in float32."""
+
+    params = (["perturbation", "backprop"],)
+    param_names = ("method",)
+
+    def setup(self, method):
+        numba.set_num_threads(1)  # on more, other load on the machine sets the time; see gradients.Threads
+        network = make_network("784-100-10", "categorical_cross_entropy", "float32")
+        self.X, self.y = make_samples(network, 6000)
+        self.trainer = fastnn.Trainer(network, loss="categorical_cross_entropy", gradient=METHODS[method])
+        self.trainer.fit(self.X, self.y)  # compile
+
+    def time_epoch(self, method):
+        self.trainer.fit(self.X, self.y)
+
+
 class Learning:
     """Accuracy on held-out samples after a few epochs."""
 

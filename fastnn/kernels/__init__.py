@@ -15,6 +15,9 @@ The vocabulary, the same in every file:
   on the number of threads.
 - Argument order: layout, theta, data, codes and numbers, workspace, output.
 
+A step is a handful of *units* (`forward.run_forward`, `series.run_expansion`, and so
+on), each compiled by itself and run by `training.run_steps` on every chunk in turn.
+
 Activations, losses, methods and optimisers are integer codes: functions as
 arguments would be compiled anew in every process.
 """
