@@ -52,6 +52,8 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
     per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs)
     block = max(1, min(n_samples, BUDGET // per_sample))
     perturbs = method in (Method.DIRECT, Method.SERIES)
+    # Only these can be bent above the next level: see `series.is_bent_above`.
+    deep = method == Method.SERIES and (n_layers > 2 or layout.activations[-1] == Activation.SOFTMAX)
     return Work(
         y=np.empty((block, n_outputs), dtype),
         values=np.empty((n_kinds, block * n_units), dtype),
@@ -60,7 +62,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         transposed=np.empty((3 if method == Method.SERIES else 1, n_parameters), dtype),
         norms=np.empty((2, n_units), np.float64),
         checks=np.empty((3, n_layers, block), np.float64),
-        jets=np.empty((n_chunks, jets_size(widest) if method == Method.SERIES else 0), dtype),
+        jets=np.empty((n_chunks, jets_size(widest) if deep else 0), dtype),
         room=np.empty((n_chunks, room_size(widest) if perturbs else 0), np.float64),
         listed=np.empty((n_chunks, widest + 1), np.int64),
         stop=np.zeros(1, np.int64),

@@ -45,8 +45,8 @@ class Perturbation:
         How the differences are evaluated. "direct" recomputes, for each weight, what
         it touches, carrying the *change* of every value. "series" expands the change
         of the loss in powers of the nudge, for all weights of a layer at once, at one
-        to a few times back-propagation's price: three terms, or two in float32 when
-        ``eps**2`` is below its rounding. What it leaves out is bounded (see
+        to a few times back-propagation's price: three terms, or in float32 two where
+        they are enough. What it leaves out is bounded (see
         `fastnn.kernels.series`), and a sample whose bound is above 1e-8 of the layer's
         differences (1e-6 in float32) is refused. "auto" takes the series and measures
         such samples directly. Both measure units at a rectifier's kink directly.

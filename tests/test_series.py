@@ -8,7 +8,7 @@ from test_gradients import bound, largest_difference
 import fastnn
 from fastnn import _loop, _workspace, gradients
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.work import BOUND, DIRECT, Method
+from fastnn.kernels.work import BOUND, DIRECT, SIZE, Method
 
 SMOOTH = [body for body in BODIES if "relu" not in body[0]]
 
@@ -66,6 +66,21 @@ def test_small_nudges_keep_the_series_and_large_ones_do_not(make_case):
         assert largest_difference(case.gradient(fastnn.Perturbation(eps)), direct) <= allowed
         with pytest.raises(ValueError, match="evaluate='series' is not accurate here: .* use evaluate='auto'"):
             case.gradient(fastnn.Perturbation(eps, evaluate="series"))
+
+
+def test_float32_takes_the_third_term_where_it_is_needed(make_case):
+    """Inputs large enough that two terms leave out too much, and three do not."""
+    case = make_case(("squared_error", "identity"), ("sigmoid", 1), "float32")
+    case.x *= 20
+    task = fastnn.Perturbation().make_task(Loss.SQUARED_ERROR, case.network.dtype, 1)
+    assert task.n_terms == 2
+    work, _ = measure(case, fastnn.Perturbation(), n_terms=3)
+    needed = work.checks[SIZE].mean(axis=1) * task.tolerance
+    assert (work.checks[BOUND] <= needed[:, None]).all()
+    case.gradient(fastnn.Perturbation(evaluate="series"))  # not refused
+    truth, sizes = case.truth()
+    allowed = bound(case, sizes, 1e-4, "float32") + task.tolerance * len(case.x) * max(float(s.max()) for s in sizes)
+    assert largest_difference(case.gradient(fastnn.Perturbation()), truth) <= allowed
 
 
 def test_a_refused_series_takes_no_step(make_case):

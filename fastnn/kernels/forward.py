@@ -111,7 +111,7 @@ def run_forward(layout, theta, data, block, task, optimizer, work, step, chunk):
     if task.loss >= 0:
         measure(layout, task.loss, block.n_samples, first, last, work)
     if task.method != Method.NONE and block.opens:
-        n_powers = task.n_terms if task.method == Method.SERIES else 1
+        n_powers = 3 if task.method == Method.SERIES else 1
         transpose(layout, theta, n_powers, chunk, task.n_chunks, work)
         if task.method == Method.SERIES:
             take_norms(layout, theta, chunk, task.n_chunks, work)

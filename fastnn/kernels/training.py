@@ -13,7 +13,7 @@ from numba import prange
 
 from fastnn._jit import call, entry_point
 from fastnn.kernels.series import choose, is_bent_above
-from fastnn.kernels.work import Block, Method
+from fastnn.kernels.work import Block, Method, Task
 
 
 class Phase(IntEnum):
@@ -73,12 +73,15 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
         loss = 0.0
         right = 0.0
         marked = task.method == Method.DIRECT
-        for turn in range(N_PHASES * n_blocks):
+        n_terms = task.n_terms
+        turn = 0
+        while turn < N_PHASES * n_blocks:
             phase = turn % N_PHASES
             start = begin + turn // N_PHASES * size
             block = Block(row, start, min(size, end - start), end - begin, start == begin, start + size >= end)
             if phase == Phase.FORWARD:
                 unit, wanted = units.forward, True
+                n_terms = task.n_terms
             elif phase == Phase.BACKWARD:
                 unit, wanted = units.backward, task.method == Method.BACKPROP or task.method == Method.SERIES
             elif phase == Phase.ABOVE:
@@ -89,14 +92,18 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
                     return step, End.NEEDS_DIRECT
             else:
                 unit, wanted = units.descent, task.method != Method.NONE
+            # Built here, from one place: the parallel region takes no other named tuple.
+            plan = Task(
+                task.loss, task.method, task.central, task.eps, n_terms, task.tolerance, task.strict, task.n_chunks
+            )
             if work.stop[0] != 0:
                 return step, End.STOPPED
             if wanted:
                 if task.n_chunks == 1:
-                    call(unit, layout, theta, data, block, task, optimizer, work, done + step + 1, np.int64(0))
+                    call(unit, layout, theta, data, block, plan, optimizer, work, done + step + 1, np.int64(0))
                 else:
                     for chunk in prange(task.n_chunks):
-                        call(unit, layout, theta, data, block, task, optimizer, work, done + step + 1, np.int64(chunk))
+                        call(unit, layout, theta, data, block, plan, optimizer, work, done + step + 1, np.int64(chunk))
             if phase == Phase.FORWARD and task.loss >= 0:
                 for sample in range(block.n_samples):
                     loss += work.measured[sample, 0]
@@ -104,9 +111,14 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
                 if not math.isfinite(loss):
                     return step, End.DIVERGED
             elif phase == Phase.ABOVE and task.method == Method.SERIES:
-                held, marked = choose(layout, block, task, work)
+                held, marked = choose(layout, block, plan, work)
+                if not held and n_terms < 3:  # for this block, all of them: cheaper than the direct kernel
+                    n_terms = 3
+                    turn -= 1
+                    continue
                 if task.strict and not held:
                     return step, End.REFUSED
+            turn += 1
         totals[epoch, 0] += loss
         totals[epoch, 1] += right
     return last, End.DONE

@@ -49,7 +49,7 @@ class Task(NamedTuple):
     method: int  # Method
     central: bool  # central differences, else forward
     eps: float
-    n_terms: int  # of the series
+    n_terms: int  # of the series; three when those leave out too much
     tolerance: float  # of what a series leaves out, relative to the layer's differences
     strict: bool  # refuse a sample whose series leaves out more, else measure it directly
     n_chunks: int  # threads to share the work; 1 is the serial path
