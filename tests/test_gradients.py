@@ -115,6 +115,18 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, dtype):
         np.testing.assert_array_equal(now, then)
 
 
+def test_training_in_blocks_is_training(monkeypatch, make_case):
+    """Also plain SGD, which adds a batch of one block straight to the weights."""
+    results = []
+    for budget in (2**20, 4 * 8 * 50):
+        monkeypatch.setattr("fastnn._workspace.BUDGET", budget)
+        case = make_case(HEADS[0], ("tanh", 1), n_samples=11)
+        fastnn.Trainer(case.network, batch_size=None, shuffle=False).fit(case.x, case.y, epochs=5)
+        results.append(np.concatenate([w.ravel() for w in case.network.weights]))
+    # Five steps of lr = 0.01, each gradient off by the tolerance at most.
+    np.testing.assert_allclose(*results, rtol=0, atol=5 * 0.01 * 11 * TOLERANCE)
+
+
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="plain Python takes chunks in turn, and BLAS's bits vary")
 def test_series_and_direct_kernel_share_a_layer_without_a_race(chunks):
     """Nudges so large that many units reach their kinks, in a run that would amplify a lost addition."""

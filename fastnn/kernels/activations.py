@@ -184,7 +184,7 @@ def softplus_change(slope, growth_t):
 
 @kernel
 def change(code, z, a, slope, t):
-    """Return f(z + t) - f(z) of one unit for any t.
+    """Return f(z + t) - f(z) of one unit for any t; the identity's is t, and no call.
 
     A large one is a subtraction, for sigmoid and tanh on the side where they are small.
     """
@@ -206,9 +206,7 @@ def change(code, z, a, slope, t):
         return rectify_change(z, a, t, 0.0)
     if code == Activation.LEAKY_RELU:
         return rectify_change(z, a, t, LEAKY_SLOPE)
-    if code == Activation.SOFTPLUS:
-        return softplus_change(slope, growth(t)) if small else softplus(z + t)[0] - a
-    return t
+    return softplus_change(slope, growth(t)) if small else softplus(z + t)[0] - a
 
 
 @kernel
@@ -242,14 +240,13 @@ def change_nudges(code, z, a, slope, t):
 
 @kernel
 def taylor(code, a, slope):
-    """Return half the second and a sixth of the third derivative of one unit; 0 between kinks."""
+    """Return half the second and a sixth of the third derivative of one unit of a smooth activation."""
     if code == Activation.SIGMOID:
         return slope * (0.5 - a), slope * (1.0 / 6.0 - slope)
     if code == Activation.TANH:
         return -a * slope, slope * (2.0 / 3.0 - slope)
-    if code == Activation.SOFTPLUS:  # its slope is the sigmoid
-        return 0.5 * slope * (1.0 - slope), slope * (1.0 - slope) * (1.0 / 6.0 - slope * (1.0 / 3.0))
-    return 0.0, 0.0
+    # softplus, whose slope is the sigmoid
+    return 0.5 * slope * (1.0 - slope), slope * (1.0 - slope) * (1.0 / 6.0 - slope * (1.0 / 3.0))
 
 
 @kernel

@@ -152,11 +152,7 @@ def _carry(layout, level, n, n_samples, sign, loss, chunk, work, total):
 
 @unit
 def run_direct(layout, theta, data, block, task, optimizer, work, step, chunk):
-    """Add the differences of the units marked DIRECT, for this chunk's parameters.
-
-    It ends between two units when work.stop is set: a unit of one sample takes at
-    most a few milliseconds.
-    """
+    """Add the differences of the units marked DIRECT, for this chunk's parameters."""
     out, scale = target(optimizer, block, theta, work.gradient)
     for layer in range(layout.activations.size):
         n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
@@ -166,8 +162,6 @@ def run_direct(layout, theta, data, block, task, optimizer, work, step, chunk):
         for n in range(block.n_samples):
             n_listed = -1
             for j in range(n_out):
-                if work.stop[0] != 0:
-                    return
                 if task.method == Method.DIRECT or marks[n, j] != 0.0:
                     if n_listed < 0:
                         n_listed = list_inputs(layout, layer, n, block, task, chunk, work)

@@ -46,7 +46,6 @@ class End(IntEnum):
     DIVERGED = 1  # the loss of the step that was not taken is not finite
     REFUSED = 2  # a strict task, and a sample whose series leaves too much out
     NEEDS_DIRECT = 3  # there are nudges to be measured directly, and no unit that does
-    STOPPED = 4  # work.stop was set
 
 
 @entry_point(parallel=True)
@@ -96,8 +95,6 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
             plan = Task(
                 task.loss, task.method, task.central, task.eps, n_terms, task.tolerance, task.strict, task.n_chunks
             )
-            if work.stop[0] != 0:
-                return step, End.STOPPED
             if wanted:
                 if task.n_chunks == 1:
                     call(unit, layout, theta, data, block, plan, optimizer, work, done + step + 1, np.int64(0))

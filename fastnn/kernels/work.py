@@ -79,7 +79,6 @@ class Work(NamedTuple):
     jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series
     room: ndarray  # (n_chunks, n) float64, see `total_room` and on; empty unless perturbing
     listed: ndarray  # (n_chunks, widest + 1) int64, inputs that move a unit
-    stop: ndarray  # (1,) int64, not zero when the run shall end
 
 
 @kernel
