@@ -1,8 +1,12 @@
 """Pictures, drawn with matplotlib (the extra ``plot``). Each returns the Axes and accepts one."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from fastnn import _validate
@@ -10,9 +14,6 @@ from fastnn._validate import Array
 from fastnn.gradients import Backprop, Perturbation, gradient
 from fastnn.network import Network
 from fastnn.trainer import History, Trainer
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 BLUE, RED, ORANGE = "#3d8fc9", "#d8504d", "#e08e1b"  # legible on white and on black
 # Of a level of more units the first and the last are drawn, with dots between.
@@ -25,7 +26,7 @@ MAX_LABELLED = 3
 MAX_CHECKED = 64
 
 
-def network(network: Network, x: ArrayLike | None = None, ax: "Axes | None" = None) -> "Axes":
+def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
     """Draw a network as circles and arrows, and what an input does in it.
 
     Weights are blue where positive and red where negative, the wider the larger, and
@@ -130,7 +131,7 @@ def _place_units(size: int, across: float) -> dict[int, tuple[float, float]]:
     return {j: (across, BETWEEN_UNITS * (top - slot)) for j, slot in slots.items()}
 
 
-def _draw_weights(ax: "Axes", w: Array, starts: dict[int, Any], ends: dict[int, Any], unit: float) -> None:
+def _draw_weights(ax: Axes, w: Array, starts: dict[int, Any], ends: dict[int, Any], unit: float) -> None:
     """Draw the arrows from one level to the next."""
     largest = float(np.abs(w).max()) or 1.0
     # At this share of the way the arrows pass at equal distances, so that no two weights meet.
@@ -168,10 +169,8 @@ def _draw_weights(ax: "Axes", w: Array, starts: dict[int, Any], ends: dict[int, 
                 )
 
 
-def _draw_unit(ax: "Axes", spot: tuple[float, float], text: str, unit: float, ink: Any) -> None:
+def _draw_unit(ax: Axes, spot: tuple[float, float], text: str, unit: float, ink: Any) -> None:
     """Draw one circle with its text."""
-    from matplotlib.patches import Circle
-
     ax.add_patch(Circle(spot, RADIUS, facecolor=_ground(ax), edgecolor=ink, linewidth=0.025 * unit, zorder=3))
     above, newline, value = text.rpartition("\n")
     down = 0.1 if newline else 0.0
@@ -183,20 +182,18 @@ def _sign(weight: float) -> str:
     return BLUE if weight >= 0 else RED
 
 
-def _ground(ax: "Axes") -> Any:
+def _ground(ax: Axes) -> Any:
     """Return the colour behind a drawing without frame: the figure's."""
     return ax.figure.get_facecolor()
 
 
-def _new_axes(width: float, height: float) -> "Axes":
+def _new_axes(width: float, height: float) -> Axes:
     """Return the Axes of a new figure of that size in inches."""
-    from matplotlib import pyplot
-
     axes: Axes = pyplot.subplots(figsize=(width, height))[1]
     return axes
 
 
-def history(history: History, ax: "Axes | None" = None) -> "Axes":
+def history(history: History, ax: Axes | None = None) -> Axes:
     """Draw the loss of each epoch and, on a second scale, the accuracy.
 
     Parameters
@@ -222,8 +219,6 @@ def history(history: History, ax: "Axes | None" = None) -> "Axes":
     >>> trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0))
     >>> ax = fastnn.plot.history(trainer.fit([[1], [2]], [3, 6], epochs=5))
     """
-    from matplotlib.ticker import MaxNLocator
-
     _validate.instance("history", history, (History,))
     if not len(history):
         raise ValueError("history has no epochs to draw")
@@ -252,8 +247,8 @@ def history(history: History, ax: "Axes | None" = None) -> "Axes":
 
 
 def gradient_check(
-    network: Network, X: ArrayLike, y: ArrayLike, *, loss: str = "squared_error", ax: "Axes | None" = None
-) -> "Axes":
+    network: Network, X: ArrayLike, y: ArrayLike, *, loss: str = "squared_error", ax: Axes | None = None
+) -> Axes:
     """Draw how far perturbation is from back-propagation, against the nudge eps.
 
     Truncation grows with eps (forward) or its square (central). The rounding of a
@@ -333,7 +328,7 @@ def _plain_differences(network: Network, X: ArrayLike, y: ArrayLike, loss: str, 
     return found
 
 
-def weights(network: Network, layer: int, image_shape: tuple[int, int], ax: "Axes | None" = None) -> "Axes":
+def weights(network: Network, layer: int, image_shape: tuple[int, int], ax: Axes | None = None) -> Axes:
     """Draw the weights that lead into each unit of a layer as an image.
 
     Parameters

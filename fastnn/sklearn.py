@@ -170,15 +170,6 @@ class _Perturbed(BaseEstimator):  # type: ignore[misc]
         return self.network_.predict(validate_data(self, X, dtype=(np.float64, np.float32), reset=False))
 
 
-def _writable(array: Array) -> Array:
-    """Return the array, or a copy of one that is read-only, as joblib's workers get it.
-
-    Read-only arrays are a type of their own to the compiler: the kernels would be
-    compiled once more, for most of a minute.
-    """
-    return np.require(array, requirements="W")
-
-
 class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     """A neural-network classifier trained by perturbing every weight.
 
@@ -383,7 +374,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     def _check(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[Array, Array]:
         x, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=reset)
         check_classification_targets(labels)
-        return _writable(x), column_or_1d(labels, warn=True)
+        return x, column_or_1d(labels, warn=True)
 
     def _begin(self, X: Array, classes: Array) -> None:
         loss = _validate.choice("loss", self.loss, LOSSES)
@@ -545,7 +536,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         if reset:
             self._flat = values.ndim == 1
             self._start(x.shape[1], targets.shape[1], x.dtype, "identity", "squared_error")
-        return _writable(x), _writable(targets)
+        return x, targets
 
     def _merit(self, targets: Array, outputs: Array) -> float:
         return float(r2_score(targets, outputs))
