@@ -65,7 +65,7 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
     top = max(up for level in levels for _, up in level.values()) + RADIUS
     height = 2 * top + 1.3
     if ax is None:
-        ax = _new_axes(min(0.9 * width, 16), min(0.9 * height, 9))
+        ax = _new_axes(min(0.9 * width, 16), min(0.9 * height, 9), layout=None)
         ax.set_position((0, 0, 1, 1))
     box = ax.get_window_extent()
     unit = 72 / ax.figure.dpi * min(box.width / width, box.height / height)  # points
@@ -187,9 +187,9 @@ def _ground(ax: Axes) -> Any:
     return ax.figure.get_facecolor()
 
 
-def _new_axes(width: float, height: float) -> Axes:
+def _new_axes(width: float, height: float, layout: str | None = "constrained") -> Axes:
     """Return the Axes of a new figure of that size in inches."""
-    axes: Axes = pyplot.subplots(figsize=(width, height))[1]
+    axes: Axes = pyplot.subplots(figsize=(width, height), layout=layout)[1]
     return axes
 
 
@@ -303,7 +303,7 @@ def gradient_check(
         ax.plot(
             eps, np.linalg.norm(np.array(found) - truth, axis=1) / size, style, color=colour, label=label, linewidth=2
         )
-    ax.set(xscale="log", yscale="log", xlabel="eps", ylabel="relative distance to back-propagation")
+    ax.set(xscale="log", yscale="log", xlabel="eps", ylabel="relative difference")
     ax.legend(frameon=False)
     return ax
 
