@@ -116,9 +116,12 @@ def _describe_values(network: Network, x: ArrayLike) -> list[list[str]]:
 
 
 def _short(value: float) -> str:
-    """Return value in three digits, or in two where they would not fit into a circle."""
-    text = f"{value:.3g}"
-    return text if len(text) <= 5 else f"{value:.2g}"
+    """Return value in three digits, or in fewer where they would not fit into a circle."""
+    for digits, longest in ((3, 5), (2, 6)):
+        text = f"{value:.{digits}g}"
+        if len(text) <= longest:
+            return text
+    return f"{value:.1g}"
 
 
 def _place_units(size: int, across: float) -> dict[int, tuple[float, float]]:

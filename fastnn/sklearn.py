@@ -1,6 +1,7 @@
 """Estimators for scikit-learn (the extra ``sklearn``): a classifier and a regressor."""
 
 import warnings
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +26,7 @@ GRADIENTS = ("perturbation", "backprop")
 LOSSES = ("log_loss", "squared_error")
 
 
-class _Perturbed(BaseEstimator):  # type: ignore[misc]
+class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
     """What the classifier and the regressor share: parameters, and epochs until nothing improves."""
 
     def __init__(
@@ -156,9 +157,9 @@ class _Perturbed(BaseEstimator):  # type: ignore[misc]
         if best_weights:
             self.network_.weights = best_weights
 
+    @abstractmethod
     def _merit(self, targets: Array, outputs: Array) -> float:
         """Return the score of outputs, the larger the better."""
-        raise NotImplementedError
 
     def _refuse_early_stopping(self) -> None:
         if self.early_stopping:

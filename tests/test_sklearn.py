@@ -165,6 +165,8 @@ def test_bad_calls_of_partial_fit(iris):
         quick().partial_fit(X, y)
     with pytest.raises(ValueError, match="labels that are not in classes: \\[2\\]"):
         quick().partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="samples of at least 2 classes, got one class: "):
+        quick().partial_fit(X, y, classes=[1])
     model = quick().partial_fit(X, y, classes=[0, 1, 2])
     with pytest.raises(ValueError, match="classes must be those of the first call"):
         model.partial_fit(X, y, classes=[0, 1])
