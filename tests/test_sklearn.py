@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
 
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 BOTH = [PerturbationClassifier, PerturbationRegressor]
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="minutes in plain Python, for lines that the other tests run")
 @parametrize_with_checks([PerturbationClassifier(), PerturbationRegressor()])
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
