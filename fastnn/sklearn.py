@@ -246,7 +246,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     >>> from sklearn.datasets import load_iris
     >>> from fastnn.sklearn import PerturbationClassifier
     >>> X, y = load_iris(return_X_y=True)
-    >>> model = PerturbationClassifier((10,), learning_rate_init=0.02, random_state=0).fit(X, y)
+    >>> model = PerturbationClassifier((10,), learning_rate_init=0.02, tol=1e-3, random_state=0).fit(X, y)
     >>> model.score(X, y) > 0.9
     True
     """
