@@ -1,5 +1,6 @@
 """A feed-forward network: its architecture and its weights."""
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -167,6 +168,46 @@ class Network:
             If X is not finite real numbers of that shape, or a weight is not finite.
         """
         return self._run(X, levels=range(1, len(self._layers) + 1))
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX file (the extra ``onnx``).
+
+        Its input is ``X``, (batch, n_inputs), its output ``Y``, (batch, n_outputs), in
+        the network's dtype; the batch is of any size.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that is there already is overwritten.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        ValueError
+            If a weight is not finite.
+        """
+        from fastnn.exchange import to_onnx
+
+        to_onnx(self, path)
+
+    def to_torch(self) -> Any:
+        """Return the network as a PyTorch module.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            A copy of the weights in Linear layers, each with its activation behind it,
+            in the network's dtype.
+
+        Raises
+        ------
+        ImportError
+            If torch is not installed.
+        """
+        from fastnn.exchange import to_torch
+
+        return to_torch(self)
 
     def check_weights(self) -> None:
         """Refuse NaN and infinity, which may have been written into `weights`.
