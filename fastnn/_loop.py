@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn._validate import Array
-from fastnn._workspace import make_data, make_work
+from fastnn._workspace import make_data, make_plain_task, make_work
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.direct import run_direct
@@ -165,7 +165,7 @@ def measure(layout: Layout, theta: Array, data: Data, task: Task) -> tuple[float
 
 def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Work]]:
     """Run samples forward, a block at a time; yield which samples they are, and their values."""
-    task = Task(-1, int(Method.NONE), False, 1.0, 1, 0.0, False, 1)
+    task = make_plain_task(-1, Method.NONE, 1)
     work = make_work(layout, len(x), Method.NONE, theta.dtype, 1)
     block = len(work.measured)
     for start in range(0, len(x), block):

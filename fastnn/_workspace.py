@@ -8,7 +8,7 @@ import numpy as np
 from fastnn._validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.work import KINDS, Data, Method, Work, jets_size, room_size
+from fastnn.kernels.work import KINDS, Data, Method, Task, Work, jets_size, room_size
 
 # Samples are taken in blocks so that the room for their values stays below this.
 BUDGET = 64 * 2**20
@@ -66,6 +66,11 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         room=np.empty((n_chunks, room_size(widest) if perturbs else 0), np.float64),
         listed=np.empty((n_chunks, widest + 1), np.int64),
     )
+
+
+def make_plain_task(loss: int, method: Method, n_chunks: int) -> Task:
+    """Return what kernels are told where nothing is nudged: a loss (-1 for none), and perhaps its slope."""
+    return Task(loss, int(method), False, 1.0, 1, 0.0, False, n_chunks)
 
 
 def make_data(x: Array, y: Array, order: Array | None = None) -> Data:

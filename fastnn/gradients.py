@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from fastnn import _validate
 from fastnn._loop import measure
 from fastnn._validate import Array
-from fastnn._workspace import make_data, split
+from fastnn._workspace import make_data, make_plain_task, split
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
@@ -106,7 +106,7 @@ class Backprop:
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
-        return Task(int(loss), int(self.method), False, 1.0, 1, 0.0, False, n_chunks)
+        return make_plain_task(int(loss), self.method, n_chunks)
 
     @property
     def method(self) -> Method:

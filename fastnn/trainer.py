@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from fastnn import _validate
 from fastnn._loop import Diverged, Loop, draw_orders, measure
 from fastnn._validate import Array
-from fastnn._workspace import make_data
+from fastnn._workspace import make_data, make_plain_task
 from fastnn.gradients import METHODS, Backprop, Perturbation, check_data, count_chunks
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.work import Data, Method, Task
+from fastnn.kernels.work import Data, Method
 from fastnn.losses import find_loss
 from fastnn.network import Network
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam
@@ -247,7 +247,7 @@ class Trainer:
         network = self.network
         n_samples = len(data.x)
         n_chunks = count_chunks(network._layout, Method.NONE, n_samples)
-        task = Task(int(self._loss), int(Method.NONE), False, 1.0, 1, 0.0, False, n_chunks)
+        task = make_plain_task(int(self._loss), Method.NONE, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
         accuracy = correct / (n_samples * self._n_decisions) if self._loss != Loss.SQUARED_ERROR else None
         return Evaluation(loss / n_samples, accuracy)

@@ -2,7 +2,7 @@
 
 from fastnn._jit import kernel, unit
 from fastnn.kernels.losses import output_delta
-from fastnn.kernels.products import add_product
+from fastnn.kernels.products import add_product, clear
 from fastnn.kernels.work import DELTA, PULL, SLOPE, A, Method, span, stretch, transposed_weights, values
 
 
@@ -23,8 +23,7 @@ def backward(layout, task, block, first, last, work):
     for level in range(top - 1, 0, -1):
         kind = PULL if task.method == Method.SERIES else DELTA
         pull = stretch(layout, work, kind, level, n_samples, first, last)
-        for k in range(pull.size):
-            pull[k] = 0.0
+        clear(pull)
         above = values(layout, work, DELTA, level + 1, n_samples)
         through = transposed_weights(layout, work, level, 0)
         add_product(above, through, first, last, values(layout, work, kind, level, n_samples))

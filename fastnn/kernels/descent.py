@@ -4,7 +4,7 @@ from fastnn._jit import kernel, unit
 from fastnn.kernels.layout import biases, weights, weights_start
 from fastnn.kernels.products import add_series_product
 from fastnn.kernels.updates import is_fused, target, update
-from fastnn.kernels.work import DELTA, SECOND, THIRD, A, Method, span, values
+from fastnn.kernels.work import COEFFICIENTS, DELTA, A, Method, span, values
 
 
 @kernel(inline=True)
@@ -14,8 +14,8 @@ def add_gradient(layout, layer, block, task, first, last, scale, work, out):
     before = values(layout, work, A, layer, n_samples)
     c1 = values(layout, work, DELTA, layer + 1, n_samples)
     # Terms that are not there are not read: any array will do.
-    c2 = values(layout, work, SECOND if task.n_terms > 1 else DELTA, layer + 1, n_samples)
-    c3 = values(layout, work, THIRD if task.n_terms > 2 else DELTA, layer + 1, n_samples)
+    c2 = values(layout, work, COEFFICIENTS[min(1, task.n_terms - 1)], layer + 1, n_samples)
+    c3 = values(layout, work, COEFFICIENTS[task.n_terms - 1], layer + 1, n_samples)
     w = weights(layout, out, layer)
     add_series_product(before.T, c1, c2, c3, task.n_terms, first, last, scale, w)
 
@@ -27,9 +27,7 @@ def add_bias_gradient(layout, layer, block, task, scale, work, out):
     b = biases(layout, out, layer)
     scale = b.dtype.type(scale)
     for term in range(task.n_terms):
-        coefficients = values(
-            layout, work, DELTA if term == 0 else SECOND if term == 1 else THIRD, layer + 1, n_samples
-        )
+        coefficients = values(layout, work, COEFFICIENTS[term], layer + 1, n_samples)
         for n in range(n_samples):
             for k in range(b.size):
                 b[k] += scale * coefficients[n, k]

@@ -12,7 +12,7 @@ from fastnn._jit import kernel, unit, view
 from fastnn.kernels.activations import change_nudges
 from fastnn.kernels.layout import biases, weights_start
 from fastnn.kernels.losses import add_loss_change
-from fastnn.kernels.products import add_product
+from fastnn.kernels.products import add_product, clear
 from fastnn.kernels.updates import target
 from fastnn.kernels.work import (
     DIRECT,
@@ -63,8 +63,7 @@ def _add_unit(layout, layer, n, j, n_listed, block, task, scale, chunk, work, ou
     listed = work.listed[chunk]
     for first in range(0, n_listed, NUDGES):
         total = total_room(work, chunk, min(NUDGES, n_listed - first))
-        for b in range(total.size):
-            total[b] = 0.0
+        clear(total)
         for sign in range(1, -2 if task.central else 0, -2):
             nudge = scratch_room(work, chunk, total.size)
             for b in range(total.size):
@@ -138,8 +137,7 @@ def _carry(layout, level, n, n_samples, sign, loss, chunk, work, total):
         here = 1 - here
         above = moved_room(work, chunk, here, layout.sizes[level + 1], total.size)
         for k in range(above.shape[0]):
-            for b in range(total.size):
-                above[k, b] = 0.0
+            clear(above[k])
         add_product(transposed_weights(layout, work, level, 0), moved, 0, above.shape[0], above)
         moved = above
         level += 1

@@ -4,7 +4,7 @@ from fastnn._jit import kernel, unit
 from fastnn.kernels.activations import Activation, activate, softmax
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import count_correct, sample_loss
-from fastnn.kernels.products import add_product
+from fastnn.kernels.products import add_product, clear
 from fastnn.kernels.updates import is_fused
 from fastnn.kernels.work import LARGEST, SLOPE, SUM, A, Method, Z, span, stretch, transposed_weights, unit_norms, values
 
@@ -85,21 +85,13 @@ def take_norms(layout, theta, chunk, n_chunks, work):
         largest = unit_norms(layout, work, LARGEST, layer + 1)
         total = unit_norms(layout, work, SUM, layer + 1)
         first, last = span(total.size, chunk, n_chunks)
-        for k in range(first, last):
-            largest[k] = 0.0
-            total[k] = 0.0
+        clear(largest[first:last])
+        clear(total[first:last])
         for j in range(w.shape[0]):
             for k in range(first, last):
                 size = abs(w[j, k])
                 total[k] += size
                 largest[k] = size if size > largest[k] else largest[k]
-
-
-@kernel
-def clear(chunk, n_chunks, gradient):
-    """Set this chunk's share of the gradient to zero."""
-    for k in range(gradient.size * chunk // n_chunks, gradient.size * (chunk + 1) // n_chunks):
-        gradient[k] = 0.0
 
 
 @unit
@@ -116,4 +108,5 @@ def run_forward(layout, theta, data, block, task, optimizer, work, step, chunk):
         if task.method == Method.SERIES:
             take_norms(layout, theta, chunk, task.n_chunks, work)
         if not is_fused(optimizer, block):
-            clear(chunk, task.n_chunks, work.gradient)
+            n = work.gradient.size
+            clear(work.gradient[n * chunk // task.n_chunks : n * (chunk + 1) // task.n_chunks])

@@ -21,10 +21,11 @@ from fastnn.kernels.activations import (
     add_curvature,
     change_nudges,
     growth,
-    largest,
+    largest_size,
     softplus,
     taylor_units,
 )
+from fastnn.kernels.products import clear
 
 
 class Loss(IntEnum):
@@ -158,7 +159,7 @@ def _add_categorical_change(z, p, y, moved, sign, scratch, total):
     """
     small = True
     for m in range(y.size):
-        small = small and largest(moved[m]) <= 0.5 * LARGE
+        small = small and largest_size(moved[m]) <= 0.5 * LARGE
     before, top_before = log_sum_exp(z)
     for k in range(y.size):
         if y[k] == 0.0:
@@ -185,7 +186,7 @@ def _add_softmax_squared_change(z, p, y, moved, sign, scratch, total):
     """Add the change of sum_k (p_k - y_k)**2, p the softmax, for each nudge."""
     small = True
     for m in range(y.size):
-        small = small and largest(moved[m]) <= LARGE
+        small = small and largest_size(moved[m]) <= LARGE
     if small:
         mean = scratch
         for b in range(total.size):
@@ -287,8 +288,7 @@ def add_loss_curvature(loss, code, a, y, scale, bend2, bend3, both, u1, u2, w1, 
 @kernel
 def _center(p, u, mean, out):
     """Write u (n_outputs, n_nudges) less its mean under p into out; mean (n_nudges,) is room."""
-    for b in range(mean.size):
-        mean[b] = 0.0
+    clear(mean)
     for k in range(p.size):
         weight, row = mean.dtype.type(p[k]), u[k]
         for b in range(mean.size):

@@ -16,6 +16,13 @@ else:
 
 
 @kernel
+def clear(out):
+    """Set a vector to zero; products add to what is there."""
+    for k in range(out.size):
+        out[k] = 0.0
+
+
+@kernel
 def add_product(a, b, first, last, out):
     """Add a (n, m) times b (m, p) to rows first to last of out (n, p)."""
     add_tiles(a, (b,), first, last, out.dtype.type(1.0), out)

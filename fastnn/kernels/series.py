@@ -36,14 +36,15 @@ where it can further up; between kinks a rectifier is linear and its series exac
 """
 
 from fastnn._jit import kernel, unit, view
-from fastnn.kernels.activations import Activation, add_curvature, taylor_units
+from fastnn.kernels.activations import Activation, add_curvature, largest_size, taylor_units
 from fastnn.kernels.backprop import backward
 from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs
-from fastnn.kernels.products import add_product
+from fastnn.kernels.products import add_product, clear
 from fastnn.kernels.work import (
     BEND2,
     BEND3,
     BOUND,
+    COEFFICIENTS,
     DELTA,
     DIRECT,
     KINKED,
@@ -93,34 +94,6 @@ def compose(g1, g2, g3, g4, u1, u2, u3, u4):
 
 
 @kernel
-def largest_of(row):
-    """Return the largest absolute value of a vector, and 0 of an empty one.
-
-    Eight at a time: each maximum waits for the one before it.
-    """
-    r0 = r1 = r2 = r3 = r4 = r5 = r6 = r7 = row.dtype.type(0.0)
-    whole = row.size // 8 * 8
-    for k in range(0, whole, 8):
-        r0 = larger(r0, row[k])
-        r1 = larger(r1, row[k + 1])
-        r2 = larger(r2, row[k + 2])
-        r3 = larger(r3, row[k + 3])
-        r4 = larger(r4, row[k + 4])
-        r5 = larger(r5, row[k + 5])
-        r6 = larger(r6, row[k + 6])
-        r7 = larger(r7, row[k + 7])
-    for k in range(whole, row.size):
-        r0 = larger(r0, row[k])
-    return larger(larger(larger(r0, r1), larger(r2, r3)), larger(larger(r4, r5), larger(r6, r7)))
-
-
-@kernel
-def larger(size, number):
-    """Return the larger of a size and a number's."""
-    return abs(number) if abs(number) > size else size
-
-
-@kernel
 def has_kink(code):
     """Return if an activation is a rectifier."""
     return code == Activation.RELU or code == Activation.LEAKY_RELU
@@ -155,7 +128,7 @@ def mark_kinks(layout, layer, n, n_samples, reach, work):
                 for j in range(w.size):
                     if abs(z[k]) <= abs(w[j]) * moved:
                         marks[j] = 1.0
-        moved *= suprema(code)[0] * largest_of(norms)
+        moved *= suprema(code)[0] * largest_size(norms)
     return False
 
 
@@ -174,10 +147,10 @@ def judge(layout, layer, block, task, first, last, work):
         rectified |= has_kink(code)
         g1, g2, g3, g4 = suprema(code)
         u1, u2, u3, u4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        norm = largest_of(unit_norms(layout, work, LARGEST if level == layer + 1 else SUM, level + 1))
+        norm = largest_size(unit_norms(layout, work, LARGEST if level == layer + 1 else SUM, level + 1))
         u1, u2, u3, u4 = norm * u1, norm * u2, norm * u3, norm * u4
     for n in range(first, last):
-        largest = max(1.0, largest_of(before[n]))  # a bias's input is 1
+        largest = max(1.0, largest_size(before[n]))  # a bias's input is 1
         error = 0.0
         for k in range(top.shape[1]):
             error = max(error, abs(top[n, k] - work.y[n, k]))
@@ -188,7 +161,7 @@ def judge(layout, layer, block, task, first, last, work):
         # One term is kept of central differences only, whose second term is zero.
         left_out = nudge * nudge * third if task.n_terms < 3 else nudge * nudge * nudge * fourth
         work.checks[BOUND, layer, n] = left_out * largest / block.batch_size
-        work.checks[SIZE, layer, n] = largest * largest_of(delta[n])
+        work.checks[SIZE, layer, n] = largest * largest_size(delta[n])
         marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
         for j in range(marks.size):
             marks[j] = 0.0
@@ -257,13 +230,6 @@ def bend(layout, block, task, first, last, work):
             stretch(layout, work, BEND2, top, n_samples, start, start + rows),
             stretch(layout, work, BEND3, top, n_samples, start, start + rows),
         )
-
-
-@kernel
-def clear(out):
-    """Set a vector to zero."""
-    for k in range(out.size):
-        out[k] = 0.0
 
 
 @kernel
@@ -480,6 +446,5 @@ def choose(layout, block, task, work):
                 if marks[j] != 0.0:
                     marked = True
                     for term in range(task.n_terms):
-                        kind = DELTA if term == 0 else SECOND if term == 1 else THIRD
-                        values(layout, work, kind, layer + 1, n_samples)[n, j] = 0.0
+                        values(layout, work, COEFFICIENTS[term], layer + 1, n_samples)[n, j] = 0.0
     return held, marked

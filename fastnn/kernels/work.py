@@ -16,12 +16,13 @@ NUDGES = 64
 # coefficients, BEND those times pull, or, of the outputs, the loss's own; MEAN is room.
 KINDS = 13
 Z, A, SLOPE, DELTA, DIRECT, PULL, SECOND, THIRD, TAYLOR2, TAYLOR3, BEND2, BEND3, MEAN = range(KINDS)
+COEFFICIENTS = DELTA, SECOND, THIRD
 # Rows of Work.checks: the size of a sample's differences, the bound of what their
 # series leaves out, and whether a nudge can reach a kink too far up to tell for which units.
 SIZE, BOUND, KINKED = range(3)
 # Rows of Work.norms.
 LARGEST, SUM = range(2)
-# Of NUDGES columns and the widest level's rows: two pairs for coefficients, and two spare.
+# Of NUDGES columns and the widest level's rows: two pairs for coefficients, and one for a row of means.
 ROOMS = 5
 
 
@@ -76,7 +77,7 @@ class Work(NamedTuple):
     transposed: ndarray  # (3 or 1, n_parameters) each W transposed, its squares and cubes; empty for the loss alone
     norms: ndarray  # (2, n_units) float64, of each unit's incoming weights, absolute: the largest, the sum
     checks: ndarray  # (3, n_layers, block) float64
-    jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series
+    jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series, and deep
     room: ndarray  # (n_chunks, n) float64, see `total_room` and on; empty unless perturbing
     listed: ndarray  # (n_chunks, widest + 1) int64, inputs that move a unit
 
@@ -115,7 +116,7 @@ def unit_norms(layout, work, which, level):
 
 @kernel
 def jet_room(work, chunk, which, n_rows, n_nudges):
-    """Return one of this chunk's rooms for coefficients, (n_rows, n_nudges): 0 to 3, and, of three rows, 4."""
+    """Return one of this chunk's rooms for coefficients, (n_rows, n_nudges): 0 to 4."""
     each = work.jets.shape[1] // ROOMS
     return view(work.jets[chunk], which * each, n_rows, n_nudges)
 
@@ -146,7 +147,7 @@ def room_size(widest: int) -> int:
 
 def jets_size(widest: int) -> int:
     """Return (to Python) the size of a chunk's rooms for coefficients."""
-    return ROOMS * max(widest, 3) * NUDGES
+    return ROOMS * widest * NUDGES
 
 
 @kernel
