@@ -6,6 +6,7 @@ from fastnn.gradients import gradient as gradient
 from fastnn.layers import Dense as Dense
 from fastnn.network import Forward as Forward
 from fastnn.network import Network as Network
+from fastnn.network import load as load
 from fastnn.network import mlp as mlp
 from fastnn.optimizers import SGD as SGD
 from fastnn.optimizers import Adam as Adam
