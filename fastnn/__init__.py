@@ -1,5 +1,6 @@
 """fastnn: train neural networks on the CPU by perturbing every weight."""
 
+from fastnn import callbacks as callbacks
 from fastnn.gradients import Backprop as Backprop
 from fastnn.gradients import Perturbation as Perturbation
 from fastnn.gradients import gradient as gradient

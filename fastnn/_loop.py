@@ -49,6 +49,7 @@ class Snapshot(NamedTuple):
     first: int
     theta: Array
     moments: Array
+    rates: Array
 
 
 class Loop:
@@ -79,44 +80,59 @@ class Loop:
         self._before: Snapshot | None = None
         self._count = 1
 
-    def run(self, data: Data, epochs: int) -> tuple[Array, Array]:
-        """Run whole epochs, one row of data.order after another.
+    def run(self, data: Data, first: int, totals: Array, seconds: Array) -> Iterator[int]:
+        """Run epochs, one row of data.order after another, and yield where each compiled call ends.
 
-        Returns
-        -------
+        Parameters
+        ----------
+        data : Data
+        first : int
+            The step to begin at, steps counting through all epochs.
         totals : ndarray, shape (epochs, 2)
-            Summed loss and number of right decisions, measured before each step.
+            Summed loss and number of right decisions, measured before each step, are
+            added to it.
         seconds : ndarray, shape (epochs,)
+            The epochs' times are added to it.
+
+        Yields
+        ------
+        int
+            The step that comes next. Whatever is raised, parameters and moments are
+            those of the last yield, unless it is:
 
         Raises
         ------
         Diverged
             With the epoch, counted from 0, and the batch.
         """
-        totals = np.zeros((epochs, 2))
-        seconds = np.zeros(epochs)
-        done = self.done
-        first, last = 0, epochs * self.n_batches
+        done = self.done - first
+        last = len(totals) * self.n_batches
         while first < last:
             stop = min(first + self._count, last)
-            here = Snapshot(data, done, first, self.theta.copy(), self.update.moments.copy())
+            update = self.update
+            here = Snapshot(data, done, first, self.theta.copy(), update.moments.copy(), update.rates.copy())
             started = time.perf_counter()
-            reached, end = self._train(here, stop, totals)
-            elapsed = time.perf_counter() - started
-            if end == End.REFUSED:
-                self.done = done + reached
-                raise ValueError(SERIES_REFUSED)
-            if reached < stop:
-                self._rewind(here, reached)
-                raise Diverged(*divmod(reached, self.n_batches))
-            self._before = here
-            self.done = done + stop
-            touched = slice(first // self.n_batches, (stop - 1) // self.n_batches + 1)
-            edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
-            seconds[touched] += np.diff(edges.clip(first, stop)) * (elapsed / (stop - first))
-            self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
-            first = stop
-        return totals, seconds
+            try:
+                reached, end = self._train(here, stop, totals)
+                if end == End.REFUSED:
+                    raise ValueError(SERIES_REFUSED)
+                elapsed = time.perf_counter() - started
+                if reached < stop:
+                    self._rewind(here, reached)
+                    raise Diverged(*divmod(reached, self.n_batches))
+                touched = slice(first // self.n_batches, (stop - 1) // self.n_batches + 1)
+                edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
+                seconds[touched] += np.diff(edges.clip(first, stop)) * (elapsed / (stop - first))
+                self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
+                self._before = here
+                self.done = done + stop
+                first = stop
+            except Diverged:
+                raise
+            except BaseException:
+                self._restore(here)
+                raise
+            yield first
 
     def _train(self, start: Snapshot, stop: int, totals: Array) -> tuple[int, End]:
         """Take the steps from a snapshot's first to `stop` and return what `run_steps` does."""
@@ -132,10 +148,18 @@ class Loop:
             stop = self.done - start.done - 1
         else:  # the very first loss is not finite: there is no step to take back
             return
-        self.theta[:] = start.theta
-        self.update.moments[:] = start.moments
+        self._restore(start)
+        rates = self.update.rates.copy()
+        self.update.rates[:] = start.rates  # a schedule may have changed them since
         self._train(start, stop, np.zeros((stop // self.n_batches + 1, 2)))
+        self.update.rates[:] = rates
         self.done = start.done + stop
+
+    def _restore(self, here: Snapshot) -> None:
+        """Put parameters and moments back to where a compiled call started."""
+        self.theta[:] = here.theta
+        self.update.moments[:] = here.moments
+        self.done = here.done + here.first
 
 
 def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -317,10 +317,10 @@ def load(path: str | os.PathLike[str]) -> Network:
     >>> bool((fastnn.load(path).predict([[1.0, 2.0]]) == network.predict([[1.0, 2.0]])).all())
     True
     """
-    return _restore(path, *_files.read(path, "network"))
+    return restore_network(path, *_files.read(path, "network"))
 
 
-def _restore(path: str | os.PathLike[str], description: dict[str, Any], arrays: dict[str, Array]) -> Network:
+def restore_network(path: str | os.PathLike[str], description: dict[str, Any], arrays: dict[str, Array]) -> Network:
     """Return the network that a file describes, if its arrays are those of that network."""
     try:
         layers = [Dense(n_units, activation) for n_units, activation in description["layers"]]
