@@ -26,7 +26,9 @@ from pathlib import Path
 import numpy as np
 
 README = Path(__file__).parents[1] / "README.md"
-ROUNDS = 15
+ROUNDS = 9
+EPOCHS = 4  # a round: the Trainer looks at the data once a call
+REST = 0.3  # seconds before each round, for the threads of the peer before to fall asleep
 SQUARED, CROSS_ENTROPY = "squared error", "cross-entropy"
 
 
@@ -48,7 +50,7 @@ class Case:
 
 
 def fastnn_epoch(case, method="perturbation", threads=None):
-    """Return a function that trains for one epoch."""
+    """Return a function that trains for so many epochs."""
     import numba
 
     import fastnn
@@ -65,11 +67,11 @@ def fastnn_epoch(case, method="perturbation", threads=None):
     }[method]
     loss = "squared_error" if case.loss == SQUARED else "categorical_cross_entropy"
     trainer = fastnn.Trainer(network, loss=loss, gradient=gradient, batch_size=case.batch, shuffle=False)
-    return lambda: trainer.fit(case.x, case.y)
+    return lambda epochs=EPOCHS: trainer.fit(case.x, case.y, epochs=epochs)
 
 
 def jax_epoch(case):
-    """Return a function that trains for one epoch."""
+    """Return a function that trains for so many epochs."""
     import jax
 
     jax.config.update("jax_enable_x64", case.dtype == "float64")
@@ -91,15 +93,16 @@ def jax_epoch(case):
     x, y = (jnp.asarray(a.reshape(case.n_steps, case.batch, -1)) for a in (case.x, case.y))
     state = [[jnp.asarray(w) for w in case.weights]]
 
-    def run():
-        state[0], losses = epoch(state[0], x, y)
+    def run(epochs=EPOCHS):
+        for _ in range(epochs):
+            state[0], losses = epoch(state[0], x, y)
         jax.block_until_ready((state[0], losses))
 
     return run
 
 
 def torch_epoch(case, compiled=False):
-    """Return a function that trains for one epoch."""
+    """Return a function that trains for so many epochs."""
     import torch
 
     torch.set_num_threads(os.cpu_count())
@@ -123,8 +126,8 @@ def torch_epoch(case, compiled=False):
     x = torch.from_numpy(case.x).split(case.batch)
     y = torch.from_numpy(case.y).split(case.batch)
 
-    def run():
-        for batch in zip(x, y, strict=True):
+    def run(epochs=EPOCHS):
+        for batch in [*zip(x, y, strict=True)] * epochs:
             optimizer.zero_grad(set_to_none=True)
             measure(*batch).backward()
             optimizer.step()
@@ -170,7 +173,7 @@ PEERS = {
 
 
 def work(peer, *case):
-    """In a process of its own: set a peer up, then time one epoch a line of input."""
+    """In a process of its own: set a peer up, then time one run a line of input."""
     sizes, batch, loss, dtype = case
     case = Case(sizes, int(batch), loss, dtype)
     if peer == "fastnn direct":
@@ -178,7 +181,7 @@ def work(peer, *case):
         case.x, case.y = case.x[: case.batch], case.y[: case.batch]
     run = PEERS[peer](case)
     run()  # compile
-    n_steps = 1 if peer == "NumPy loop" else case.n_steps
+    n_steps = 1 if peer == "NumPy loop" else case.n_steps * EPOCHS
     print("ready", flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
@@ -212,6 +215,7 @@ def race(peers, *case, rounds=ROUNDS):
         times[peer] = []
     for _ in range(rounds):
         for peer, process in processes.items():
+            time.sleep(REST)
             print(file=process.stdin, flush=True)
             times[peer].append(float(process.stdout.readline()))
     for process in processes.values():
@@ -317,8 +321,7 @@ case.y = np.eye(10, dtype="float32")[labels]
 case.n_steps = 1875
 run = compare.PEERS[{peer!r}](case)
 started = time.perf_counter()
-for _ in range(12):
-    result = run()
+result = run(epochs=12)
 print(result.loss[-1] if result else 0.0)
 print(time.perf_counter() - started)
 """

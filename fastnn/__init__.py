@@ -1,6 +1,8 @@
 """fastnn: train neural networks on the CPU by perturbing every weight."""
 
 from fastnn import callbacks as callbacks
+from fastnn.exchange import from_sklearn as from_sklearn
+from fastnn.exchange import from_torch as from_torch
 from fastnn.gradients import Backprop as Backprop
 from fastnn.gradients import Perturbation as Perturbation
 from fastnn.gradients import gradient as gradient

@@ -335,7 +335,7 @@ class _ProgressBar(Callback):
         self._bar.set_postfix(epoch=int(metrics["epoch"]), loss=f"{metrics['loss']:.4g}", refresh=False)
 
     def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
-        if self._bar is not None:
+        if self._bar is not None:  # else Ctrl-C came while it was made
             self._bar.close()
 
 

@@ -195,6 +195,46 @@ class Network:
         self.check_weights()
         _files.write(path, "network", self._describe(), self._arrays())
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as an ONNX file (the extra ``onnx``).
+
+        Its input is ``X``, (batch, n_inputs), its output ``Y``, (batch, n_outputs), in
+        the network's dtype; the batch is of any size.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A file that is there already is overwritten.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        ValueError
+            If a weight is not finite.
+        """
+        from fastnn.exchange import to_onnx
+
+        to_onnx(self, path)
+
+    def to_torch(self) -> Any:
+        """Return the network as a PyTorch module.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            A copy of the weights in Linear layers, each with its activation behind it,
+            in the network's dtype.
+
+        Raises
+        ------
+        ImportError
+            If torch is not installed.
+        """
+        from fastnn.exchange import to_torch
+
+        return to_torch(self)
+
     def _describe(self) -> dict[str, Any]:
         """Return the architecture as plain numbers and names."""
         layers = [[layer.n_units, layer.activation] for layer in self._layers]

@@ -237,10 +237,10 @@ class Trainer:
             that made it so.
         """
         epochs = _validate.integer("epochs", epochs, low=0)
-        hooks = check_callbacks(callbacks)
-        # What looks at an epoch's end needs compiled calls to stop there.
-        ahead = 1 if hooks or validation_data is not None else epochs
-        hooks += make_progress(progress)
+        checked = check_callbacks(callbacks)
+        # What looks at an epoch's end needs compiled calls to stop there; a bar does not.
+        ahead = 1 if checked or validation_data is not None else epochs
+        hooks = make_progress(progress) + checked
         data = check_data(self.network, self._loss, X, y)
         validation = None
         if validation_data is not None:

@@ -313,3 +313,11 @@ def test_the_progress_bar_closes_when_fit_raises(monkeypatch):
     with pytest.raises(RuntimeError):
         make_trainer().fit(X, Y, callbacks=[Faulty(1)], progress=True)
     assert sys.stderr.getvalue().endswith("\n")
+
+
+def test_ctrl_c_while_the_progress_bar_is_made(monkeypatch):
+    def make(**options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tqdm.auto.tqdm", make)
+    assert make_trainer().fit(X, Y, progress=True).interrupted
