@@ -27,7 +27,8 @@ def write(path: str | os.PathLike[str], kind: str, description: Mapping[str, Any
     """Write arrays and a description, as one file, at once or not at all.
 
     The bytes go to a new file in the same folder, onto the disk, and then under the
-    name, so that a reader, or a run that is killed, finds the old or the new file.
+    name, so that a reader, or a run that is killed, finds the old or the new file; a kill may
+    also leave a hidden one, ``.NAME.*.tmp``, that nobody reads.
     """
     try:
         from safetensors.numpy import save
