@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._threads import take_turn
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_work
 from fastnn.kernels.backprop import run_backward
@@ -218,17 +219,19 @@ def take_steps(
     totals: Array,
 ) -> tuple[int, End]:
     """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further."""
-    block = Block(0, 0, 1, 1, True, True)
-    arguments = layout, theta, data, block, task, update, work, 1, np.int64(0)
-    needs_direct = task.method != Method.DIRECT
-    while True:
-        units = find_units(layout, task, needs_direct, theta.dtype, arguments)
-        first, end = run_steps(
-            units, needs_direct, layout, theta, data, batch_size, first, last, done, task, update, work, totals
-        )
-        if end != End.NEEDS_DIRECT:
-            return first, End(end)
-        needs_direct = False
+    with take_turn(task.n_chunks) as n_chunks:
+        task = task._replace(n_chunks=n_chunks)
+        block = Block(0, 0, 1, 1, True, True)
+        arguments = layout, theta, data, block, task, update, work, 1, np.int64(0)
+        needs_direct = task.method != Method.DIRECT
+        while True:
+            units = find_units(layout, task, needs_direct, theta.dtype, arguments)
+            first, end = run_steps(
+                units, needs_direct, layout, theta, data, batch_size, first, last, done, task, update, work, totals
+            )
+            if end != End.NEEDS_DIRECT:
+                return first, End(end)
+            needs_direct = False
 
 
 _UNITS: dict[tuple[Any, ...], Units] = {}
