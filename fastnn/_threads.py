@@ -34,7 +34,7 @@ def _begin_child() -> None:
     global _turn, _is_forked
     _turn = threading.Lock()  # nobody here would give the parent's back
     with contextlib.suppress(ValueError):  # no compiled code of anybody's has asked for threads
-        numba.threading_layer()  # type: ignore[attr-defined] (made at run time)
+        numba.threading_layer()  # type: ignore[attr-defined]
         _is_forked = True
 
 
