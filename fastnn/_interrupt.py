@@ -2,8 +2,9 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class Interrupt:
@@ -31,6 +32,33 @@ class Interrupt:
     ) -> None:
         if self._is_installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def call(self, function: Callable[[], Any]) -> Any:
+        """Return function(), which takes long; on Ctrl-C raise at once, and leave it to end by itself.
+
+        Compiled code does not hear of signals, so it runs in a thread of its own, and
+        must write only what is given up with it.
+        """
+        if not self._is_installed:
+            return function()
+        outcome: list[Any] = []
+
+        def work() -> None:
+            try:
+                outcome.extend((function(), None))
+            except BaseException as error:
+                outcome.extend((None, error))
+
+        thread = threading.Thread(target=work, daemon=True)
+        before, self.at_once = self.at_once, True
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.1)  # Windows tells of signals in between only
+        self.at_once = before
+        result, error = outcome
+        if error is not None:
+            raise error
+        return result
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.at_once:

@@ -1,11 +1,13 @@
 """Epochs as runs of compiled steps."""
 
+import copy
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._interrupt import Interrupt
 from fastnn._threads import take_turn
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_work
@@ -23,6 +25,11 @@ from fastnn.kernels.work import Block, Data, Method, Task, Work
 # Ctrl-C and progress stay alive. Calls start with one step and grow.
 CALL_SECONDS = 0.1
 GROWTH = 16
+# A step that takes longer than this is not waited for on Ctrl-C. The first one may be
+# such a one if parameters times samples are many: back-propagation takes a
+# millisecond for a million, direct perturbation up to a second.
+LONG_SECONDS = 0.1
+LONG_PRODUCT = 10**6
 # Orders are drawn for as many epochs ahead as fit in this many row numbers.
 ORDER_LENGTH = 2**18
 
@@ -80,8 +87,11 @@ class Loop:
         self.work = make_work(layout, min(batch_size, n_samples), Method(task.method), theta.dtype, task.n_chunks)
         self._before: Snapshot | None = None
         self._count = 1
+        self._is_long = theta.size * batch_size > LONG_PRODUCT
 
-    def run(self, data: Data, first: int, totals: Array, seconds: Array) -> Iterator[int]:
+    def run(
+        self, data: Data, first: int, totals: Array, seconds: Array, interrupt: Interrupt | None = None
+    ) -> Iterator[int]:
         """Run epochs, one row of data.order after another, and yield where each compiled call ends.
 
         Parameters
@@ -94,6 +104,8 @@ class Loop:
             added to it.
         seconds : ndarray, shape (epochs,)
             The epochs' times are added to it.
+        interrupt : Interrupt or None
+            What may end a long step.
 
         Yields
         ------
@@ -114,7 +126,10 @@ class Loop:
             here = Snapshot(data, done, first, self.theta.copy(), update.moments.copy(), update.rates.copy())
             started = time.perf_counter()
             try:
-                reached, end = self._train(here, stop, totals)
+                if interrupt and self._is_long:
+                    reached, end = self._train_apart(here, stop, totals, interrupt)
+                else:
+                    reached, end = self._train(here, stop, totals)
                 if end == End.REFUSED:
                     raise ValueError(SERIES_REFUSED)
                 elapsed = time.perf_counter() - started
@@ -124,6 +139,7 @@ class Loop:
                 touched = slice(first // self.n_batches, (stop - 1) // self.n_batches + 1)
                 edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
                 seconds[touched] += np.diff(edges.clip(first, stop)) * (elapsed / (stop - first))
+                self._is_long = elapsed / (stop - first) > LONG_SECONDS
                 self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
                 self._before = here
                 self.done = done + stop
@@ -139,6 +155,16 @@ class Loop:
         """Take the steps from a snapshot's first to `stop` and return what `run_steps` does."""
         arguments = self.layout, self.theta, start.data, self.task, self.update, self.work
         return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+
+    def _train_apart(self, start: Snapshot, stop: int, totals: Array, interrupt: Interrupt) -> tuple[int, End]:
+        """As `_train`, but Ctrl-C does not wait for it; it works on copies, which are given up then."""
+        twin = copy.copy(self)
+        twin.theta = self.theta.copy()
+        twin.update = self.update._replace(moments=self.update.moments.copy())
+        reached, end = interrupt.call(lambda: twin._train(start, stop, totals))
+        self.theta[:] = twin.theta
+        self.update.moments[:] = twin.update.moments
+        return reached, end
 
     def _rewind(self, here: Snapshot, reached: int) -> None:
         """Take back the step before `reached`: steps give the same bits when they are run again."""

@@ -198,10 +198,10 @@ class Trainer:
     ) -> History:
         """Train for some epochs; a second call goes on where the first one stopped.
 
-        Ctrl-C ends it after the steps at hand, about a tenth of a second of them or
-        one if that takes longer: the network has the weights of the last step, the
-        history says ``interrupted=True``, and the next `fit` on as many samples
-        finishes the epoch that was begun. A second Ctrl-C does not wait for the steps'
+        Ctrl-C ends it after about a tenth of a second of steps, or at once in a step
+        that takes longer: the network has the weights of the last step that was
+        finished, the history says ``interrupted=True``, and the next `fit` on as many
+        samples finishes the epoch that was begun. A second Ctrl-C does not wait for
         callbacks. A Ctrl-C handler of your own stays in charge.
 
         Parameters
@@ -302,7 +302,8 @@ class Trainer:
         totals[0], seconds[0] = before.totals, before.seconds
         first_row, counted = len(self._rows), 0
         try:
-            for reached in loop.run(make_data(data.x, data.y, before.order), before.batch, totals, seconds):
+            visits = make_data(data.x, data.y, before.order)
+            for reached in loop.run(visits, before.batch, totals, seconds, interrupt):
                 interrupt.at_once = interrupt.requested  # compiled by now
                 whole, batch = divmod(reached, loop.n_batches)
                 rows = self._make_rows(totals[counted:whole] / n_samples, seconds[counted:whole], validation)

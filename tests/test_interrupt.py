@@ -171,3 +171,63 @@ def test_a_thread_trains_without_touching_signals(make_case):
     thread.start()
     thread.join()
     assert trainer.n_epochs == 2
+
+
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(0.1), fastnn.Adam(0.01)])
+def test_ctrl_c_does_not_wait_for_a_long_step(make_case, monkeypatch, optimizer):
+    """The fourth step does not end before control is back; it has written nothing that is kept."""
+    case, whole = make_trainer(make_case, optimizer=optimizer)
+    whole.fit(case.x, case.y, epochs=3)
+    real, calls, let_go, ended = _loop.run_steps, [], threading.Event(), threading.Event()
+
+    def run_steps(*arguments):
+        calls.append(threading.current_thread())
+        result = real(*arguments)
+        if len(calls) == 4:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            let_go.wait(60)
+            ended.set()
+        return result
+
+    case, trainer = make_trainer(make_case, optimizer=optimizer)
+    with monkeypatch.context() as patch:
+        patch.setattr(_loop, "run_steps", run_steps)
+        patch.setattr(_loop, "LONG_PRODUCT", 0)
+        patch.setattr(_loop, "LONG_SECONDS", 0.0)
+        patch.setattr(_loop, "CALL_SECONDS", 0.0)
+        history = trainer.fit(case.x, case.y, epochs=3)
+        assert not ended.is_set()
+        let_go.set()
+        assert ended.wait(60)
+        calls[-1].join()
+    assert history.interrupted
+    assert trainer.n_steps == 3
+    assert threading.main_thread() not in calls
+    trainer.fit(case.x, case.y, epochs=2)
+    same_bits(trainer, whole)
+
+
+def test_what_a_long_step_raises_is_raised(make_case, monkeypatch):
+    monkeypatch.setattr(_loop, "LONG_PRODUCT", 0)
+    case, trainer = make_trainer(make_case)
+    case.x[0, 0] = 1e308  # sums of it overflow
+    with pytest.raises(FloatingPointError):
+        fastnn.Trainer(fastnn.mlp(3, 3, seed=0), batch_size=None).fit(case.x, case.y)
+
+    def fail(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(_loop, "run_steps", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        trainer.fit(case.x, case.y)
+
+
+def test_a_long_step_under_a_handler_of_ones_own(make_case, monkeypatch):
+    monkeypatch.setattr(_loop, "LONG_PRODUCT", 0)
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        case, trainer = make_trainer(make_case)
+        trainer.fit(case.x, case.y)
+        assert trainer.n_epochs == 1
+    finally:
+        signal.signal(signal.SIGINT, before)

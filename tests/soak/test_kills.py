@@ -107,8 +107,47 @@ def test_ctrl_c_at_random_moments(start, report):
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == "back True\n", process.communicate()
         slowest = max(slowest, time.perf_counter() - pressed)
-        out, error = process.communicate(timeout=300)
-        assert out == "True\n", error
-        assert error == ""
+        assert process.stdout.read() == "True\n", process.stderr.read()
+        assert process.stderr.read() == ""
     report(f"Ctrl-C: {INTERRUPTS} interrupts, {INTERRUPTS} continued bit for bit; the slowest took {slowest:.2f} s")
+    assert slowest < 0.5
+
+
+LONG = """
+import sys, time, numpy as np, fastnn
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(4000, 100)), rng.normal(size=(4000, 10))
+
+def make(seed):
+    network = fastnn.mlp(100, *[120] * 6, 10, hidden="tanh", seed=seed)
+    return fastnn.Trainer(network, gradient=fastnn.Perturbation(evaluate="direct"), batch_size=None)
+
+make(0).fit(X[:8], y[:8])  # compiled
+trainer = make(1)
+before = trainer.network._theta.tobytes()
+print("training", flush=True)
+history = trainer.fit(X, y, 3)
+print("back", history.interrupted, flush=True)
+print(trainer.n_steps == 0 and trainer.network._theta.tobytes() == before)
+small, twin = make(2), make(2)
+small.fit(X[:8], y[:8])  # while the step that was left goes on
+twin.fit(X[:8], y[:8])
+print(small.network._theta.tobytes() == twin.network._theta.tobytes())
+"""
+
+
+def test_ctrl_c_in_the_middle_of_a_long_step(start, report):
+    """One step, minutes long: every weight of a deep network on thousands of samples, directly."""
+    slowest = 0.0
+    for wait in (0.1, 1.0, 5.0):
+        process = start(LONG)
+        assert process.stdout.readline() == "training\n", process.communicate()
+        time.sleep(wait)
+        pressed = time.perf_counter()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "back True\n", process.communicate()
+        slowest = max(slowest, time.perf_counter() - pressed)
+        assert process.stdout.read().split() == ["True", "True"], process.stderr.read()
+        assert process.wait(120) == 0
+    report(f"Ctrl-C in a step of minutes: 3 interrupts, 3 with the weights before it; the slowest took {slowest:.2f} s")
     assert slowest < 0.5
