@@ -1,5 +1,6 @@
 """fastnn: train neural networks on the CPU by perturbing every weight."""
 
+from fastnn import callbacks as callbacks
 from fastnn.exchange import from_sklearn as from_sklearn
 from fastnn.exchange import from_torch as from_torch
 from fastnn.gradients import Backprop as Backprop
@@ -8,6 +9,7 @@ from fastnn.gradients import gradient as gradient
 from fastnn.layers import Dense as Dense
 from fastnn.network import Forward as Forward
 from fastnn.network import Network as Network
+from fastnn.network import load as load
 from fastnn.network import mlp as mlp
 from fastnn.optimizers import SGD as SGD
 from fastnn.optimizers import Adam as Adam

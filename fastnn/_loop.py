@@ -1,11 +1,14 @@
 """Epochs as runs of compiled steps."""
 
+import copy
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._interrupt import Interrupt
+from fastnn._threads import take_turn
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_plain_task, make_work
 from fastnn.kernels.backprop import run_backward
@@ -22,6 +25,11 @@ from fastnn.kernels.work import Block, Data, Method, Task, Work
 # Ctrl-C and progress stay alive. Calls start with one step and grow.
 CALL_SECONDS = 0.1
 GROWTH = 16
+# A step that takes longer than this is not waited for on Ctrl-C. The first one may be
+# such a one if parameters times samples are many: back-propagation takes a
+# millisecond for a million, direct perturbation up to a second.
+LONG_SECONDS = 0.1
+LONG_PRODUCT = 10**6
 # Orders are drawn for as many epochs ahead as fit in this many row numbers.
 ORDER_LENGTH = 2**18
 
@@ -49,6 +57,7 @@ class Snapshot(NamedTuple):
     first: int
     theta: Array
     moments: Array
+    rates: Array
 
 
 class Loop:
@@ -78,50 +87,84 @@ class Loop:
         self.work = make_work(layout, min(batch_size, n_samples), Method(task.method), theta.dtype, task.n_chunks)
         self._before: Snapshot | None = None
         self._count = 1
+        self._is_long = theta.size * batch_size > LONG_PRODUCT
 
-    def run(self, data: Data, epochs: int) -> tuple[Array, Array]:
-        """Run whole epochs, one row of data.order after another.
+    def run(
+        self, data: Data, first: int, totals: Array, seconds: Array, interrupt: Interrupt | None = None
+    ) -> Iterator[int]:
+        """Run epochs, one row of data.order after another, and yield where each compiled call ends.
 
-        Returns
-        -------
+        Parameters
+        ----------
+        data : Data
+        first : int
+            The step to begin at, steps counting through all epochs.
         totals : ndarray, shape (epochs, 2)
-            Summed loss and number of right decisions, measured before each step.
+            Summed loss and number of right decisions, measured before each step, are
+            added to it.
         seconds : ndarray, shape (epochs,)
+            The epochs' times are added to it.
+        interrupt : Interrupt or None
+            What may end a long step.
+
+        Yields
+        ------
+        int
+            The step that comes next. Whatever is raised, parameters and moments are
+            those of the last yield, unless it is:
 
         Raises
         ------
         Diverged
             With the epoch, counted from 0, and the batch.
         """
-        totals = np.zeros((epochs, 2))
-        seconds = np.zeros(epochs)
-        done = self.done
-        first, last = 0, epochs * self.n_batches
+        done = self.done - first
+        last = len(totals) * self.n_batches
         while first < last:
             stop = min(first + self._count, last)
-            here = Snapshot(data, done, first, self.theta.copy(), self.update.moments.copy())
+            update = self.update
+            here = Snapshot(data, done, first, self.theta.copy(), update.moments.copy(), update.rates.copy())
             started = time.perf_counter()
-            reached, end = self._train(here, stop, totals)
-            elapsed = time.perf_counter() - started
-            if end == End.REFUSED:
-                self.done = done + reached
-                raise ValueError(SERIES_REFUSED)
-            if reached < stop:
-                self._rewind(here, reached)
-                raise Diverged(*divmod(reached, self.n_batches))
-            self._before = here
-            self.done = done + stop
-            touched = slice(first // self.n_batches, (stop - 1) // self.n_batches + 1)
-            edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
-            seconds[touched] += np.diff(edges.clip(first, stop)) * (elapsed / (stop - first))
-            self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
-            first = stop
-        return totals, seconds
+            try:
+                if interrupt and self._is_long:
+                    reached, end = self._train_apart(here, stop, totals, interrupt)
+                else:
+                    reached, end = self._train(here, stop, totals)
+                if end == End.REFUSED:
+                    raise ValueError(SERIES_REFUSED)
+                elapsed = time.perf_counter() - started
+                if reached < stop:
+                    self._rewind(here, reached)
+                    raise Diverged(*divmod(reached, self.n_batches))
+                touched = slice(first // self.n_batches, (stop - 1) // self.n_batches + 1)
+                edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
+                seconds[touched] += np.diff(edges.clip(first, stop)) * (elapsed / (stop - first))
+                self._is_long = elapsed / (stop - first) > LONG_SECONDS
+                self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
+                self._before = here
+                self.done = done + stop
+                first = stop
+            except Diverged:
+                raise
+            except BaseException:
+                self._restore(here)
+                raise
+            yield first
 
     def _train(self, start: Snapshot, stop: int, totals: Array) -> tuple[int, End]:
         """Take the steps from a snapshot's first to `stop` and return what `run_steps` does."""
         arguments = self.layout, self.theta, start.data, self.task, self.update, self.work
         return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+
+    def _train_apart(self, start: Snapshot, stop: int, totals: Array, interrupt: Interrupt) -> tuple[int, End]:
+        """As `_train`, but Ctrl-C does not wait for it; it works on copies, which are given up then."""
+        twin = copy.copy(self)
+        twin.theta = self.theta.copy()
+        twin.update = self.update._replace(moments=self.update.moments.copy())
+        reached, end = interrupt.call(lambda: twin._train(start, stop, totals))
+        self.theta[:] = twin.theta
+        self.update.moments[:] = twin.update.moments
+        return reached, end
 
     def _rewind(self, here: Snapshot, reached: int) -> None:
         """Take back the step before `reached`: steps give the same bits when they are run again."""
@@ -132,10 +175,18 @@ class Loop:
             stop = self.done - start.done - 1
         else:  # the very first loss is not finite: there is no step to take back
             return
-        self.theta[:] = start.theta
-        self.update.moments[:] = start.moments
+        self._restore(start)
+        rates = self.update.rates.copy()
+        self.update.rates[:] = start.rates  # a schedule may have changed them since
         self._train(start, stop, np.zeros((stop // self.n_batches + 1, 2)))
+        self.update.rates[:] = rates
         self.done = start.done + stop
+
+    def _restore(self, here: Snapshot) -> None:
+        """Put parameters and moments back to where a compiled call started."""
+        self.theta[:] = here.theta
+        self.update.moments[:] = here.moments
+        self.done = here.done + here.first
 
 
 def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -194,17 +245,19 @@ def take_steps(
     totals: Array,
 ) -> tuple[int, End]:
     """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further."""
-    block = Block(0, 0, 1, 1, True, True)
-    arguments = layout, theta, data, block, task, update, work, 1, np.int64(0)
-    needs_direct = task.method != Method.DIRECT
-    while True:
-        units = find_units(layout, task, needs_direct, theta.dtype, arguments)
-        first, end = run_steps(
-            units, needs_direct, layout, theta, data, batch_size, first, last, done, task, update, work, totals
-        )
-        if end != End.NEEDS_DIRECT:
-            return first, End(end)
-        needs_direct = False
+    with take_turn(task.n_chunks) as n_chunks:
+        task = task._replace(n_chunks=n_chunks)
+        block = Block(0, 0, 1, 1, True, True)
+        arguments = layout, theta, data, block, task, update, work, 1, np.int64(0)
+        needs_direct = task.method != Method.DIRECT
+        while True:
+            units = find_units(layout, task, needs_direct, theta.dtype, arguments)
+            first, end = run_steps(
+                units, needs_direct, layout, theta, data, batch_size, first, last, done, task, update, work, totals
+            )
+            if end != End.NEEDS_DIRECT:
+                return first, End(end)
+            needs_direct = False
 
 
 _UNITS: dict[tuple[Any, ...], Units] = {}

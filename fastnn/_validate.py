@@ -93,10 +93,19 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
     """Return value as a C-contiguous array of finite numbers, without a copy where it already is one."""
     if hasattr(value, "toarray"):
         raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray() if it fits in memory")
+    if hasattr(value, "collect"):
+        raise TypeError(f"{name} is a lazy frame; pass {name}.collect()")
+    if isinstance(value, np.ndarray) and np.any(getattr(value, "mask", False)):  # np.ma takes 10 ms to import
+        raise ValueError(f"{name} has masked values; fill them, or drop such samples")
     try:
         found = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} must be a rectangular array of numbers: {error}") from None
+    if found.dtype == object and hasattr(value, "columns"):  # columns of several kinds: a frame
+        frame: Any = value
+        found = np.column_stack([array(f"{name}[{key!r}]", frame[key], to, hint=hint) for key in frame.columns])
+    if found.dtype == object and hasattr(value, "astype"):
+        hint = f"; if all of it is numbers, pass {name}.astype(float)" + hint
     if found.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be real numbers, got dtype {found.dtype}{hint}")
     if found.dtype == np.float16:

@@ -63,14 +63,14 @@ def encode_targets(loss: Loss, y: ArrayLike, n_samples: int, n_outputs: int, to:
 
 def _one_hot(labels: Array, n_classes: int) -> Array:
     """Return integer labels (n_samples,) as one-hot rows (n_samples, n_classes)."""
+    if labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError(
+            f"labels in y must be 0 to {n_classes - 1} for {n_classes} outputs, "
+            f"got values from {labels.min():g} to {labels.max():g}"
+        )
     codes = labels.astype(np.int64)
     if not np.array_equal(codes, labels):
         raise ValueError("y must be integer labels or one-hot rows, got fractions in a vector")
-    if codes.min() < 0 or codes.max() >= n_classes:
-        raise ValueError(
-            f"labels in y must be 0 to {n_classes - 1} for {n_classes} outputs, "
-            f"got values from {codes.min()} to {codes.max()}"
-        )
     encoded = np.zeros((codes.size, n_classes), labels.dtype)
     encoded[np.arange(codes.size), codes] = 1
     return encoded

@@ -1,5 +1,6 @@
 """A feed-forward network: its architecture and its weights."""
 
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastnn import _validate
+from fastnn import _files, _validate
 from fastnn._loop import forward
 from fastnn._validate import Array
 from fastnn._workspace import count_parameters, make_layout, split, view
@@ -169,6 +170,31 @@ class Network:
         """
         return self._run(X, levels=range(1, len(self._layers) + 1))
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file, for `fastnn.load`.
+
+        The file is whole or not there: whatever interrupts, `path` is the old file or
+        the new one. It holds the arrays ``layers.0.weight`` (n_in, n_out),
+        ``layers.0.bias`` (n_out,) and so on, and the architecture as metadata. Needs
+        the package safetensors (``pip install 'fastnn-numba[save]'``).
+
+        Parameters
+        ----------
+        path : str or path-like
+            Replaced if it is there.
+
+        Raises
+        ------
+        ImportError
+            Without safetensors.
+        OSError
+            If the file cannot be written; a file that was there stays as it was.
+        ValueError
+            If a weight is not finite.
+        """
+        self.check_weights()
+        _files.write(path, "network", self._describe(), self._arrays())
+
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the network as an ONNX file (the extra ``onnx``).
 
@@ -208,6 +234,15 @@ class Network:
         from fastnn.exchange import to_torch
 
         return to_torch(self)
+
+    def _describe(self) -> dict[str, Any]:
+        """Return the architecture as plain numbers and names."""
+        layers = [[layer.n_units, layer.activation] for layer in self._layers]
+        return {"n_inputs": self._n_inputs, "layers": layers, "dtype": self._dtype.name}
+
+    def _arrays(self) -> dict[str, Array]:
+        """Return the weights by the names that they have in files."""
+        return dict(zip(_names(len(self._layers)), self.weights, strict=True))
 
     def check_weights(self) -> None:
         """Refuse NaN and infinity, which may have been written into `weights`.
@@ -286,6 +321,68 @@ def mlp(
         raise ValueError(f"mlp needs at least the number of inputs and of outputs, got sizes {sizes}")
     layers = [Dense(n_units, hidden) for n_units in sizes[1:-1]]
     return Network(sizes[0], [*layers, Dense(sizes[-1], output)], seed, dtype, init=init)
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """Return the network that `Network.save` wrote.
+
+    The file is data: nothing in it is run. Its checksum, its architecture and every
+    array's shape, dtype and values are checked, and no more memory is taken than a
+    few times the file's length.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    Network
+        With the same bits.
+
+    Raises
+    ------
+    ImportError
+        Without safetensors (``pip install 'fastnn-numba[save]'``).
+    OSError
+        If there is nothing to read.
+    ValueError
+        If the file is damaged, not fastnn's, or of a newer format.
+
+    Examples
+    --------
+    >>> import fastnn, os, tempfile
+    >>> network = fastnn.mlp(2, 3, 1, seed=0)
+    >>> path = os.path.join(tempfile.mkdtemp(), "network.safetensors")
+    >>> network.save(path)
+    >>> bool((fastnn.load(path).predict([[1.0, 2.0]]) == network.predict([[1.0, 2.0]])).all())
+    True
+    """
+    return restore_network(path, *_files.read(path, "network"))
+
+
+def restore_network(path: str | os.PathLike[str], description: dict[str, Any], arrays: dict[str, Array]) -> Network:
+    """Return the network that a file describes, if its arrays are those of that network."""
+    try:
+        layers = [Dense(n_units, activation) for n_units, activation in description["layers"]]
+        n_inputs = _validate.integer("n_inputs", description["n_inputs"], low=1)
+        dtype = _validate.dtype(description["dtype"])
+        sizes = [n_inputs, *(layer.n_units for layer in layers)]
+        # Before anything of that size is allocated: a few bytes can describe a vast network.
+        shapes = [shape for n_in, n_out in itertools.pairwise(sizes) for shape in ((n_in, n_out), (n_out,))]
+        wanted = dict(zip(_names(len(layers)), shapes, strict=True))
+        found = {name: array.shape for name, array in arrays.items()}
+        if found != wanted or any(array.dtype != dtype for array in arrays.values()):
+            raise ValueError("its arrays are not those of the network that it describes")
+        network = Network(n_inputs, layers, 0, dtype)
+        network.weights = [arrays[name] for name in wanted]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _files.Damaged(f"{path} does not hold a network: {error}") from None
+    return network
+
+
+def _names(n_layers: int) -> list[str]:
+    """Return what W1, b1, W2, ... are called in files."""
+    return [f"layers.{k}.{kind}" for k in range(n_layers) for kind in ("weight", "bias")]
 
 
 def _check_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:

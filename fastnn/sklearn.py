@@ -120,8 +120,11 @@ class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
         self._max_iter = max_iter
 
     def _epoch(self, X: Array, targets: Array) -> float:
-        """Train for one epoch and return its loss."""
-        loss = float(self._trainer.fit(X, targets).loss[0])
+        """Train for one epoch and return its loss; a search or a pipeline must see a Ctrl-C, too."""
+        history = self._trainer.fit(X, targets, progress=False)
+        if history.interrupted:
+            raise KeyboardInterrupt
+        loss = float(history.loss[0])
         self.loss_curve_.append(loss)
         self.n_iter_ += 1
         return loss

@@ -1,21 +1,31 @@
 """The Trainer: epochs, batches and a history. No mathematics."""
 
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import compress
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn import _validate
+from fastnn import _files, _validate
+from fastnn._interrupt import Interrupt
 from fastnn._loop import Diverged, Loop, draw_orders, measure
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_plain_task
+from fastnn.callbacks import Callback, check_callbacks, make_progress
 from fastnn.gradients import METHODS, Backprop, Perturbation, check_data, count_chunks
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method
 from fastnn.losses import find_loss
-from fastnn.network import Network
+from fastnn.network import Network, restore_network
 from fastnn.optimizers import OPTIMIZERS, SGD, Adam
+
+# The columns of Trainer._rows, which has a row an epoch; nan for what was not measured.
+COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
+# Random generators whose state is four whole numbers: a file cannot make them read beyond it.
+GENERATORS = {generator.__name__: generator for generator in (np.random.PCG64, np.random.PCG64DXSM)}
 
 
 class Evaluation(NamedTuple):
@@ -40,6 +50,8 @@ class History:
         Measured after the epoch; None without validation data.
     seconds : ndarray, shape (epochs,)
         Time of the epoch's steps, compilation included.
+    interrupted : bool
+        Whether Ctrl-C ended it. The next `fit` finishes the epoch that was begun.
     """
 
     loss: Array
@@ -47,25 +59,36 @@ class History:
     validation_loss: Array | None
     validation_accuracy: Array | None
     seconds: Array
+    interrupted: bool = False
 
     def to_dict(self) -> dict[str, Array]:
         """Return the measured arrays by name, leaving out what is None."""
-        columns = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: column for name, column in columns if column is not None}
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: columns[name] for name in COLUMNS if columns[name] is not None}
 
     def __len__(self) -> int:
         return self.loss.size
 
     def __repr__(self) -> str:
+        interrupted = ", interrupted" * self.interrupted
         if not len(self):
-            return "History: 0 epochs"
+            return f"History: 0 epochs{interrupted}"
         columns = [
             f"{name.replace('_', ' ')} {column[0]:.4g} to {column[-1]:.4g}"
             for name, column in self.to_dict().items()
             if name != "seconds"
         ]
         epochs = f"{len(self)} epoch" + "s" * (len(self) > 1)
-        return f"History: {epochs} in {self.seconds.sum():.2g} s, {', '.join(columns)}"
+        return f"History: {epochs} in {self.seconds.sum():.2g} s, {', '.join(columns)}{interrupted}"
+
+
+class Position(NamedTuple):
+    """Where in an epoch training stands."""
+
+    order: Array  # (n_epochs, n_samples) int64, the rows of this epoch and of those drawn ahead
+    batch: int  # the next one
+    totals: Array  # (2,) of the epoch so far, see `Loop.run`
+    seconds: float  # of the epoch so far
 
 
 class Trainer:
@@ -131,11 +154,37 @@ class Trainer:
         self._rng = _validate.generator("seed", seed)
         self._update = optimizer.make_update(network._theta)
         self._n_steps = 0
+        self._rows: list[Array] = []
+        self._position: Position | None = None
+        self._is_stopping = False
 
     @property
     def n_steps(self) -> int:
         """Optimiser steps taken so far, over all calls of `fit`."""
         return self._n_steps
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs finished so far, over all calls of `fit`."""
+        return len(self._rows)
+
+    @property
+    def history(self) -> History:
+        """What all calls of `fit` measured; `fit` returns its own part of it."""
+        return self._make_history(0, False)
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimiser's learning rate, which may be changed at any time: a number >= 0."""
+        return float(self._update.rates[0])
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._update.rates[0] = _validate.number("learning_rate", value, low=0.0)
+
+    def stop(self) -> None:
+        """End the running `fit` where it is: for callbacks. It returns its history."""
+        self._is_stopping = True
 
     def fit(
         self,
@@ -143,8 +192,17 @@ class Trainer:
         y: ArrayLike,
         epochs: int = 1,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        *,
+        callbacks: Iterable[Callback] = (),
+        progress: bool | None = None,
     ) -> History:
         """Train for some epochs; a second call goes on where the first one stopped.
+
+        Ctrl-C ends it after about a tenth of a second of steps, or at once in a step
+        that takes longer: the network has the weights of the last step that was
+        finished, the history says ``interrupted=True``, and the next `fit` on as many
+        samples finishes the epoch that was begun. A second Ctrl-C does not wait for
+        callbacks. A Ctrl-C handler of your own stays in charge.
 
         Parameters
         ----------
@@ -153,9 +211,15 @@ class Trainer:
             For categorical cross-entropy also integer labels, (n_samples,); for one
             output also (n_samples,).
         epochs : int, default 1
-            Passes over the samples, at least 0.
+            Passes over the samples, at least 0; an epoch that an interrupt left
+            unfinished is the first of them.
         validation_data : (X, y) or None
             Measured after each epoch, not trained on.
+        callbacks : iterable of Callback, default ()
+            Told of every epoch, in their order; see `fastnn.callbacks`.
+        progress : bool or None, default None
+            A progress bar, by tqdm. None shows one if the run takes more than two
+            seconds, standard error is a terminal, and tqdm is installed.
 
         Returns
         -------
@@ -164,12 +228,19 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            If the data do not fit the network or the loss; nothing has changed then.
+            If the data do not fit the network or the loss, or an argument is not of
+            the kind described; nothing has changed then.
+        ImportError
+            With ``progress=True`` and without tqdm.
         FloatingPointError
             If the loss overflows. The network keeps the weights from before the step
             that made it so.
         """
         epochs = _validate.integer("epochs", epochs, low=0)
+        checked = check_callbacks(callbacks)
+        # What looks at an epoch's end needs compiled calls to stop there; a bar does not.
+        ahead = 1 if checked or validation_data is not None else epochs
+        hooks = make_progress(progress) + checked
         data = check_data(self.network, self._loss, X, y)
         validation = None
         if validation_data is not None:
@@ -182,40 +253,236 @@ class Trainer:
         task = self.gradient.make_task(self._loss, self.network.dtype, n_chunks)
         network = self.network
         loop = Loop(network._layout, network._theta, task, self._update, n_samples, batch_size, self._n_steps)
-        rng = self._rng if self._shuffle and batch_size < n_samples else None
-        totals, seconds = [np.zeros((0, 2))], [np.zeros(0)]
-        validations: list[Evaluation] = []
-        left = epochs
+        if self._position and self._position.order.shape[1] != n_samples:
+            self._position = None  # other samples: an epoch of their own
+        begun = self._position.batch if self._position else 0
+        first_row = len(self._rows)
+        self._is_stopping = False
+        history = None
         try:
-            while left:
-                ahead = 1 if validation else left
-                order = draw_orders(n_samples, ahead, rng)
-                ahead = min(ahead, len(order)) if rng else ahead
-                measured, elapsed = loop.run(make_data(data.x, data.y, order), ahead)
-                totals.append(measured)
-                seconds.append(elapsed)
-                if validation:
-                    validations.append(self._measure(validation))
-                left -= ahead
+            with Interrupt() as interrupt:
+                try:
+                    for hook in hooks:
+                        hook.on_fit_begin(self, max(0, epochs * loop.n_batches - begun))
+                    while not self._is_stopping and (left := first_row + epochs - len(self._rows)):
+                        self._run(loop, data, validation, min(ahead, left), hooks, interrupt)
+                except KeyboardInterrupt:
+                    interrupt.requested = True
+            history = self._make_history(first_row, interrupt.requested)
         except Diverged as event:
-            epoch = epochs - left + event.epoch + 1
+            self._n_steps = loop.done
+            self._position = None
             raise FloatingPointError(
-                f"the loss is not finite at epoch {epoch}, batch {event.batch + 1} of {loop.n_batches}, with "
-                f"{self.optimizer}; try a smaller learning rate, or inputs scaled to about 1. The network keeps the "
-                "weights from before the step that led there"
+                f"the loss is not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, with "
+                f"{self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or inputs "
+                "scaled to about 1. The network keeps the weights from before the step that led there"
             ) from None
         finally:
-            self._n_steps = loop.done
-        means = np.concatenate(totals) / n_samples
-        checked = np.array([[v.loss, np.nan if v.accuracy is None else v.accuracy] for v in validations]).reshape(-1, 2)
+            for hook in hooks:
+                hook.on_fit_end(self, history)
+        return history
+
+    def _run(
+        self,
+        loop: Loop,
+        data: Data,
+        validation: Data | None,
+        n_epochs: int,
+        hooks: Sequence[Callback],
+        interrupt: Interrupt,
+    ) -> None:
+        """Run up to that many epochs from where training stands, and keep count of everything."""
+        n_samples = len(data.x)
+        rng = self._rng if self._shuffle and loop.n_batches > 1 else None
+        before = self._position or Position(draw_orders(n_samples, n_epochs, rng), 0, np.zeros(2), 0.0)
+        self._position = before  # whatever happens, what was drawn is visited
+        if rng:
+            n_epochs = min(n_epochs, len(before.order))
+        totals, seconds = np.zeros((n_epochs, 2)), np.zeros(n_epochs)
+        totals[0], seconds[0] = before.totals, before.seconds
+        first_row, counted = len(self._rows), 0
+        try:
+            visits = make_data(data.x, data.y, before.order)
+            for reached in loop.run(visits, before.batch, totals, seconds, interrupt):
+                interrupt.at_once = interrupt.requested  # compiled by now
+                whole, batch = divmod(reached, loop.n_batches)
+                rows = self._make_rows(totals[counted:whole] / n_samples, seconds[counted:whole], validation)
+                left = before.order[whole:] if rng else before.order
+                position = None
+                if batch or (rng and len(left)):
+                    begun = (totals[whole].copy(), float(seconds[whole])) if batch else (np.zeros(2), 0.0)
+                    position = Position(left, batch, *begun)
+                counted = whole
+                self._n_steps, self._position = loop.done, position
+                self._rows += rows
+                metrics = self._name(rows[-1], validation is not None) if rows else {}
+                for hook in hooks:
+                    if rows:
+                        hook.on_epoch_end(self, metrics)
+                    hook.on_steps(self)
+                self._is_stopping |= interrupt.requested
+                if self._is_stopping:
+                    return
+        except Diverged as event:
+            raise Diverged(first_row + event.epoch, event.batch) from None
+
+    def _make_rows(self, means: Array, seconds: Array, validation: Data | None) -> list[Array]:
+        """Return what was measured in some epochs, the last of which has just ended."""
+        rows = np.full((len(means), len(COLUMNS)), np.nan)
+        rows[:, 0], rows[:, 4] = means[:, 0], seconds
+        if self._loss != Loss.SQUARED_ERROR:
+            rows[:, 1] = means[:, 1] / self._n_decisions
+        if validation and len(rows):
+            evaluation = self._measure(validation)
+            rows[-1, 2] = evaluation.loss
+            rows[-1, 3] = np.nan if evaluation.accuracy is None else evaluation.accuracy
+        return list(rows)
+
+    def _make_history(self, first_row: int, interrupted: bool) -> History:
+        """Return the history from an epoch on."""
+        rows = np.array(self._rows[first_row:]).reshape(-1, len(COLUMNS))
+        accuracy, validation_loss, validation_accuracy = (None if np.isnan(c).all() else c for c in rows.T[1:4])
+        return History(rows[:, 0], accuracy, validation_loss, validation_accuracy, rows[:, 4], interrupted)
+
+    def _name(self, row: Array, is_validated: bool) -> dict[str, float]:
+        """Return what callbacks are told of the epoch that has just ended."""
         decides = self._loss != Loss.SQUARED_ERROR
-        return History(
-            loss=means[:, 0],
-            accuracy=means[:, 1] / self._n_decisions if decides else None,
-            validation_loss=checked[:, 0] if validation else None,
-            validation_accuracy=checked[:, 1] if validation and decides else None,
-            seconds=np.concatenate(seconds),
-        )
+        measured = (True, decides, is_validated, is_validated and decides, True)
+        metrics = compress(zip(COLUMNS, row.tolist(), strict=True), measured)
+        return {"epoch": self.n_epochs, **dict(metrics), "learning_rate": self.learning_rate}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a checkpoint: all that `Trainer.resume` needs to go on bit for bit.
+
+        That is the network, the optimiser's state, the state of the random generator,
+        where in an epoch training stands, and the history. The file is whole or not
+        there, like that of `Network.save`. The samples are not in it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Replaced if it is there.
+
+        Raises
+        ------
+        ImportError
+            Without safetensors (``pip install 'fastnn-numba[save]'``).
+        OSError
+            If the file cannot be written; one that was there, and training, stay as they were.
+        TypeError
+            If the random generator is not one of NumPy's default kind, PCG64.
+        """
+        state = self._rng.bit_generator.state
+        if state["bit_generator"] not in GENERATORS:
+            raise TypeError(
+                f"a checkpoint holds generators of {' or '.join(GENERATORS)}, not {state['bit_generator']}; "
+                "make the Trainer with a number, or with numpy.random.default_rng, as its seed"
+            )
+        position = self._position or Position(np.zeros((0, 0), np.int64), 0, np.zeros(2), 0.0)
+        description = {
+            "network": self.network._describe(),
+            "loss": self._loss.name.lower(),
+            "gradient": [type(self.gradient).__name__, asdict(self.gradient)],
+            "optimizer": [type(self.optimizer).__name__, asdict(self.optimizer)],
+            "learning_rate": self.learning_rate,
+            "batch_size": self._batch_size,
+            "shuffle": self._shuffle,
+            "random": state,
+        }
+        arrays = {
+            **self.network._arrays(),
+            "moments": self._update.moments,
+            "history": np.array(self._rows).reshape(-1, len(COLUMNS)),
+            "order": position.order,
+            "totals": np.append(position.totals, position.seconds),
+            "counts": np.array([self._n_steps, position.batch]),
+        }
+        _files.write(path, "checkpoint", description, arrays)
+
+    @classmethod
+    def resume(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the trainer that `save` wrote, to go on as if it had never stopped.
+
+        Call `fit` with the same samples, for the epochs that are left: the numbers
+        are the same bit for bit, on any number of threads. Callbacks begin anew.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of a checkpoint. It is data, and checked in full, like that of `fastnn.load`.
+
+        Returns
+        -------
+        Trainer
+            With a network of its own, ``trainer.network``.
+
+        Raises
+        ------
+        ImportError
+            Without safetensors (``pip install 'fastnn-numba[save]'``).
+        OSError
+            If there is nothing to read.
+        ValueError
+            If the file is damaged, not a checkpoint, or of a newer format.
+
+        Examples
+        --------
+        >>> import fastnn, os, tempfile
+        >>> path = os.path.join(tempfile.mkdtemp(), "run.safetensors")
+        >>> X, y = [[1], [3], [4], [8], [10]], [3, 9, 12, 24, 30]
+        >>> trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0), batch_size=2)
+        >>> history = trainer.fit(X, y, epochs=7, callbacks=[fastnn.callbacks.Checkpoint(path)])
+        >>> trainer = fastnn.Trainer.resume(path)
+        >>> history = trainer.fit(X, y, epochs=20 - trainer.n_epochs)
+        >>> len(trainer.history)
+        20
+        """
+        description, arrays = _files.read(path, "checkpoint")
+        try:
+            state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
+            network = restore_network(path, description["network"], arrays)
+            trainer = cls(
+                network,
+                loss=description["loss"],
+                gradient=_rebuild(METHODS, description["gradient"]),
+                optimizer=_rebuild(OPTIMIZERS, description["optimizer"]),
+                batch_size=description["batch_size"],
+                shuffle=description["shuffle"],
+                seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
+            )
+            trainer._restore(description, **state)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise _files.Damaged(f"{path} does not hold a checkpoint: {error}") from None
+        return trainer
+
+    def _restore(
+        self, description: dict[str, Any], moments: Array, history: Array, order: Array, totals: Array, counts: Array
+    ) -> None:
+        """Take up the state that a file holds, or raise: kernels check nothing any more."""
+        here = self._update.moments
+        wanted = {
+            "moments": (moments, here.dtype, here.shape),
+            "history": (history, np.float64, (len(history), len(COLUMNS))),
+            "order": (order, np.int64, (len(order), order.shape[-1])),
+            "totals": (totals, np.float64, (3,)),
+            "counts": (counts, np.int64, (2,)),
+        }
+        for name, (array, dtype, shape) in wanted.items():
+            if array.dtype != dtype or array.shape != shape:
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+        n_samples = order.shape[1]
+        n_steps, batch = counts.tolist()
+        n_batches = -(-n_samples // (self._batch_size or n_samples)) if order.size else 1
+        if not (np.sort(order, axis=1) == np.arange(n_samples)).all():
+            raise ValueError("its order is none of samples")
+        if not (np.isfinite(moments).all() and n_steps >= 0 and 0 <= batch < n_batches):
+            raise ValueError("its state is none of training")
+        self._rng.bit_generator.state = description["random"]
+        self.learning_rate = description["learning_rate"]
+        self._update.moments[:] = moments
+        self._n_steps = n_steps
+        self._rows = list(history)
+        self._position = Position(order, batch, totals[:2], float(totals[2])) if order.size else None
 
     def evaluate(self, X: ArrayLike, y: ArrayLike) -> Evaluation:
         """Measure the network on samples without training on them.
@@ -251,3 +518,9 @@ class Trainer:
         loss, correct, _ = measure(network._layout, network._theta, data, task)
         accuracy = correct / (n_samples * self._n_decisions) if self._loss != Loss.SQUARED_ERROR else None
         return Evaluation(loss / n_samples, accuracy)
+
+
+def _rebuild(kinds: Sequence[type[Any]], described: tuple[str, dict[str, Any]]) -> Any:
+    """Return a frozen dataclass, one of those kinds, from its name and its fields."""
+    name, values = described
+    return {kind.__name__: kind for kind in kinds}[name](**values)

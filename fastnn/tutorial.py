@@ -152,7 +152,8 @@ def update_weights(
         while left:
             order = draw_orders(n_samples, left, rng if batch_size < n_samples else None)
             ahead = left if len(order) == 1 and batch_size == n_samples else len(order)
-            loop.run(make_data(problem.x, problem.y, order), ahead)
+            for _ in loop.run(make_data(problem.x, problem.y, order), 0, np.zeros((ahead, 2)), np.zeros(ahead)):
+                pass
             left -= ahead
     except Diverged as event:
         raise FloatingPointError(

@@ -1,6 +1,7 @@
 """The estimators, held to scikit-learn's own checks and used the way its users do."""
 
 import pickle
+import signal
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
+from fastnn import _loop
 from fastnn.sklearn import PerturbationClassifier, PerturbationRegressor
 
 # Few epochs are asked for in most tests.
@@ -253,3 +255,16 @@ def test_as_good_as_scikit_learns_own(task):
     # The difference of paired splits, against three standard errors of its mean, or half a per cent.
     difference = theirs - ours
     assert difference.mean() < max(0.005, 3 * difference.std(ddof=1) / np.sqrt(5))
+
+
+def test_ctrl_c_ends_a_fit(iris, monkeypatch):
+    """A search that runs fits one after another must not go on with the next one."""
+    real = _loop.run_steps
+
+    def run_steps(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return real(*arguments)
+
+    monkeypatch.setattr(_loop, "run_steps", run_steps)
+    with pytest.raises(KeyboardInterrupt):
+        quick().fit(*iris)

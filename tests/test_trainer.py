@@ -145,7 +145,8 @@ def test_divergence_keeps_the_last_weights_with_a_finite_loss(monkeypatch, call_
     network = fastnn.mlp(1, 1, seed=0)
     trainer = fastnn.Trainer(network, optimizer=optimizer, batch_size=2, shuffle=False)
     with pytest.raises(
-        FloatingPointError, match=r"not finite at epoch \d+, batch \d of 2, with .*smaller learning rate"
+        FloatingPointError,
+        match=r"not finite at epoch \d+, batch \d of 2, with .* at learning rate .*smaller learning rate",
     ):
         trainer.fit(x, y, epochs=1000)
     assert all(np.isfinite(w).all() for w in network.weights)
@@ -167,29 +168,6 @@ def test_a_loss_that_overflows_at_once_leaves_the_weights():
         trainer.fit([[1e200]], [0.0])
     np.testing.assert_array_equal(network.weights[0], before)
     assert trainer.n_steps == 0
-
-
-def test_an_interrupt_leaves_whole_steps(make_case, monkeypatch):
-    case, twin = (make_case(HEADS[0], ("tanh", 1)) for _ in range(2))
-    calls = []
-
-    def run_steps(*arguments):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    real = _loop.run_steps
-    trainer = fastnn.Trainer(case.network, batch_size=2, shuffle=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(_loop, "run_steps", run_steps)
-        patch.setattr(_loop, "CALL_SECONDS", 0.0)
-        with pytest.raises(KeyboardInterrupt):
-            trainer.fit(case.x, case.y, epochs=5)
-    assert trainer.n_steps == 2
-    other = fastnn.Trainer(twin.network, batch_size=2, shuffle=False)
-    other.fit(twin.x[:4], twin.y[:4])
-    np.testing.assert_array_equal(case.network.weights[0], twin.network.weights[0])
 
 
 def test_perturbation_and_backprop_learn_the_same(make_case):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn import _validate
 
 X, Y, LABELS = np.ones((4, 3)), np.ones((4, 2)), np.array([0, 1, 1, 0])
 
@@ -12,6 +13,25 @@ class Sparse:
     """What scipy.sparse arrays have, and lists and arrays have not."""
 
     def toarray(self):
+        return X
+
+
+class Frame:
+    """What pandas' and polars' frames have: columns of one kind each."""
+
+    def __init__(self, **columns):
+        self.columns = list(columns)
+        self.values = columns
+
+    def __getitem__(self, key):
+        return self.values[key]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(list(zip(*self.values.values(), strict=True)), object)
+
+
+class Lazy:
+    def collect(self):
         return X
 
 
@@ -97,7 +117,11 @@ DATA = [
     ([["a", "b", "c"]], Y, TypeError, "X must be real numbers, got dtype <U1"),
     (X.astype(complex), Y, TypeError, "X must be real numbers, got dtype complex128"),
     (X.astype(np.float16), Y, TypeError, r"X is float16, .* pass X.astype\('float32'\)"),
-    (X.astype(object), Y, TypeError, "X must be real numbers, got dtype object"),
+    (X.astype(object), Y, TypeError, r"X must be real numbers, got dtype object; .* pass X.astype\(float\)"),
+    ({1, 2}, Y, TypeError, "X must be real numbers, got dtype object$"),
+    (Frame(a=[1, 2], b=["c", "d"], e=[1, 2]), Y, TypeError, r"X\['b'\] must be real numbers, got dtype <U1"),
+    (Lazy(), Y, TypeError, r"X is a lazy frame; pass X.collect\(\)"),
+    (np.ma.masked_array(X, X == 1), Y, ValueError, "X has masked values; fill them, or drop such samples"),
     (None, Y, TypeError, "X must be real numbers"),
     (Sparse(), Y, TypeError, r"X is a sparse matrix; pass X.toarray\(\)"),
     (np.where(np.eye(4, 3) > 0, np.nan, X), Y, ValueError, r"X has NaN or infinity, first at index \(0, 0\)"),
@@ -137,6 +161,7 @@ def test_bad_data(x, y, error, message):
 CLASSES = [
     ("softmax", [0, 1, 2, 0], "labels in y must be 0 to 1 for 2 outputs, got values from 0 to 2"),
     ("softmax", [0, -1, 1, 0], "got values from -1 to 1"),
+    ("softmax", [0, 1e300, 1, 0], r"got values from 0 to 1e\+300"),
     ("softmax", [0, 0.5, 1, 0], "integer labels or one-hot rows, got fractions in a vector"),
     ("softmax", np.full((4, 2), 0.3), "rows of y must be one-hot or sum to 1; row 0 sums to 0.6"),
     ("softmax", [[2, -1]] * 4, "y must lie between 0 and 1 for a cross-entropy, got values from -1 to 2"),
@@ -229,3 +254,47 @@ def test_large_arrays_are_not_copied_at_the_door():
     from fastnn import _validate
 
     assert np.shares_memory(_validate.features(X, 3, np.dtype(np.float64)), X)
+
+
+KINDS = {
+    "list": lambda x: x.tolist(),
+    "strided": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "reversed": lambda x: x[::-1][::-1],
+    "fortran": np.asfortranarray,
+    "big-endian": lambda x: x.astype(">f8"),
+    "long double": lambda x: x.astype(np.longdouble),
+    "integers": lambda x: x.astype(np.int16),
+    "unsigned": lambda x: x.astype(np.uint8),
+    "nothing masked": np.ma.masked_array,
+    "frame of several kinds": lambda x: Frame(a=x[:, 0], b=x[:, 1].astype(int), c=x[:, 2].astype(bool)),
+    "pandas": lambda x: pytest.importorskip("pandas").DataFrame(x),
+    "pandas, several kinds": lambda x: pytest.importorskip("pandas").DataFrame(
+        {"a": x[:, 0], "b": x[:, 1] == 1, "c": pytest.importorskip("pandas").array(x[:, 2].astype(int), dtype="Int64")}
+    ),
+    "polars": lambda x: pytest.importorskip("polars").DataFrame(x),
+    "polars, several kinds": lambda x: pytest.importorskip("polars").DataFrame(
+        {"a": x[:, 0], "b": x[:, 1] == 1, "c": x[:, 2].astype(int)}
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_are_the_same_whatever_holds_them(kind):
+    x = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [3.0, 1.0, 1.0], [2.0, 0.0, 0.0]])
+    y = x[:, :2]
+    trained = []
+    for data in (x, KINDS[kind](x)):
+        net = network()
+        fastnn.Trainer(net, batch_size=2).fit(data, y, 2)
+        trained.append(net._theta.tobytes())
+    assert trained[0] == trained[1]
+
+
+def test_read_only_and_mapped_arrays_are_not_copied(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for x in (X, mapped, mapped[1:]):
+        x = x.view()
+        x.flags.writeable = False
+        assert np.shares_memory(_validate.features(x, 3, np.dtype("f8")), x)
+        fastnn.Trainer(network()).fit(x, Y[: len(x)])

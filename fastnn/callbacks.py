@@ -1,0 +1,371 @@
+"""What `Trainer.fit` calls while it trains.
+
+A callback is a `Callback` with some of its four methods overridden. It may look at
+all that the trainer has in public, save it, set its learning rate, and stop it. An
+exception that a callback raises ends `fit`, with training as after the last step.
+"""
+
+import csv
+import importlib
+import importlib.util
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from fastnn import _validate
+from fastnn._validate import Array
+
+if TYPE_CHECKING:
+    from fastnn.trainer import History, Trainer
+
+
+# Seconds after which a run deserves a progress bar that nobody asked for.
+LONG = 2.0
+
+
+class Callback:
+    """What is called while a trainer trains; its methods do nothing.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> class StopBelow(fastnn.callbacks.Callback):
+    ...     def on_epoch_end(self, trainer, metrics):
+    ...         if metrics["loss"] < 0.1:
+    ...             trainer.stop()
+    >>> trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0))
+    >>> len(trainer.fit([[1], [3]], [3, 9], epochs=1000, callbacks=[StopBelow()])) < 1000
+    True
+    """
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Prepare for a call of `Trainer.fit` that is to take n_steps steps."""
+
+    def on_steps(self, trainer: "Trainer") -> None:
+        """Look at a trainer after some steps: all that were taken in about a tenth of a second, or one."""
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Look at a trainer after an epoch, before `on_steps`.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        metrics : mapping of str to float
+            "epoch", counted from 1 over all calls of `fit`; "loss", "accuracy",
+            "validation_loss", "validation_accuracy" and "seconds" as in `History`,
+            as far as they were measured; and "learning_rate".
+        """
+
+    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+        """Clean up; history is what `fit` returns, or None where it raises."""
+
+
+class EarlyStopping(Callback):
+    """Stop when nothing has become better for some epochs, and go back to the best weights.
+
+    A run that ends in time goes back to its best weights, too. One that Ctrl-C or an
+    error ends does not: it can go on from where it is.
+
+    Parameters
+    ----------
+    monitor : str or None, default None
+        What becomes better: a name from the metrics of `Callback.on_epoch_end`, larger
+        being better for accuracies. None is "validation_loss", or "loss" without
+        validation data.
+    patience : int, default 10
+        Stop after so many epochs in a row without a better one, at least 1.
+    min_delta : float, default 0.0
+        What is better by no more than this does not count.
+
+    Attributes
+    ----------
+    best : float
+        The best value seen.
+    best_epoch : int
+        The epoch, counted as in the metrics, that it was seen in.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described; from `fit`, if it does not
+        measure what is monitored.
+    """
+
+    def __init__(self, monitor: str | None = None, patience: int = 10, min_delta: float = 0.0) -> None:
+        names = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+        self.monitor = None if monitor is None else _validate.choice("monitor", monitor, names)
+        self.patience = _validate.integer("patience", patience, low=1)
+        self.min_delta = _validate.number("min_delta", min_delta, low=0.0)
+        self.best = math.nan
+        self.best_epoch = 0
+        self._weights: list[Array] = []
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Forget an earlier run."""
+        self.best, self.best_epoch, self._weights = math.nan, trainer.n_epochs, []
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Keep the weights if they are the best so far; stop if that was long ago."""
+        name = self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
+        if name not in metrics:
+            raise ValueError(f"EarlyStopping monitors {name!r}, and this fit measures {', '.join(metrics)}")
+        value = metrics[name]
+        gain = value - self.best if name.endswith("accuracy") else self.best - value
+        is_first = math.isnan(self.best) and not math.isnan(value)
+        if is_first or gain > self.min_delta:
+            self.best, self.best_epoch = value, int(metrics["epoch"])
+            self._weights = [w.copy() for w in trainer.network.weights]
+        elif metrics["epoch"] - self.best_epoch >= self.patience:
+            trainer.stop()
+
+    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+        """Go back to the best weights."""
+        if self._weights and history is not None and not history.interrupted:
+            trainer.network.weights = self._weights
+
+
+class Checkpoint(Callback):
+    """Save the trainer to one file again and again, for `Trainer.resume`.
+
+    It is saved at the beginning, so that a folder that cannot be written is known
+    then, and at the end. Whatever kills the process, the file is whole.
+
+    Parameters
+    ----------
+    path : str or path-like
+        See `Trainer.save`.
+    every : int, default 1
+        Save after so many epochs, at least 1.
+    seconds : float or None, default None
+        Also save when the last time was so many seconds ago, in the middle of an
+        epoch, too.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described.
+    ImportError, OSError
+        From `fit`, as `Trainer.save`; training stays as it was.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1, seconds: float | None = None) -> None:
+        self.path = Path(path)
+        self.every = _validate.integer("every", every, low=1)
+        self.seconds = math.inf if seconds is None else _validate.number("seconds", seconds, low=0.0)
+        self._saved = 0.0
+        self._steps = 0
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Save."""
+        self._save(trainer)
+
+    def on_steps(self, trainer: "Trainer") -> None:
+        """Save if the last time was long ago."""
+        if time.monotonic() - self._saved >= self.seconds:
+            self._save(trainer)
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Save every so many epochs."""
+        if trainer.n_epochs % self.every == 0:
+            self._save(trainer)
+
+    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+        """Save what has not been saved."""
+        if trainer.n_steps != self._steps and history is not None:
+            self._save(trainer)
+
+    def _save(self, trainer: "Trainer") -> None:
+        trainer.save(self.path)
+        self._saved, self._steps = time.monotonic(), trainer.n_steps
+
+
+class LearningRateSchedule(Callback):
+    """Set the learning rate at the beginning and after each epoch.
+
+    Parameters
+    ----------
+    rate : callable
+        Called with the number of epochs finished, over all calls of `Trainer.fit`;
+        returns the learning rate of the next one. `step`, `cosine` and `exponential`
+        make the usual ones.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If rate is not callable; from `fit`, if what it returns is not a number >= 0.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> schedule = fastnn.callbacks.LearningRateSchedule.step(0.1, every=2, factor=0.5)
+    >>> [schedule.rate(epoch) for epoch in range(5)]
+    [0.1, 0.1, 0.05, 0.05, 0.025]
+    """
+
+    def __init__(self, rate: Callable[[int], float]) -> None:
+        if not callable(rate):
+            raise TypeError(f"rate must be a function of the number of epochs finished, got {rate!r}")
+        self.rate = rate
+
+    @classmethod
+    def step(cls, lr: float, every: int, factor: float = 0.1) -> Self:
+        """Return a schedule that starts at lr and is multiplied by factor after every so many epochs."""
+        lr, factor = _validate.number("lr", lr, low=0.0), _validate.number("factor", factor, low=0.0)
+        every = _validate.integer("every", every, low=1)
+        return cls(lambda epoch: lr * factor ** (epoch // every))
+
+    @classmethod
+    def exponential(cls, lr: float, factor: float) -> Self:
+        """Return a schedule that starts at lr and is multiplied by factor after every epoch."""
+        return cls.step(lr, 1, factor)
+
+    @classmethod
+    def cosine(cls, lr: float, epochs: int, minimum: float = 0.0) -> Self:
+        """Return a schedule that falls from lr to minimum along half a cosine, in so many epochs, and stays there."""
+        lr, minimum = _validate.number("lr", lr, low=0.0), _validate.number("minimum", minimum, low=0.0)
+        epochs = _validate.integer("epochs", epochs, low=1)
+        return cls(lambda epoch: minimum + (lr - minimum) * (1 + math.cos(math.pi * min(epoch / epochs, 1.0))) / 2)
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Set the rate of the first epoch."""
+        trainer.learning_rate = self.rate(trainer.n_epochs)
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Set the rate of the next epoch."""
+        trainer.learning_rate = self.rate(trainer.n_epochs)
+
+
+class CSVLogger(Callback):
+    """Append the metrics of each epoch to a file, a row an epoch below a row of names.
+
+    The file is closed after each row: what has been measured is there whatever happens.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Begun if it is not there or empty, otherwise continued.
+
+    Raises
+    ------
+    OSError
+        From `fit`, if the file cannot be written.
+    ValueError
+        From `fit`, if the file has other columns.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """See whether the file can be written."""
+        self.path.open("a").close()
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Append a row."""
+        with self.path.open("a+", newline="") as file:
+            file.seek(0)
+            names = next(csv.reader(file), None)
+            writer = csv.writer(file)
+            if names is None:
+                writer.writerow(metrics)
+            elif names != list(metrics):
+                raise ValueError(f"{self.path} has columns {', '.join(names)}, and this fit measures other ones")
+            writer.writerow(metrics.values())
+
+
+class TensorBoard(Callback):
+    """Write the metrics of each epoch for TensorBoard, by the package tensorboard's own writer.
+
+    Parameters
+    ----------
+    folder : str or path-like
+        Where TensorBoard looks for the run.
+
+    Raises
+    ------
+    ImportError
+        From `fit`, without the package (``pip install 'fastnn-numba[tensorboard]'``).
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._writer: Any = None
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Open the writer."""
+        summary = _import("tensorboard.summary", "callbacks.TensorBoard", "tensorboard")
+        self._writer = summary.Writer(str(self.folder))
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Write what was measured."""
+        for name, number in metrics.items():
+            if name != "epoch":
+                self._writer.add_scalar(name, number, int(metrics["epoch"]))
+        self._writer.flush()
+
+    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+        """Close the writer."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+class _ProgressBar(Callback):
+    """A bar of tqdm's, in steps, with the loss of the last epoch."""
+
+    def __init__(self, bar: Callable[..., Any], delay: float) -> None:
+        self._make_bar = bar
+        self._delay = delay
+        self._bar: Any = None
+        self._begun = 0
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        self._bar = self._make_bar(total=n_steps, unit="step", delay=self._delay, dynamic_ncols=True)
+        self._begun = trainer.n_steps
+
+    def on_steps(self, trainer: "Trainer") -> None:
+        self._bar.update(trainer.n_steps - self._begun - self._bar.n)
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        # Drawn by the next update, which knows how often is enough.
+        self._bar.set_postfix(epoch=int(metrics["epoch"]), loss=f"{metrics['loss']:.4g}", refresh=False)
+
+    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+        if self._bar is not None:  # else Ctrl-C came while it was made
+            self._bar.close()
+
+
+def make_progress(progress: bool | None) -> list[Callback]:
+    """Return the progress bar that is wanted, if one is; None leaves it to the terminal and the run's length."""
+    if progress is None:
+        # Under pythonw there is no standard error.
+        if getattr(sys.stderr, "isatty", bool)() and importlib.util.find_spec("tqdm"):
+            return [_ProgressBar(importlib.import_module("tqdm.auto").tqdm, LONG)]
+    elif _validate.flag("progress", progress):
+        return [_ProgressBar(_import("tqdm.auto", "progress=True", "progress").tqdm, 0.0)]
+    return []
+
+
+def check_callbacks(callbacks: Iterable[object]) -> list[Callback]:
+    """Return the callbacks as a list, if they are some."""
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of fastnn.callbacks.Callback, got {callbacks!r}")
+    checked = []
+    for k, callback in enumerate(callbacks):
+        if not isinstance(callback, Callback):
+            hint = "; write it with parentheses" if isinstance(callback, type) else ""
+            raise TypeError(f"callbacks[{k}] must be a fastnn.callbacks.Callback, got {callback!r}{hint}")
+        checked.append(callback)
+    return checked
+
+
+def _import(module: str, what: str, extra: str) -> Any:
+    """Import an optional package, or say how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{what} needs {module.partition('.')[0]}: pip install 'fastnn-numba[{extra}]'") from error

@@ -1,0 +1,233 @@
+"""Ctrl-C at any moment leaves whole steps, and the next fit goes on bit for bit."""
+
+import signal
+import threading
+
+import numpy as np
+import pytest
+from conftest import HEADS
+
+import fastnn
+from fastnn import _loop
+from fastnn.callbacks import Callback
+
+
+@pytest.fixture
+def at_call(monkeypatch):
+    """Return a function that sends Ctrl-C to, or raises in, one of the compiled calls, each of one step."""
+    real = _loop.run_steps
+    monkeypatch.setattr(_loop, "CALL_SECONDS", 0.0)
+
+    def install(number, act, after=True):
+        calls = []
+
+        def run_steps(*arguments):
+            calls.append(1)
+            if len(calls) == number and not after:
+                act()
+            result = real(*arguments)
+            if len(calls) == number and after:
+                act()
+            return result
+
+        monkeypatch.setattr(_loop, "run_steps", run_steps)
+
+    return install
+
+
+def press():
+    signal.raise_signal(signal.SIGINT)
+
+
+def make_trainer(make_case, shuffle=True, optimizer=fastnn.Adam(0.01)):  # noqa: B008 (frozen)
+    case = make_case(HEADS[-1], ("tanh", 1), n_samples=11)
+    return case, fastnn.Trainer(case.network, loss=case.loss, optimizer=optimizer, batch_size=4, shuffle=shuffle)
+
+
+def same_bits(one, two):
+    assert one.n_steps == two.n_steps
+    assert one.network._theta.tobytes() == two.network._theta.tobytes()
+    assert one._update.moments.tobytes() == two._update.moments.tobytes()
+    np.testing.assert_array_equal(one.history.loss, two.history.loss)
+    np.testing.assert_array_equal(one.history.accuracy, two.history.accuracy)
+
+
+@pytest.mark.parametrize("callbacks", [(), (Callback(),)], ids=["drawn ahead", "an epoch at a time"])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("step", range(1, 13))
+def test_ctrl_c_after_any_step(make_case, at_call, step, shuffle, callbacks):
+    case, whole = make_trainer(make_case, shuffle)
+    whole.fit(case.x, case.y, epochs=4)
+    case, trainer = make_trainer(make_case, shuffle)
+    at_call(step, press)
+    history = trainer.fit(case.x, case.y, epochs=4, callbacks=callbacks)
+    # A Ctrl-C before the first call is back is taken at once: it may be compiling.
+    taken = step if step > 1 else 0
+    assert trainer.n_steps == taken
+    assert history.interrupted
+    assert len(history) == trainer.n_epochs == taken // 3
+    assert "interrupted" in repr(history)
+    assert not trainer.history.interrupted
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    history = trainer.fit(case.x, case.y, epochs=4 - trainer.n_epochs)
+    assert not history.interrupted
+    same_bits(trainer, whole)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("after", [False, True])
+def test_what_is_raised_in_a_call_takes_back_its_steps(make_case, at_call, error, after):
+    case, whole = make_trainer(make_case)
+    whole.fit(case.x, case.y, epochs=4)
+    case, trainer = make_trainer(make_case)
+
+    def fail():
+        raise error
+
+    at_call(5, fail, after)
+    if error is KeyboardInterrupt:
+        assert trainer.fit(case.x, case.y, epochs=4).interrupted
+    else:
+        with pytest.raises(error):
+            trainer.fit(case.x, case.y, epochs=4)
+    assert trainer.n_steps == 4
+    trainer.fit(case.x, case.y, epochs=3)
+    same_bits(trainer, whole)
+
+
+def test_fewer_epochs_than_were_drawn_ahead(make_case, at_call):
+    case, whole = make_trainer(make_case)
+    whole.fit(case.x, case.y, epochs=6)
+    case, trainer = make_trainer(make_case)
+    at_call(4, press)
+    trainer.fit(case.x, case.y, epochs=6)
+    for _ in range(5):
+        trainer.fit(case.x, case.y)
+    same_bits(trainer, whole)
+
+
+def test_other_samples_begin_an_epoch_of_their_own(make_case, at_call):
+    case, trainer = make_trainer(make_case)
+    at_call(4, press)
+    trainer.fit(case.x, case.y, epochs=2)
+    history = trainer.fit(case.x[:6], case.y[:6])
+    assert len(history) == 1
+    assert trainer.n_steps == 4 + 2
+
+
+class Press(Callback):
+    def __init__(self, times):
+        self.times = times
+        self.reached_the_end = False
+
+    def on_epoch_end(self, trainer, metrics):
+        if self.times:
+            times, self.times = self.times, 0
+            for _ in range(times):
+                press()
+            self.reached_the_end = True
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_the_second_ctrl_c_leaves_a_callback_at_once(make_case, times):
+    case, whole = make_trainer(make_case)
+    whole.fit(case.x, case.y, epochs=3)
+    case, trainer = make_trainer(make_case)
+    callback = Press(times)
+    history = trainer.fit(case.x, case.y, epochs=3, callbacks=[callback])
+    assert history.interrupted
+    assert callback.reached_the_end == (times == 1)
+    assert trainer.n_epochs == 1
+    trainer.fit(case.x, case.y, epochs=2)
+    same_bits(trainer, whole)
+
+
+def test_early_stopping_does_not_go_back_when_interrupted(make_case, at_call):
+    case, trainer = make_trainer(make_case, optimizer=fastnn.Adam(10.0))
+    at_call(8, press)
+    stopping = fastnn.callbacks.EarlyStopping()
+    trainer.fit(case.x, case.y, epochs=4, callbacks=[stopping])
+    case, twin = make_trainer(make_case, optimizer=fastnn.Adam(10.0))
+    at_call(8, press)
+    twin.fit(case.x, case.y, epochs=4)
+    same_bits(trainer, twin)
+
+
+def test_a_handler_of_ones_own_stays_in_charge(make_case, at_call):
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+        case, trainer = make_trainer(make_case)
+        at_call(3, press)
+        assert not trainer.fit(case.x, case.y, epochs=2).interrupted
+        assert seen == [1]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_thread_trains_without_touching_signals(make_case):
+    case, trainer = make_trainer(make_case)
+    thread = threading.Thread(target=trainer.fit, args=(case.x, case.y, 2))
+    thread.start()
+    thread.join()
+    assert trainer.n_epochs == 2
+
+
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(0.1), fastnn.Adam(0.01)])
+def test_ctrl_c_does_not_wait_for_a_long_step(make_case, monkeypatch, optimizer):
+    """The fourth step does not end before control is back; it has written nothing that is kept."""
+    case, whole = make_trainer(make_case, optimizer=optimizer)
+    whole.fit(case.x, case.y, epochs=3)
+    real, calls, let_go, ended = _loop.run_steps, [], threading.Event(), threading.Event()
+
+    def run_steps(*arguments):
+        calls.append(threading.current_thread())
+        result = real(*arguments)
+        if len(calls) == 4:
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            let_go.wait(60)
+            ended.set()
+        return result
+
+    case, trainer = make_trainer(make_case, optimizer=optimizer)
+    with monkeypatch.context() as patch:
+        patch.setattr(_loop, "run_steps", run_steps)
+        patch.setattr(_loop, "LONG_PRODUCT", 0)
+        patch.setattr(_loop, "LONG_SECONDS", 0.0)
+        patch.setattr(_loop, "CALL_SECONDS", 0.0)
+        history = trainer.fit(case.x, case.y, epochs=3)
+        assert not ended.is_set()
+        let_go.set()
+        assert ended.wait(60)
+        calls[-1].join()
+    assert history.interrupted
+    assert trainer.n_steps == 3
+    assert threading.main_thread() not in calls
+    trainer.fit(case.x, case.y, epochs=2)
+    same_bits(trainer, whole)
+
+
+def test_what_a_long_step_raises_is_raised(make_case, monkeypatch):
+    monkeypatch.setattr(_loop, "LONG_PRODUCT", 0)
+    case, trainer = make_trainer(make_case)
+    case.x[0, 0] = 1e308  # sums of it overflow
+    with pytest.raises(FloatingPointError):
+        fastnn.Trainer(fastnn.mlp(3, 3, seed=0), batch_size=None).fit(case.x, case.y)
+
+    def fail(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(_loop, "run_steps", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        trainer.fit(case.x, case.y)
+
+
+def test_a_long_step_under_a_handler_of_ones_own(make_case, monkeypatch):
+    monkeypatch.setattr(_loop, "LONG_PRODUCT", 0)
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        case, trainer = make_trainer(make_case)
+        trainer.fit(case.x, case.y)
+        assert trainer.n_epochs == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
