@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import matplotlib
+from matplotlib import pyplot, style
 
 import fastnn
 import fastnn.plot
@@ -12,10 +13,10 @@ def draw(folder: Path) -> None:
     """Write network.png, the picture on top of the README, into a folder."""
     network = fastnn.mlp(2, 3, 1, hidden="sigmoid", seed=0)
     network.weights = [[[0.8, 0.4, 0.3], [0.2, 0.9, 0.5]], [0, 0, 0], [[0.3], [0.5], [0.9]], [0]]
-    with matplotlib.style.context("default"):
+    with style.context("default"):
         figure = fastnn.plot.network(network, x=[1, 1]).figure
         figure.savefig(folder / "network.png", dpi=80)
-        matplotlib.pyplot.close(figure)
+        pyplot.close(figure)
 
 
 if __name__ == "__main__":

@@ -212,17 +212,16 @@ def _fit_texts(ax: Axes, *beside: Axes) -> float | None:
 def _add_legend(ax: Axes, lines: list[Any], n_columns: int, size: float | None) -> None:
     """Put a legend above the curves, as inside there is no place that they always leave free.
 
-    None where it would take more than half of their height.
+    None where it would be wider than they, or take more than half of their height.
     """
     room = ax.get_window_extent()
     for columns in range(n_columns, 0, -1):
         place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns, "frameon": False}
         legend = ax.legend(handles=lines, fontsize=size, **place)
         box = legend.get_window_extent()
-        if box.width <= room.width:
-            break
-    if box.height > room.height / 2:
-        legend.remove()
+        if box.width <= room.width and box.height <= room.height / 2:
+            return
+    legend.remove()
 
 
 def history(history: History, ax: Axes | None = None) -> Axes:

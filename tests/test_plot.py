@@ -64,6 +64,7 @@ def assert_titles_are_free(ax, n_titles):
         assert title.y1 <= window.y1
 
 
+TITLES_OF_SMALL = ["2 inputs", "3 leaky relu", "1 sigmoid"]
 TITLES = {"inputs", "input", "relu", "sigmoid", "softmax", "identity"}
 
 
@@ -132,6 +133,26 @@ def test_network_in_given_axes_and_without_weights():
     assert not axes[0].patches
     assert "1 input" in texts(axes[1])
     assert axes[1].get_aspect() == 1
+
+
+@pytest.mark.parametrize(("inches", "written"), [(1.2, []), (2.0, TITLES_OF_SMALL), (3.0, TITLES_OF_SMALL)])
+def test_letters_too_small_to_read_are_left_out(small, inches, written):
+    ax = pyplot.figure(figsize=(inches, 0.75 * inches)).add_axes((0, 0, 1, 1))
+    fastnn.plot.network(small, x=[1.0, -1.5], ax=ax)
+    assert texts(ax) == written
+    assert all(text.get_size() >= fastnn.plot.LEGIBLE for text in ax.texts if text.get_text())
+    assert len(circles(ax)) == 6
+    assert len(arrows(ax)) == 9
+    if written:
+        assert_titles_are_free(ax, 3)
+
+
+def test_a_value_without_its_sum_is_in_the_middle(small):
+    ax = pyplot.figure(figsize=(4.2, 3)).add_axes((0, 0, 1, 1))  # room for letters of 0.16 units and more
+    fastnn.plot.network(small, x=[1.0, -1.5], ax=ax)
+    assert "0.635" not in texts(ax)  # the output's sum
+    (value,) = [text for text in ax.texts if text.get_text() == "0.654"]
+    assert value.get_position() == pytest.approx(circles(ax)[-1].center)
 
 
 def test_network_refuses(small):
@@ -213,6 +234,30 @@ def test_gradient_check_shows_truncation_and_rounding():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == list(lines)
 
 
+@pytest.mark.parametrize(
+    ("inches", "columns", "size"), [(1.5, 1, 5), (3, 2, 0.775 * 3 / 3.5 * 10), (6.4, 3, 10), (12, 3, 10)]
+)
+def test_the_legend_covers_no_curve(inches, columns, size):
+    ax = pyplot.figure(figsize=(inches, 0.75 * inches), layout="constrained").add_subplot()
+    fastnn.plot.gradient_check(fastnn.mlp(1, 2, 1, seed=0), [[1.0], [2.0]], [0.5, 1.0], ax=ax)
+    ax.figure.canvas.draw()
+    legend = ax.get_legend()
+    assert legend._ncols == columns
+    assert not legend.get_window_extent().overlaps(ax.get_window_extent().shrunk(1, 0.999))
+    assert ax.figure.bbox.y1 >= legend.get_window_extent().y1
+    letters = [label for axis in (ax.xaxis, ax.yaxis) for label in [axis.label, *axis.get_ticklabels("both")]]
+    np.testing.assert_allclose([text.get_size() for text in letters + legend.get_texts()], size)
+
+
+def test_no_legend_where_it_would_take_the_room_of_the_curves():
+    _, (low, high) = pyplot.subplots(2, 1, figsize=(1.5, 4), height_ratios=(1, 3))
+    history = fit(6, classes=True, held=True)
+    assert fastnn.plot.history(history, low).get_legend() is None
+    assert fastnn.plot.history(history, high).get_legend() is not None
+    right = low.figure.axes[-1]
+    assert {label.get_size() for label in right.get_yticklabels()} == {right.yaxis.label.get_size()} == {5.0}
+
+
 def test_gradient_check_measures_some_of_many_weights(monkeypatch):
     monkeypatch.setattr(fastnn.plot, "MAX_CHECKED", 4)
     ax = fastnn.plot.gradient_check(fastnn.mlp(3, 4, 2, seed=0), [[1.0, 2.0, 3.0]], [[1.0, 2.0]])
@@ -238,8 +283,9 @@ def test_weights_are_images():
     assert np.isnan(mosaic[:, 3]).all()
     assert np.isnan(mosaic[3:, 4:]).all()
     assert image.get_clim() == (-np.abs(w).max(), np.abs(w).max())
-    ax = pyplot.figure().add_subplot()
+    ax = pyplot.figure(figsize=(1.5, 1.5)).add_subplot()
     assert fastnn.plot.weights(network, 1, (2, 2), ax) is ax
+    assert {label.get_size() for label in ax.figure.axes[1].get_yticklabels()} == {5.0}
 
 
 def test_weights_refuses():
