@@ -33,11 +33,12 @@ SQUARED, CROSS_ENTROPY = "squared error", "cross-entropy"
 
 
 class Case:
-    """Sigmoid hidden layers, outputs without an activation, plain SGD at a rate of 0.01; sizes as in "784-100-10"."""
+    """Sigmoid hidden layers, outputs without an activation, plain SGD; sizes as in "784-100-10"."""
 
     def __init__(self, sizes, batch, loss, dtype):
         self.sizes = [int(n) for n in sizes.split("-")]
         self.batch, self.loss, self.dtype = batch, loss, dtype
+        self.rate = 1e-4  # the widest layer here diverges at 0.01
         per_step = 6 * batch * sum(a * b for a, b in pairwise(self.sizes))
         self.n_steps = int(np.clip(3e9 / per_step, 20, 2000))  # an epoch of about 50 ms
         rng = np.random.default_rng(0)
@@ -66,7 +67,10 @@ def fastnn_epoch(case, method="perturbation", threads=None):
         "backprop": fastnn.Backprop(),
     }[method]
     loss = "squared_error" if case.loss == SQUARED else "categorical_cross_entropy"
-    trainer = fastnn.Trainer(network, loss=loss, gradient=gradient, batch_size=case.batch, shuffle=False)
+    optimizer = fastnn.SGD(case.rate)
+    trainer = fastnn.Trainer(
+        network, loss=loss, gradient=gradient, optimizer=optimizer, batch_size=case.batch, shuffle=False
+    )
     return lambda epochs=EPOCHS: trainer.fit(case.x, case.y, epochs=epochs)
 
 
@@ -87,7 +91,7 @@ def jax_epoch(case):
 
     def step(weights, batch):
         value, gradient = jax.value_and_grad(loss)(weights, *batch)
-        return [w - 0.01 * g for w, g in zip(weights, gradient, strict=True)], value
+        return [w - case.rate * g for w, g in zip(weights, gradient, strict=True)], value
 
     epoch = jax.jit(lambda weights, x, y: jax.lax.scan(step, weights, (x, y)))
     x, y = (jnp.asarray(a.reshape(case.n_steps, case.batch, -1)) for a in (case.x, case.y))
@@ -115,7 +119,7 @@ def torch_epoch(case, compiled=False):
         for k, layer in enumerate(layers[::2]):
             layer.weight[:] = torch.from_numpy(case.weights[2 * k].T)
             layer.bias[:] = torch.from_numpy(case.weights[2 * k + 1])
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    optimizer = torch.optim.SGD(model.parameters(), lr=case.rate)
 
     def loss(x, y):
         if case.loss == SQUARED:
@@ -143,7 +147,7 @@ def numpy_loop(case):
 
     def run():
         for w, g in zip(case.weights, numpy_step(case.weights, x, y), strict=True):
-            w -= 0.01 * g
+            w -= case.rate * g
 
     return run
 
@@ -306,7 +310,7 @@ rng = np.random.default_rng(0)
 labels = rng.integers(0, 10, 60000)
 case.x = (rng.random((10, 784))[labels] + rng.normal(scale=0.3, size=(60000, 784))).astype("float32")
 case.y = np.eye(10, dtype="float32")[labels]
-case.n_steps = 1875
+case.n_steps, case.rate = 1875, 0.01
 run = compare.PEERS[{peer!r}](case)
 started = time.perf_counter()
 result = run(epochs=12)
