@@ -35,26 +35,25 @@ SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_
 FOLDERS_KEPT = 4
 # Added to a number below 2**51 it leaves the nearest whole number in the low bits.
 ROUNDER = 1.5 * 2.0**52
+# ``error_model="numpy"``: a division by zero gives inf or nan, as in NumPy, and leaves
+# loops free of branches. Without wrappers for Python, compiling is a tenth faster.
+UNWRAPPED = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 JIT_DISABLED: bool = getattr(numba.config, "DISABLE_JIT")  # noqa: B009 (made at run time)
 
 
 def kernel(function=None, *, inline=False, fastmath=False, returns_view=False):
     """Compile a function that other compiled functions call. Python must not call it.
 
-    ``error_model="numpy"``: a division by zero gives inf or nan, as in NumPy, and
-    leaves the loop free of branches. Without the wrappers for Python, compiling
-    the package is a tenth faster.
+    No references are counted in it: each call with the layout and the room as
+    arguments counted some sixteen in and out, atomically, for 5 ns each. So it makes no
+    arrays. One that returns a part of an array says so, since numba then asks for it;
+    such are small, and the compiler takes their counting out.
     """
     if function is None:
         return lambda f: kernel(f, inline=inline, fastmath=fastmath, returns_view=returns_view)
-    dispatcher = numba.njit(
-        error_model="numpy",
-        inline="always" if inline else "never",
-        fastmath=fastmath,
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-        _nrt=returns_view,
-    )(function)
+    dispatcher = numba.njit(inline="always" if inline else "never", fastmath=fastmath, _nrt=returns_view, **UNWRAPPED)(
+        function
+    )
     if not JIT_DISABLED:
         dispatcher.get_call_template = functools.partial(_resolve_plainly, dispatcher.get_call_template)
     return dispatcher
@@ -90,7 +89,7 @@ class unit:
     def __init__(self, function):
         self.function = function
         self._addresses = {}
-        self._dispatcher = numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)(function)
+        self._dispatcher = numba.njit(**UNWRAPPED, _nrt=False)(function)
         if not JIT_DISABLED:
             self._dispatcher._cache = _DigestCache(function)
 

@@ -56,11 +56,12 @@ class Case:
         x, y = self.x.astype(np.longdouble), self.y.astype(np.longdouble)
         return naive.differences(weights, self.activations, self.loss, x, y, **options)
 
-    def mean_loss(self):
-        return naive.losses(self.network.weights, self.activations, self.loss, self.x, self.y).mean()
+    def mean_loss(self, sample_weight=None):
+        losses = naive.losses(self.network.weights, self.activations, self.loss, self.x, self.y)
+        return np.average(losses, weights=sample_weight)
 
-    def gradient(self, method):
-        return fastnn.gradient(self.network, self.x, self.y, loss=self.loss, method=method)
+    def gradient(self, method, **options):
+        return fastnn.gradient(self.network, self.x, self.y, loss=self.loss, method=method, **options)
 
 
 @pytest.fixture

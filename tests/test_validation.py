@@ -211,7 +211,7 @@ def test_bad_fit_arguments():
     trainer = fastnn.Trainer(network())
     with pytest.raises(ValueError, match="epochs must be an integer >= 0, got -1"):
         trainer.fit(X, Y, epochs=-1)
-    with pytest.raises(TypeError, match=r"validation_data must be a pair \(X, y\), got ndarray"):
+    with pytest.raises(TypeError, match=r"validation_data must be \(X, y\) or \(X, y, sample_weight\), got ndarray"):
         trainer.fit(X, Y, validation_data=X)
     with pytest.raises(TypeError, match=r"method must be a fastnn.Perturbation or fastnn.Backprop, got 'direct'"):
         fastnn.gradient(trainer.network, X, Y, method="direct")
