@@ -63,6 +63,7 @@ def test_the_same_as_the_trainer(iris, two, loss):
     trainer = fastnn.Trainer(
         network,
         loss=f"{name}_cross_entropy" if loss == "log_loss" else loss,
+        gradient=fastnn.Perturbation(1e-6),
         optimizer=fastnn.SGD(0.02, 0.9, nesterov=True),
         batch_size=30,
         shuffle=False,
@@ -268,3 +269,54 @@ def test_ctrl_c_ends_a_fit(iris, monkeypatch):
     monkeypatch.setattr(_loop, "run_steps", run_steps)
     with pytest.raises(KeyboardInterrupt):
         quick().fit(*iris)
+
+
+def test_weights_of_samples_and_classes(iris):
+    X, y = iris
+    counts = np.random.default_rng(0).integers(0, 4, len(y))
+    repeated = quick(batch_size=1000).fit(np.repeat(X, counts, axis=0), np.repeat(y, counts))
+    for model in (
+        quick(batch_size=1000).fit(X, y, sample_weight=counts),
+        quick(batch_size=1000, class_weight={0: 0.5, 2: 2.0}).fit(
+            X, y, sample_weight=counts * np.array([2, 1, 0.5])[y]
+        ),
+    ):
+        # One batch an epoch, so only roundings differ: 20 steps of Adam, each dividing by their gradient's size.
+        np.testing.assert_allclose(model.loss_curve_, repeated.loss_curve_, rtol=1e-10)
+    balanced = quick(class_weight="balanced").fit(X[:120], y[:120])
+    weighed = quick().fit(X[:120], y[:120], sample_weight=np.array([1, 1, 2.5])[y[:120]])
+    np.testing.assert_allclose(balanced.loss_curve_, weighed.loss_curve_, rtol=1e-10)
+    same = quick().fit(X, y, sample_weight=3.0)
+    np.testing.assert_array_equal(same.loss_curve_, quick().fit(X, y).loss_curve_)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_held_out_samples_are_weighted_too(iris, kind):
+    X, y = iris
+    weights = np.where(np.arange(len(y)) % 2, 1e-9, 1.0)
+    model = quick(kind, early_stopping=True, validation_fraction=0.5).fit(X, y, sample_weight=weights)
+    plain = quick(kind, early_stopping=True, validation_fraction=0.5).fit(X, y)
+    assert model.validation_scores_ != plain.validation_scores_
+    assert model.validation_loss_curve_ != plain.validation_loss_curve_
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_partial_fit_takes_weights(iris, kind):
+    X, y = iris
+    counts = np.random.default_rng(0).integers(0, 4, len(y))
+    options = {"classes": np.unique(y)} if kind is PerturbationClassifier else {}
+    weighted, repeated = quick(kind, batch_size=1000), quick(kind, batch_size=1000)
+    for _ in range(3):
+        weighted.partial_fit(X, y, sample_weight=counts, **options)
+        repeated.partial_fit(np.repeat(X, counts, axis=0), np.repeat(y, counts), **options)
+    np.testing.assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=1e-10)
+
+
+def test_weights_that_are_none(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="sample_weight"):
+        quick().fit(X, y, sample_weight=np.ones(3))
+    with pytest.raises(ValueError, match="sample_weight must not be negative"):
+        quick().fit(X, y, sample_weight=-np.ones(len(y)))
+    with pytest.raises(ValueError, match="class_weight must be a dict or None, not 'balanced'"):
+        quick(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
