@@ -16,6 +16,8 @@ from fastnn._validate import Array
 MAX_VALUES = 100
 # A target of whole numbers is one of classes up to so many different ones.
 MAX_CLASSES = 20
+# Names in a message.
+MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Category:
     def fit(cls, column: Any) -> "Category":
         """Take all the different values of a column, in alphabetical order or, numbers, in theirs."""
         texts = set(read_texts(column))
+        if MAX_CLASSES < sum(map(_is_number, texts)) < len(texts):  # numbers, but for a slip
+            read_numbers(column)
         if len(texts) > MAX_VALUES:
             raise ValueError(
                 f"column {column.name!r} has {len(texts):,} different values, such as {min(texts)!r}, and at most "
@@ -107,7 +111,7 @@ class Category:
         texts = read_texts(column)
         for k, text in enumerate(texts, start=1):
             if text not in places:
-                known = ", ".join(map(repr, self.values[:10])) + ", ..." * (len(self.values) > 10)
+                known = list_names(self.values)
                 raise ValueError(f"column {self.name!r} has {text!r} in row {k}, and the model knows {known}")
         return np.array([places[text] for text in texts], np.int64)
 
@@ -190,7 +194,8 @@ def split_rows(strata: Array, fraction: float, rng: np.random.Generator) -> tupl
 def read_numbers(column: Any) -> Array:
     """Return a column as float64, if it has finite numbers."""
     if column.dtype.kind not in "biuf":
-        row, value = next(((k, v) for k, v in enumerate(column.tolist(), start=1) if not _is_number(v)), (1, column[0]))
+        rows = [*enumerate(column.tolist(), start=1)]
+        row, value = next((row for row in rows if not _is_number(row[1])), rows[0])
         raise ValueError(f"column {column.name!r} must hold numbers, and has {value!r} in row {row}")
     values: Array = column.to_numpy(np.float64)
     if not np.isfinite(values).all():
@@ -228,5 +233,7 @@ def _count(things: Sequence[object], noun: str) -> str:
 
 
 def list_names(names: Iterable[object]) -> str:
-    """Return names for a message."""
-    return ", ".join(map(repr, names))
+    """Return names for a message, of many the first ones."""
+    quoted = [*map(repr, names)]
+    more = [f"and {len(quoted) - MAX_NAMED} more"] if len(quoted) > MAX_NAMED + 1 else []
+    return ", ".join([*quoted[:MAX_NAMED], *more] if more else quoted)

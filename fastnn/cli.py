@@ -27,6 +27,7 @@ EXTRAS = {
     "pyarrow": "cli",
     "sklearn": "demo",
 }
+STDIN = Path("-")
 INTERRUPTED = 130  # what shells say of a program that Ctrl-C ended
 SEPARATORS = ",;\t"
 PICTURES = (".png", ".pdf", ".svg")
@@ -155,7 +156,7 @@ def train(
     ] = "perturbation",
     eps: Annotated[float, typer.Option(help="The nudge of perturbation.")] = 1e-4,
     optimizer: Annotated[Literal["adam", "sgd"], typer.Option(help="How steps are taken.")] = "adam",
-    learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr", help="Of the optimiser.")] = 0.01,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr", help="Of the optimiser.")] = 0.003,
     validation: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of the rows that is held out to measure with.")
     ] = 0.2,
@@ -195,11 +196,11 @@ def train(
     nameless = [name for name in frame.columns if name.startswith("Unnamed:")]
     if nameless:
         raise ValueError(
-            f"a column of {data} has no name, as row numbers have: leave it out with --drop {nameless[0]!r}, "
+            f"a column of {_name(data)} has no name, as row numbers have: leave it out with --drop {nameless[0]!r}, "
             "or give it a name"
         )
     if target in drop or len(frame.columns) < 2:
-        raise ValueError(f"{data} needs the target {target!r} and at least one more column, after --drop")
+        raise ValueError(f"{_name(data)} needs the target {target!r} and at least one more column, after --drop")
     check_missing(frame)
     rng = np.random.default_rng(seed)
     to_predict: Column
@@ -212,7 +213,10 @@ def train(
         train_rows, held_out = split_rows(np.zeros(len(frame)), validation, rng)
         to_predict = Number.fit(frame[target], train_rows)
     if not len(train_rows) or (validation and not len(held_out)):
-        raise ValueError(f"{data} has too few rows, {len(frame)}, to hold {validation:g} of them out: --validation 0")
+        raise ValueError(
+            f"{_name(data)} has {len(frame)} rows, too few to hold a share of {validation:g} out; "
+            "--validation 0 holds none out"
+        )
     inputs = fit_inputs(frame.drop(columns=target), train_rows)
     sizes = [sum(column.width for column in inputs), *hidden, to_predict.width]
     output = "softmax" if isinstance(to_predict, Category) else "identity"
@@ -223,7 +227,9 @@ def train(
     )
 
     typer.echo(f"{len(frame):,} rows: {len(train_rows):,} to train on, {len(held_out):,} held out")
-    typer.echo(_describe(model))
+    typer.echo(f"from {len(inputs)} columns: {list_names(column.name for column in inputs)}")
+    typer.echo(f"to {_describe(to_predict)}")
+    typer.echo(network)
     X, y = model.encode(frame)
     history = trainer.fit(
         X[train_rows],
@@ -250,7 +256,7 @@ def train(
     for part, metrics in measured.items():
         notes |= {f"{part} {name}": value for name, value in metrics.items() if np.isfinite(value)}
     dataclasses.replace(model, notes=notes).save(out)
-    typer.echo(f"{len(history)} epochs in {history.seconds.sum():.2g} s")
+    typer.echo(f"epochs: {len(history)}, in {history.seconds.sum():.2g} s")
     for part, metrics in measured.items():
         typer.echo(f"{part:10}  {_list_metrics(metrics)}")
     typer.echo(f"written: {out}")
@@ -321,7 +327,10 @@ def info(
         typer.echo(trainer.history)
     else:
         model = Model.load(file)
-        typer.echo(_describe(model))
+        for column in model.inputs:
+            typer.echo(f"from {_describe(column)}")
+        typer.echo(f"to {_describe(model.target)}")
+        typer.echo(model.network)
         for name, note in model.notes.items():
             text = f"{note:.4g}" if isinstance(note, float) else _printable(str(note))
             typer.echo(f"{_printable(name):20}  {text}")
@@ -343,9 +352,8 @@ def _read_table(path: Path) -> Any:
     """Return the frame in a CSV or Parquet file, or, for -, in standard input."""
     import pandas
 
-    is_piped = str(path) == "-"
-    where = "standard input" if is_piped else str(path)
-    content = sys.stdin.buffer.read() if is_piped else path.read_bytes()
+    where = _name(path)
+    content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
     try:
         if content.startswith(b"PAR1"):
             import pyarrow.parquet
@@ -360,11 +368,15 @@ def _read_table(path: Path) -> Any:
     except pandas.errors.ParserWarning:
         raise ValueError(f"{where} is no table: it has rows with more values than there are names") from None
     except ValueError as error:
-        raise ValueError(f"{where} is no table, CSV or Parquet: {error}") from None
+        raise ValueError(f"{where} is no table, CSV or Parquet: {str(error).strip()}") from None
     frame.columns = frame.columns.map(str)
     if not frame.columns.is_unique:
         raise ValueError(f"{where} has columns of the same name: {list_names(frame.columns)}")
     return frame
+
+
+def _name(path: Path) -> str:
+    return "standard input" if path == STDIN else str(path)
 
 
 def _check_output(path: Path, force: bool) -> None:
@@ -391,18 +403,11 @@ def _check_classes(target: Category, counts: Array) -> None:
         )
 
 
-def _describe(model: Model) -> str:
-    """Return what a model takes, what it predicts, and its network."""
-    lines = [f"from {len(model.inputs)} columns: {', '.join(map(_describe_column, model.inputs))}"]
-    lines.append(f"to {_describe_column(model.target)}")
-    return "\n".join([*lines, repr(model.network)])
-
-
-def _describe_column(column: Column) -> str:
+def _describe(column: Column) -> str:
+    """Return a column's name, and the values that it takes."""
     if isinstance(column, Number):
-        return f"{_printable(column.name)} ({column.mean:.3g} ± {column.scale:.3g})"
-    shown = [_printable(value) for value in column.values[:10]] + ["..."] * (column.width > 10)
-    return f"{_printable(column.name)} ({' | '.join(shown)})"
+        return f"{_printable(column.name)}: {column.mean:.4g} ± {column.scale:.4g}"
+    return f"{_printable(column.name)}: {list_names(column.values)}"
 
 
 def _list_metrics(metrics: Mapping[str, float]) -> str:
