@@ -253,12 +253,12 @@ def quick_table() -> Iterator[str]:
     peers = [peer for peer in QUICK_PEERS if peer not in MODULES or find_spec(MODULES[peer])]
     columns = [*peers, "NumPy loop", "loop / fastnn"]
     width = max(len(describe(*case)) for case in QUICK_STEPS)
-    yield "  ".join(["one step, ms".ljust(width), *columns])
+    yield "  ".join(["one step, ms".ljust(width), *(name.rjust(8) for name in columns)])
     for case in QUICK_STEPS:
         times = race(peers, *case, rounds=5)
         times |= race(["NumPy loop"], *case, rounds=1) if case is QUICK_STEPS[0] else {"NumPy loop": None}
         cells = [*(milliseconds(times, peer) for peer in columns[:-1]), ratio(times, "NumPy loop", "fastnn")]
-        numbers = [cell.rjust(len(name)) for cell, name in zip(cells, columns, strict=True)]
+        numbers = [cell.rjust(max(8, len(name))) for cell, name in zip(cells, columns, strict=True)]
         yield "  ".join([describe(*case).ljust(width), *numbers])
     missing = [peer for peer in QUICK_PEERS if peer not in peers]
     if missing:

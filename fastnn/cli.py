@@ -238,7 +238,7 @@ def train(
         validation_data=(X[held_out], y[held_out]) if len(held_out) else None,
     )
     if not trainer.n_steps:
-        typer.echo("Error: interrupted before the first step; nothing is written", err=True)
+        typer.echo("interrupted before the first step: nothing is written", err=True)
         raise typer.Exit(INTERRUPTED)
     measured = {"training": model.measure(frame.iloc[train_rows])}
     if len(held_out):
@@ -358,7 +358,7 @@ def _read_table(path: Path) -> Any:
         if content.startswith(b"PAR1"):
             import pyarrow.parquet
 
-            frame = pyarrow.parquet.read_table(io.BytesIO(content)).to_pandas()
+            frame = pyarrow.parquet.ParquetFile(io.BytesIO(content)).read().to_pandas()
         else:
             header = content.partition(b"\n")[0].decode()
             separator = max(SEPARATORS, key=header.count)
@@ -368,7 +368,8 @@ def _read_table(path: Path) -> Any:
     except pandas.errors.ParserWarning:
         raise ValueError(f"{where} is no table: it has rows with more values than there are names") from None
     except ValueError as error:
-        raise ValueError(f"{where} is no table, CSV or Parquet: {str(error).strip()}") from None
+        reason, *_ = f"{error}\n".splitlines()
+        raise ValueError(f"{where} is no table, CSV or Parquet: {reason}") from None
     frame.columns = frame.columns.map(str)
     if not frame.columns.is_unique:
         raise ValueError(f"{where} has columns of the same name: {list_names(frame.columns)}")

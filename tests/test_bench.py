@@ -48,7 +48,7 @@ def test_every_peer_takes_the_same_steps(peer, loss):
         pytest.skip("it is raced with squared error only")
     case = Case("6-4-3", 8, loss, "float64")
     case.keep_one_step()
-    expected = last_loss(case, 50)
+    before, expected = last_loss(case, 1), last_loss(case, 50)
     threads = numba.get_num_threads()
     try:
         found = PEERS[peer](case)(50)
@@ -57,7 +57,7 @@ def test_every_peer_takes_the_same_steps(peer, loss):
     # A forward difference is off the derivative by eps / 2 times a curvature of order 1, and the
     # loss after a whole step of 50 * 0.01 by that times the gradient.
     assert found == pytest.approx(expected, rel=1e-4)
-    assert found < last_loss(case, 1)
+    assert found < before
 
 
 @pytest.mark.parametrize(("peer", "loss"), [("fastnn", CROSS_ENTROPY), ("NumPy loop", SQUARED)])

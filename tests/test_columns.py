@@ -146,7 +146,7 @@ def test_a_frame_is_encoded_in_the_order_of_the_model():
 
 def test_dates_are_refused():
     frame = pandas.DataFrame({"day": pandas.to_datetime(["2020-01-01", "2020-01-02"])})
-    with pytest.raises(ValueError, match="column 'day' is datetime64.*: inputs are numbers or text: drop it"):
+    with pytest.raises(ValueError, match="column 'day' is datetime64.*; inputs are numbers or text: drop it"):
         fit_inputs(frame, np.arange(2))
 
 
