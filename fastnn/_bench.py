@@ -135,7 +135,7 @@ def torch_run(case: Case, compiled: bool = False) -> Run:
             value = measure(*batch)
             value.backward()
             optimizer.step()
-        return float(value)
+        return float(value.item())
 
     return run
 
@@ -190,7 +190,7 @@ def work(peer: str, sizes: str, batch: str, loss: str, dtype: str) -> None:
     if peer == "NumPy loop":
         epochs = 1
     else:
-        run(epochs)  # compile
+        run(1)  # compile
     print("ready", flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
@@ -255,7 +255,7 @@ def quick_table() -> Iterator[str]:
     width = max(len(describe(*case)) for case in QUICK_STEPS)
     yield "  ".join(["one step, ms".ljust(width), *(name.rjust(8) for name in columns)])
     for case in QUICK_STEPS:
-        times = race(peers, *case, rounds=5)
+        times = race(peers, *case, rounds=3)
         times |= race(["NumPy loop"], *case, rounds=1) if case is QUICK_STEPS[0] else {"NumPy loop": None}
         cells = [*(milliseconds(times, peer) for peer in columns[:-1]), ratio(times, "NumPy loop", "fastnn")]
         numbers = [cell.rjust(max(8, len(name))) for cell, name in zip(cells, columns, strict=True)]

@@ -68,21 +68,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0, or 1 after a failure, 2 for wrong usage, 130 after Ctrl-C; the last three
         with a message on standard error.
     """
+    code = 0
     try:
         app(arguments, prog_name="fastnn")
     except SystemExit as end:
-        return int(end.code or 0)
+        code = int(end.code or 0)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0])
-        if extra is None:
-            raise
-        return _fail(f"this needs {error.name}: pip install 'fastnn-numba[{extra}]'")
+        code = _fail(f"this needs {error.name}: pip install 'fastnn-numba[{extra}]'" if extra else str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}")
+        code = _fail(f"{where}{error.strerror or error}")
     except (FloatingPointError, ImportError, MemoryError, ValueError) as error:
-        return _fail(str(error) or "out of memory")
-    raise AssertionError("typer ends by SystemExit")
+        code = _fail(str(error) or "out of memory")
+    return code
 
 
 def _fail(message: str) -> int:

@@ -100,6 +100,7 @@ def test_numbers_from_parquet_with_categories(call):
     frame["id"] = [f"patient {k}" for k in range(len(frame))]
     frame.to_parquet("diabetes.parquet")
     line = "train diabetes.parquet --target target --out model --drop id --hidden 8,4 --dtype float32 --optimizer sgd"
+    line += " --lr 0.03 --epochs 10"
     code, text, errors = call(line)
     assert (code, errors) == (0, "")
     assert "to target: 15" in text
@@ -411,6 +412,19 @@ def test_a_reader_that_goes_away(call, iris):
     pandas.concat([iris] * 1000).to_csv("iris.csv", index=False)  # more than a pipe holds
     done = subprocess.run(f"{program} | head -n 1", shell=True, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("species\n", "")
+
+
+def test_without_safetensors(call, iris, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    code, _, errors = call(TRAIN)
+    assert (code, errors.count("\n")) == (1, 1)
+    assert "pip install 'fastnn-numba[save]'" in errors
+
+
+def test_a_module_that_no_extra_has(fail, iris, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastnn.plot", None)
+    assert fail(f"{TRAIN} --plot history.png").startswith("Error: import of fastnn.plot halted")
 
 
 def test_out_of_memory(fail, iris, monkeypatch):
