@@ -449,7 +449,7 @@ class Trainer:
         >>> len(trainer.history)
         20
         """
-        description, arrays = _files.read(path, "checkpoint")
+        _, description, arrays = _files.read(path, "checkpoint")
         try:
             state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
             network = restore_network(path, description["network"], arrays)
