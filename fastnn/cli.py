@@ -167,7 +167,7 @@ def train(
         Path | None, typer.Option(metavar="FILE", help="Draw loss and accuracy: .png, .pdf or .svg.")
     ] = None,
 ) -> None:
-    r"""Train a network to predict one column of a table from the others.
+    """Train a network to predict one column of a table from the others.
 
     Numbers are standardised, text is taken as categories, and what was done to them is
     kept in the model. A target of classes gives a classifier, one of numbers a
@@ -178,7 +178,7 @@ def train(
     fastnn train iris.csv --target species --out iris.safetensors
     fastnn train houses.parquet --target price --hidden 64,32 --epochs 200 --drop id
     cat data.csv | fastnn train - --target y --plot history.png
-    """
+    """  # noqa: D301 (a backspace, which keeps lines as they are)
     _check_output(out, force)
     if plot is not None:
         if plot.suffix.lower() not in PICTURES:
@@ -278,7 +278,7 @@ def predict(
     force: Force = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add a column a class.")] = False,
 ) -> None:
-    r"""Predict the rows of a table with a trained model.
+    """Predict the rows of a table with a trained model.
 
     Writes CSV, a row for each. The table needs the columns that the model was trained
     on, in any order; others are left out.
@@ -287,7 +287,7 @@ def predict(
     fastnn predict iris.safetensors new.csv
     fastnn predict iris.safetensors new.csv --probabilities --out predicted.csv
     cat new.csv | fastnn predict iris.safetensors - | head
-    """
+    """  # noqa: D301 (a backspace, which keeps lines as they are)
     if out is not None:
         _check_output(out, force)
     loaded = Model.load(model)
