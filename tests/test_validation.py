@@ -305,7 +305,9 @@ def test_a_large_copy_is_not_silent(monkeypatch):
     trainer = fastnn.Trainer(fastnn.mlp(2, 1, seed=0))
     whole = np.ones((100, 2))
     trainer.fit(whole, np.ones(100))  # as it stands
-    with pytest.warns(UserWarning, match="X is float32, and copied whole: 0 MB. A C-contiguous array of float64 is not"):
+    with pytest.warns(
+        UserWarning, match="X is float32, and copied whole: 0 MB. A C-contiguous array of float64 is not"
+    ):
         trainer.fit(whole.astype(np.float32), np.ones(100))
     with pytest.warns(UserWarning, match="X is float64, not C-contiguous, and copied whole") as caught:
         trainer.evaluate(np.asfortranarray(whole), np.ones(100))

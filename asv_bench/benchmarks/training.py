@@ -7,7 +7,6 @@ import fastnn
 
 from .common import METHODS, make_network, make_samples
 
-
 PEAK = """
 import resource, numpy as np, fastnn
 
