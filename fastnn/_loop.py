@@ -35,7 +35,7 @@ ORDER_LENGTH = 2**18
 
 
 SERIES_REFUSED = (
-    "evaluate='series' is not accurate here: what it leaves out may exceed 1e-8 of the differences; "
+    "evaluate='series' is not accurate here: what it leaves out may exceed 1e-8 of the differences (1e-6 in float32); "
     "use evaluate='auto', a smaller eps, or inputs scaled to about 1"
 )
 
