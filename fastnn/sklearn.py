@@ -1,5 +1,10 @@
-"""Estimators for scikit-learn (the extra ``sklearn``): a classifier and a regressor."""
+"""Estimators for scikit-learn (the extra ``sklearn``): a classifier and a regressor.
 
+From scikit-learn 1.9 on they call what `set_callbacks` is given, such as
+`sklearn.callback.ProgressBar`: a task for each epoch, which may stop training.
+"""
+
+import copy
 import numbers
 import warnings
 from abc import ABC, abstractmethod
@@ -24,12 +29,17 @@ from fastnn.network import mlp
 from fastnn.optimizers import SGD, Adam
 from fastnn.trainer import Trainer
 
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # pragma: no cover (before scikit-learn 1.9 there are none to call)
+    from fastnn._no_callbacks import CallbackSupportMixin, with_callbacks
+
 SOLVERS = ("sgd", "adam")
 GRADIENTS = ("perturbation", "backprop")
 LOSSES = ("log_loss", "squared_error")
 
 
-class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
+class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """What the classifier and the regressor share: parameters, and epochs until nothing improves."""
 
     def __init__(
@@ -132,19 +142,25 @@ class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
         self.n_iter_ += 1
         return loss
 
-    def _fit(self, X: Array, targets: Array, weights: Array | None, stratify: Array | None = None) -> None:
-        """Train until nothing has improved by tol for n_iter_no_change epochs, or max_iter."""
+    def _fit(self, X: Array, y: Array, targets: Array, weights: Array | None) -> None:
+        """Train until nothing has improved by tol for n_iter_no_change epochs, a callback says so, or max_iter."""
         if self.early_stopping:
             rows, rows_held = train_test_split(
-                np.arange(len(X)), test_size=self.validation_fraction, random_state=self._random, stratify=stratify
+                np.arange(len(X)),
+                test_size=self.validation_fraction,
+                random_state=self._random,
+                stratify=y if isinstance(self, ClassifierMixin) else None,
             )
             X_held, held, weights_held = X[rows_held], targets[rows_held], None
-            X, targets = X[rows], targets[rows]
+            X, y, targets = X[rows], y[rows], targets[rows]
             if weights is not None:
                 weights, weights_held = weights[rows], weights[rows_held]
+        told = {"estimator": self, "X": X, "y": y, "metadata": None if weights is None else {"sample_weight": weights}}
+        fit = self._init_callback_context(max_subtasks=self._max_iter).call_on_fit_task_begin(**told)
         best, waited = -np.inf, 0
         best_weights: list[Array] = []
         for _ in range(self._max_iter):
+            epoch = fit.subcontext("epoch").call_on_fit_task_begin(**told)
             merit = -self._epoch(X, targets, weights)
             if self.validation_scores_ is not None and self.validation_loss_curve_ is not None:
                 self.validation_loss_curve_.append(self._trainer.evaluate(X_held, held, weights_held).loss)
@@ -155,7 +171,8 @@ class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
                 best = merit
                 if self.early_stopping:
                     best_weights = [w.copy() for w in self.network_.weights]
-            if waited > self.n_iter_no_change:
+            stop = epoch.call_on_fit_task_end(**told, reconstruction_attributes=self._freeze)
+            if stop or waited > self.n_iter_no_change:
                 break
         else:
             warnings.warn(
@@ -166,6 +183,12 @@ class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
             )
         if best_weights:
             self.network_.weights = best_weights
+        fit.call_on_fit_task_end(**told, reconstruction_attributes=self._freeze)
+
+    def _freeze(self) -> dict[str, Any]:
+        """Return copies of what further training changes, for callbacks."""
+        names = ("network_", "loss_curve_", "validation_loss_curve_", "validation_scores_")
+        return {name: copy.deepcopy(getattr(self, name)) for name in names}
 
     def _weigh(self, X: Array, sample_weight: ArrayLike | None) -> Array | None:
         """Return checked weights of samples; None and a number, as scikit-learn has it, weigh all alike."""
@@ -317,6 +340,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         self.loss = loss
         self.class_weight = class_weight
 
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train anew.
 
@@ -337,7 +361,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         x, labels = self._check(X, y, reset=True)
         weights = self._weigh_classes(labels, self._weigh(x, sample_weight))
         self._begin(x, np.unique(labels))
-        self._fit(x, self._encode(labels), weights, stratify=labels)
+        self._fit(x, labels, self._encode(labels), weights)
         return self
 
     def partial_fit(
@@ -526,6 +550,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     array([7.])
     """
 
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train anew.
 
@@ -543,7 +568,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
             The estimator itself.
         """
         x, targets = self._check(X, y, reset=True)
-        self._fit(x, targets, self._weigh(x, sample_weight))
+        self._fit(x, targets.ravel() if self._flat else targets, targets, self._weigh(x, sample_weight))
         return self
 
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:

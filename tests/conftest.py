@@ -1,5 +1,7 @@
 """The networks that tests run on, and the bounds that results are held to."""
 
+import signal
+
 import hypothesis
 import naive
 import numba
@@ -10,6 +12,8 @@ import fastnn
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a script's background job, and all it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if numba.config.DISABLE_JIT:  # NumPy's scalars warn of overflow where machine code goes on with inf
         config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
 

@@ -320,3 +320,61 @@ def test_weights_that_are_none(iris):
         quick().fit(X, y, sample_weight=-np.ones(len(y)))
     with pytest.raises(ValueError, match="class_weight must be a dict or None, not 'balanced'"):
         quick(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
+
+
+class Witness:
+    """A callback that keeps what it is told, and stops after some epochs."""
+
+    def __init__(self, stop_after=1000):
+        self.stop_after, self.events, self.scores = stop_after, [], []
+
+    def setup(self, estimator, context):
+        self.events.append("setup")
+
+    def teardown(self, estimator, context):
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.events.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator, context, *, X, y, metadata, fitted_estimator):
+        self.events.append(f"end {context.task_name}")
+        self.scores.append(fitted_estimator.score(X, y, **(metadata or {})))
+        return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_callbacks(iris, kind, early_stopping):
+    pytest.importorskip("sklearn.callback", reason="of scikit-learn 1.9")
+    X, y = iris
+    witness = Witness()
+    model = quick(kind, max_iter=5, early_stopping=early_stopping).set_callbacks(witness).fit(X, y)
+    epochs = ["begin epoch", "end epoch"] * 5
+    assert witness.events == ["setup", "begin fit", *epochs, "end fit", "teardown"]
+    if not early_stopping:
+        assert witness.scores[-1] == witness.scores[-2] == model.score(X, y)
+    assert len(set(witness.scores)) > 1  # each epoch's own network
+    stopped = quick(kind, max_iter=50).set_callbacks(Witness(3)).fit(X, y, sample_weight=np.ones(len(y)))
+    assert stopped.n_iter_ == 3
+
+
+def test_a_progress_bar_of_scikit_learns(iris, capsys):
+    callback = pytest.importorskip("sklearn.callback", reason="of scikit-learn 1.9")
+    pytest.importorskip("rich", reason="draws the bar")
+    quick(max_iter=3).set_callbacks(callback.ProgressBar()).fit(*iris)
+    assert "PerturbationClassifier - fit" in capsys.readouterr().out
+
+
+def test_without_callbacks_training_is_the_same(iris):
+    """What stands in before scikit-learn 1.9."""
+    from fastnn import _no_callbacks
+
+    class Older(_no_callbacks.CallbackSupportMixin, PerturbationClassifier):
+        fit = _no_callbacks.with_callbacks(PerturbationClassifier.fit)
+
+    options = {"hidden_layer_sizes": (5,), "max_iter": 3, "random_state": 0}
+    older = Older()
+    for name, value in options.items():
+        setattr(older, name, value)
+    assert older.fit(*iris).loss_curve_ == PerturbationClassifier(**options).fit(*iris).loss_curve_
