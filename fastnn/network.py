@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastnn import _files, _validate
+from fastnn import _files, _html, _validate
 from fastnn._loop import forward
 from fastnn._validate import Array
 from fastnn._workspace import count_parameters, make_layout, split, view
@@ -269,16 +269,26 @@ class Network:
         return result
 
     def __repr__(self) -> str:
-        rows = []
-        for w, layer in zip(self.weights[::2], self._layers, strict=True):
-            name = f"Dense({layer.n_units}, {layer.activation})"
-            rows.append((name, f"W {w.shape}", f"b ({layer.n_units},)", f"{w.size + layer.n_units:,}"))
+        rows = [(name, f"W {w}", f"b {b}", count) for name, w, b, count in self._rows()]
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        lines = [f"Network: {self._n_inputs:,} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"]
+        lines = [self._summary()]
         for row in rows:
             cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False)]
             lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return _html.table(self._summary(), ["layer", "W", "b", "parameters"], self._rows())
+
+    def _summary(self) -> str:
+        return f"Network: {self._n_inputs:,} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        """Return what is told of each layer: its name, the shapes of its weights and biases, their number."""
+        return [
+            (f"Dense({layer.n_units}, {layer.activation})", str(w.shape), str(b.shape), f"{w.size + b.size:,}")
+            for layer, w, b in zip(self._layers, self.weights[::2], self.weights[1::2], strict=True)
+        ]
 
 
 def mlp(

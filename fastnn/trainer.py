@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn import _files, _validate
+from fastnn import _files, _html, _validate
 from fastnn._interrupt import Interrupt
 from fastnn._loop import Diverged, Loop, draw_orders, measure
 from fastnn._validate import Array
@@ -70,16 +70,27 @@ class History:
         return self.loss.size
 
     def __repr__(self) -> str:
-        interrupted = ", interrupted" * self.interrupted
+        columns = [f"{name} {column[0]:.4g} to {column[-1]:.4g}" for name, column in self._named_columns()]
+        return ", ".join([self._summary(), *columns, *["interrupted"] * self.interrupted])
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str | Array, ...]] = []
+        for name, column in self._named_columns():
+            best = np.argsort(-column if "accuracy" in name else column, kind="stable")[0]  # nan sorts last
+            first, top, last = ("" if np.isnan(value) else f"{value:.4g}" for value in column[[0, best, -1]])
+            rows.append((name, first, top, f"{best + 1:,}", last, column))
+        caption = ", ".join([self._summary(), *["interrupted"] * self.interrupted])
+        return _html.table(caption, ["", "first", "best", "at epoch", "last", ""], rows)
+
+    def _summary(self) -> str:
+        n_epochs = f"{len(self):,} epoch" + "s" * (len(self) != 1)
+        return f"History: {n_epochs} in {self.seconds.sum():.2g} s" if len(self) else f"History: {n_epochs}"
+
+    def _named_columns(self) -> list[tuple[str, Array]]:
+        """Return what is told of each epoch beside its time, by readable names."""
         if not len(self):
-            return f"History: 0 epochs{interrupted}"
-        columns = [
-            f"{name.replace('_', ' ')} {column[0]:.4g} to {column[-1]:.4g}"
-            for name, column in self.to_dict().items()
-            if name != "seconds"
-        ]
-        epochs = f"{len(self)} epoch" + "s" * (len(self) > 1)
-        return f"History: {epochs} in {self.seconds.sum():.2g} s, {', '.join(columns)}{interrupted}"
+            return []
+        return [(name.replace("_", " "), column) for name, column in self.to_dict().items() if name != "seconds"]
 
 
 class Position(NamedTuple):
