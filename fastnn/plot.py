@@ -22,6 +22,12 @@ MAX_UNITS = 8
 RADIUS, BETWEEN_UNITS, BETWEEN_LEVELS = 0.42, 1.25, 3.6
 # Weights stand on the arrows where this is the smaller number of units of two levels.
 MAX_LABELLED = 3
+# Smaller letters, in points, are not drawn.
+LEGIBLE = 5.0
+# Of a letter: its width in its size, at most on average over a title.
+LETTER = 0.64
+# In axes of fewer inches across, texts beside curves are smaller in proportion.
+WIDE = 3.5
 # Weights that `gradient_check` measures: enough for a norm, few enough for a plain loop.
 MAX_CHECKED = 64
 
@@ -32,6 +38,7 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
     Weights are blue where positive and red where negative, the wider the larger, and
     stand on the arrows where there is room; biases other than 0 stand beneath the
     circles. Of a level of more than 8 units the first four and the last three are drawn.
+    Texts are as large as there is room for; those smaller than 5 points are left out.
 
     Parameters
     ----------
@@ -71,24 +78,18 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
     unit = 72 / ax.figure.dpi * min(box.width / width, box.height / height)  # points
     ink = ax.xaxis.label.get_color()
 
-    for k, layer in enumerate(network.layers):
+    for k in range(len(network.layers)):
         _draw_weights(ax, network.weights[2 * k], levels[k], levels[k + 1], unit)
         for j, (across, up) in levels[k + 1].items():
             bias = network.weights[2 * k + 1][j]
             if bias:
-                ax.text(
-                    across,
-                    up - RADIUS - 0.03,
-                    f"{bias:+.2g}",
-                    size=0.17 * unit,
-                    color=_sign(bias),
-                    ha="center",
-                    va="top",
-                )
-        title = f"{layer.n_units} {layer.activation.replace('_', ' ')}"
-        ax.text(BETWEEN_LEVELS * (k + 1), top + 0.3, title, size=0.24 * unit, color=ink, ha="center")
-    title = f"{sizes[0]} input" + "s" * (sizes[0] > 1)
-    ax.text(0, top + 0.3, title, size=0.24 * unit, color=ink, ha="center")
+                _write(ax, (across, up - RADIUS - 0.03), f"{bias:+.2g}", 0.17 * unit, color=_sign(bias), va="top")
+    titles = [f"{sizes[0]} input" + "s" * (sizes[0] > 1)]
+    titles += [f"{layer.n_units} {layer.activation.replace('_', ' ')}" for layer in network.layers]
+    size = max(LEGIBLE, 0.24 * unit)
+    if LETTER * size * max(map(len, titles)) < BETWEEN_LEVELS * unit:
+        for k, title in enumerate(titles):
+            _write(ax, (BETWEEN_LEVELS * k, top + 0.3), title, size, color=ink, va="baseline")
     for level, size, lines in zip(levels, sizes, texts, strict=True):
         for j, spot in level.items():
             _draw_unit(ax, spot, lines[j], unit, ink)
@@ -158,27 +159,26 @@ def _draw_weights(ax: Axes, w: Array, starts: dict[int, Any], ends: dict[int, An
             }
             ax.annotate("", xy=end - edge, xytext=start + edge, arrowprops=arrow, zorder=1)
             if labelled:
-                across, up = start + share * along
-                ax.text(
-                    across,
-                    up,
-                    f"{w[i, j]:.2g}",
-                    size=0.2 * unit,
-                    color=_sign(w[i, j]),
-                    ha="center",
-                    va="center",
-                    zorder=2,
-                    bbox={"boxstyle": "round,pad=0.12", "facecolor": _ground(ax), "edgecolor": "none"},
-                )
+                frame = {"boxstyle": "round,pad=0.12", "facecolor": _ground(ax), "edgecolor": "none"}
+                label, colour = f"{w[i, j]:.2g}", _sign(w[i, j])
+                _write(ax, start + share * along, label, 0.2 * unit, color=colour, zorder=2, bbox=frame)
 
 
 def _draw_unit(ax: Axes, spot: tuple[float, float], text: str, unit: float, ink: Any) -> None:
     """Draw one circle with its text."""
     ax.add_patch(Circle(spot, RADIUS, facecolor=_ground(ax), edgecolor=ink, linewidth=0.025 * unit, zorder=3))
-    above, newline, value = text.rpartition("\n")
-    down = 0.1 if newline else 0.0
-    ax.text(spot[0], spot[1] - down, value, size=0.21 * unit, color=ink, ha="center", va="center", zorder=4)
-    ax.text(spot[0], spot[1] + 0.17, above, size=0.15 * unit, color=ink, ha="center", va="center", zorder=4, alpha=0.75)
+    above, _, value = text.rpartition("\n")
+    across, up = spot
+    down = 0.1 if _write(ax, (across, up + 0.17), above, 0.15 * unit, color=ink, zorder=4, alpha=0.75) else 0.0
+    _write(ax, (across, up - down), value, 0.21 * unit, color=ink, zorder=4)
+
+
+def _write(ax: Any, spot: Any, text: str, size: float, **style: Any) -> bool:
+    """Write text around a spot, unless there is none or it would be illegible, and return whether it was."""
+    written = text != "" and size >= LEGIBLE
+    if written:
+        ax.text(*spot, text, size=size, **{"ha": "center", "va": "center"} | style)
+    return written
 
 
 def _sign(weight: float) -> str:
@@ -194,6 +194,35 @@ def _new_axes(width: float, height: float, layout: str | None = "constrained") -
     """Return the Axes of a new figure of that size in inches."""
     axes: Axes = pyplot.subplots(figsize=(width, height), layout=layout)[1]
     return axes
+
+
+def _fit_texts(ax: Any, *beside: Any) -> float | None:
+    """Make the texts of narrow axes, and of others beside them, smaller; return their size in points, or None."""
+    share = ax.get_window_extent().width / ax.figure.dpi / WIDE
+    if share >= 1:
+        return None
+    size: float = max(LEGIBLE, share * ax.xaxis.label.get_size())
+    for axes in (ax, *beside):
+        axes.tick_params(which="both", labelsize=size)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set_size(size)
+    return size
+
+
+def _add_legend(ax: Any, lines: list[Any], n_columns: int, size: float | None) -> None:
+    """Put a legend above the curves, as inside there is no place that they always leave free.
+
+    None where it would take more than half of their height.
+    """
+    room = ax.get_window_extent()
+    for columns in range(n_columns, 0, -1):
+        place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns, "frameon": False}
+        legend = ax.legend(handles=lines, fontsize=size, **place)
+        box = legend.get_window_extent()
+        if box.width <= room.width:
+            break
+    if box.height > room.height / 2:
+        legend.remove()
 
 
 def history(history: History, ax: Axes | None = None) -> Axes:
@@ -234,18 +263,20 @@ def history(history: History, ax: Axes | None = None) -> Axes:
         lines += ax.plot(epochs, history.validation_loss, "--", color=BLUE, label="validation loss", **style)
     ax.set(xlabel="epoch", ylabel="loss", yscale="log")
     ax.yaxis.label.set_color(BLUE)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    beside = []
     if history.accuracy is not None:
         right = ax.twinx()
+        beside.append(right)
         lines += right.plot(epochs, history.accuracy, color=ORANGE, label="accuracy", **style)
         if history.validation_accuracy is not None:
             lines += right.plot(
                 epochs, history.validation_accuracy, "--", color=ORANGE, label="validation accuracy", **style
             )
         right.set_ylabel("accuracy", color=ORANGE)
+    size = _fit_texts(ax, *beside)
     if len(lines) > 1:
-        # Above the curves: inside, there is no place that they always leave free.
-        ax.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+        _add_legend(ax, lines, 2, size)
     return ax
 
 
@@ -302,12 +333,12 @@ def gradient_check(
     }
     if ax is None:
         ax = _new_axes(6.4, 4.0)
+    lines = []
     for (label, found), colour, style in zip(curves.items(), (RED, BLUE, ORANGE), (":", "-", "--"), strict=True):
-        ax.plot(
-            eps, np.linalg.norm(np.array(found) - truth, axis=1) / size, style, color=colour, label=label, linewidth=2
-        )
+        difference = np.linalg.norm(np.array(found) - truth, axis=1) / size
+        lines += ax.plot(eps, difference, style, color=colour, label=label, linewidth=2)
     ax.set(xscale="log", yscale="log", xlabel="eps", ylabel="relative difference")
-    ax.legend(frameon=False)
+    _add_legend(ax, lines, 3, _fit_texts(ax))
     return ax
 
 
@@ -379,6 +410,7 @@ def weights(network: Network, layer: int, image_shape: tuple[int, int], ax: Axes
         ax = _new_axes(7.2, 7.2 * mosaic.shape[0] / mosaic.shape[1] * 0.9)
     largest = float(np.abs(w).max()) or 1.0
     shown = ax.imshow(mosaic, cmap="RdBu", vmin=-largest, vmax=largest, interpolation="nearest")
-    ax.figure.colorbar(shown, ax=ax, shrink=0.8, label="weight")
+    bar = ax.figure.colorbar(shown, ax=ax, shrink=0.8, label="weight")
+    _fit_texts(ax, bar.ax)
     ax.set_axis_off()
     return ax
