@@ -4,10 +4,7 @@
     python asv_bench/compare.py            prints the tables
     python asv_bench/compare.py --save     and writes them into README.md
 
-Each peer trains in a process of its own, at its best settings (JAX: the whole epoch in
-one jitted `lax.scan`; PyTorch: eager and `torch.compile`), on the same data in the same
-order. Rounds go from peer to peer, so that whatever else the machine does meets all of
-them; a time is the median of the rounds, a ratio the median of the rounds' ratios.
+How peers are raced is in `fastnn/_bench.py`; `fastnn bench` is a small part of these tables.
 """
 
 import argparse
@@ -25,197 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fastnn._bench import CROSS_ENTROPY, ROUNDS, SQUARED, describe, environment, milliseconds, race, ratio
+
 README = Path(__file__).parents[1] / "README.md"
-ROUNDS = 9
-EPOCHS = 4  # a round: the Trainer looks at the data once a call
-REST = 0.3  # seconds before each round, for the threads of the peer before to fall asleep
-SQUARED, CROSS_ENTROPY = "squared error", "cross-entropy"
-
-
-class Case:
-    """Sigmoid hidden layers, outputs without an activation, plain SGD at a rate of 0.01; sizes as in "784-100-10"."""
-
-    def __init__(self, sizes, batch, loss, dtype):
-        self.sizes = [int(n) for n in sizes.split("-")]
-        self.batch, self.loss, self.dtype = batch, loss, dtype
-        per_step = 6 * batch * sum(a * b for a, b in pairwise(self.sizes))
-        self.n_steps = int(np.clip(3e9 / per_step, 20, 2000))  # an epoch of about 50 ms
-        rng = np.random.default_rng(0)
-        self.x = rng.random((self.n_steps * batch, self.sizes[0])).astype(dtype)
-        labels = rng.integers(0, self.sizes[-1], len(self.x))
-        self.y = np.eye(self.sizes[-1], dtype=dtype)[labels]
-        self.weights = []
-        for n_in, n_out in pairwise(self.sizes):
-            self.weights += [rng.normal(size=(n_in, n_out)).astype(dtype) / n_in**0.5, np.zeros(n_out, dtype)]
-
-
-def fastnn_epoch(case, method="perturbation", threads=None):
-    """Return a function that trains for so many epochs."""
-    import numba
-
-    import fastnn
-
-    if threads:
-        numba.set_num_threads(threads)
-    output = "identity" if case.loss == SQUARED else "softmax"
-    network = fastnn.mlp(*case.sizes, output=output, dtype=case.dtype)
-    network.weights = case.weights
-    gradient = {
-        "perturbation": fastnn.Perturbation(),
-        "direct": fastnn.Perturbation(evaluate="direct"),
-        "backprop": fastnn.Backprop(),
-    }[method]
-    loss = "squared_error" if case.loss == SQUARED else "categorical_cross_entropy"
-    trainer = fastnn.Trainer(network, loss=loss, gradient=gradient, batch_size=case.batch, shuffle=False)
-    return lambda epochs=EPOCHS: trainer.fit(case.x, case.y, epochs=epochs)
-
-
-def jax_epoch(case):
-    """Return a function that trains for so many epochs."""
-    import jax
-
-    jax.config.update("jax_enable_x64", case.dtype == "float64")
-    import jax.numpy as jnp
-
-    def loss(weights, x, y):
-        for k in range(0, len(weights), 2):
-            z = x @ weights[k] + weights[k + 1]
-            x = jax.nn.sigmoid(z)
-        if case.loss == SQUARED:
-            return ((z - y) ** 2).sum() / len(x)
-        return -(y * jax.nn.log_softmax(z)).sum() / len(x)
-
-    def step(weights, batch):
-        value, gradient = jax.value_and_grad(loss)(weights, *batch)
-        return [w - 0.01 * g for w, g in zip(weights, gradient, strict=True)], value
-
-    epoch = jax.jit(lambda weights, x, y: jax.lax.scan(step, weights, (x, y)))
-    x, y = (jnp.asarray(a.reshape(case.n_steps, case.batch, -1)) for a in (case.x, case.y))
-    state = [[jnp.asarray(w) for w in case.weights]]
-
-    def run(epochs=EPOCHS):
-        for _ in range(epochs):
-            state[0], losses = epoch(state[0], x, y)
-        jax.block_until_ready((state[0], losses))
-
-    return run
-
-
-def torch_epoch(case, compiled=False):
-    """Return a function that trains for so many epochs."""
-    import torch
-
-    torch.set_num_threads(os.cpu_count())
-    layers = []
-    for n_in, n_out in pairwise(case.sizes):
-        layers += [torch.nn.Linear(n_in, n_out), torch.nn.Sigmoid()]
-    layers.pop()
-    model = torch.nn.Sequential(*layers).to(getattr(torch, case.dtype))
-    with torch.no_grad():
-        for k, layer in enumerate(layers[::2]):
-            layer.weight[:] = torch.from_numpy(case.weights[2 * k].T)
-            layer.bias[:] = torch.from_numpy(case.weights[2 * k + 1])
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-
-    def loss(x, y):
-        if case.loss == SQUARED:
-            return ((model(x) - y) ** 2).sum() / len(x)
-        return torch.nn.functional.cross_entropy(model(x), y)
-
-    measure = torch.compile(loss) if compiled else loss
-    x = torch.from_numpy(case.x).split(case.batch)
-    y = torch.from_numpy(case.y).split(case.batch)
-
-    def run(epochs=EPOCHS):
-        for batch in [*zip(x, y, strict=True)] * epochs:
-            optimizer.zero_grad(set_to_none=True)
-            measure(*batch).backward()
-            optimizer.step()
-
-    return run
-
-
-def numpy_loop(case):
-    """Return a function that takes one step with the plain loop over every weight of one hidden layer."""
-    from benchmarks.common import numpy_step
-
-    x, y = case.x[: case.batch], case.y[: case.batch]
-
-    def run():
-        for w, g in zip(case.weights, numpy_step(case.weights, x, y), strict=True):
-            w -= 0.01 * g
-
-    return run
-
-
-PEERS = {
-    "fastnn": fastnn_epoch,
-    "fastnn, 1 thread": lambda case: fastnn_epoch(case, threads=1),
-    "fastnn direct": lambda case: fastnn_epoch(case, "direct"),
-    "fastnn Backprop": lambda case: fastnn_epoch(case, "backprop"),
-    "JAX": jax_epoch,
-    "PyTorch": torch_epoch,
-    "PyTorch compiled": lambda case: torch_epoch(case, compiled=True),
-    "NumPy loop": numpy_loop,
-}
-
-
-def work(peer, *case):
-    """In a process of its own: set a peer up, then time one run a line of input."""
-    sizes, batch, loss, dtype = case
-    case = Case(sizes, int(batch), loss, dtype)
-    if peer == "fastnn direct":
-        case.n_steps = 1
-        case.x, case.y = case.x[: case.batch], case.y[: case.batch]
-    run = PEERS[peer](case)
-    run()  # compile
-    n_steps = 1 if peer == "NumPy loop" else case.n_steps * EPOCHS
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        started = time.perf_counter()
-        run()
-        print((time.perf_counter() - started) / n_steps, flush=True)
-
-
-def environment():
-    """Return the environment of peers: what tells OpenBLAS to be another processor's is left out."""
-    return {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
-
-
-def race(peers, *case, rounds=ROUNDS):
-    """Return each peer's seconds a step, an array of rounds; None for a peer that is not installed."""
-    processes, times = {}, {}
-    for peer in peers:
-        command = [sys.executable, __file__, "--work", peer, *map(str, case)]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        if process.stdout.readline() == "ready\n":
-            processes[peer] = process
-        else:
-            reason = process.communicate()[1].strip().splitlines() or ["no reason given"]
-            print(f"{peer}: {reason[-1]}", file=sys.stderr)
-        times[peer] = []
-    for _ in range(rounds):
-        for peer, process in processes.items():
-            time.sleep(REST)
-            print(file=process.stdin, flush=True)
-            times[peer].append(float(process.stdout.readline()))
-    for process in processes.values():
-        process.communicate()
-    return {peer: np.array(values) if values else None for peer, values in times.items()}
-
-
-def ratio(times, peer, other):
-    """Return the median of the rounds' ratios of two peers, as text."""
-    if times[peer] is None or times[other] is None:
-        return "-"
-    return f"{np.median(times[peer] / times[other]):.2f}"
 
 
 def product_rate(dtype):
@@ -261,8 +70,7 @@ def table_of_steps():
         for dtype in ("float64", "float32"):
             case = (sizes, batch, loss, dtype)
             times = race(peers, *case)
-            cells = [f"{sizes}, batch {batch}, {loss}, {dtype}"]
-            cells += ["-" if times[p] is None else f"{1e3 * np.median(times[p]):.3f}" for p in peers]
+            cells = [describe(*case), *(milliseconds(times, peer) for peer in peers)]
             cells += [ratio(times, "fastnn", "JAX"), ratio(times, "fastnn", "fastnn Backprop")]
             cells.append(f"{np.median(times['fastnn']) / step_floor(case, rates[dtype]):.1f}")
             lines.append(f"| {' | '.join(cells)} |")
@@ -297,20 +105,18 @@ print(time.perf_counter() - started)
 def long_run(peer):
     """Return the seconds of 12 epochs over 60,000 x 784, 100 hidden, float32, and the last epoch's loss."""
     program = f"""
-import sys, time
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+import time
 import numpy as np
-import compare
-case = compare.Case("784-100-10", 32, compare.CROSS_ENTROPY, "float32")
+from fastnn import _bench
+case = _bench.Case("784-100-10", 32, _bench.CROSS_ENTROPY, "float32")
 rng = np.random.default_rng(0)
 labels = rng.integers(0, 10, 60000)
 case.x = (rng.random((10, 784))[labels] + rng.normal(scale=0.3, size=(60000, 784))).astype("float32")
 case.y = np.eye(10, dtype="float32")[labels]
-case.n_steps = 1875
-run = compare.PEERS[{peer!r}](case)
+case.n_steps, case.rate = 1875, 0.01
+run = _bench.PEERS[{peer!r}](case)
 started = time.perf_counter()
-result = run(epochs=12)
-print(result.loss[-1] if result else 0.0)
+print(run(12))
 print(time.perf_counter() - started)
 """
     command = [sys.executable, "-c", program]
@@ -405,10 +211,7 @@ def main():
     """Measure, print, and save if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--save", action="store_true", help="write the tables into README.md")
-    parser.add_argument("--work", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.work:
-        return work(*options.work)
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         if name in os.environ:  # read when NumPy loads its OpenBLAS: start again without
             os.execve(sys.executable, [sys.executable, *sys.argv], environment())

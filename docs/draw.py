@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import matplotlib
-from matplotlib import pyplot, style
+from matplotlib import pyplot
 
 import fastnn
 import fastnn.plot
@@ -13,7 +13,7 @@ def draw(folder: Path) -> None:
     """Write network.png, the picture on top of the README, into a folder."""
     network = fastnn.mlp(2, 3, 1, hidden="sigmoid", seed=0)
     network.weights = [[[0.8, 0.4, 0.3], [0.2, 0.9, 0.5]], [0, 0, 0], [[0.3], [0.5], [0.9]], [0]]
-    with style.context("default"):
+    with pyplot.style.context("default"):
         figure = fastnn.plot.network(network, x=[1, 1]).figure
         figure.savefig(folder / "network.png", dpi=80)
         pyplot.close(figure)

@@ -43,11 +43,11 @@ def write(path: str | os.PathLike[str], kind: str, description: Mapping[str, Any
         "description": json.dumps(description),
     }
     metadata["sha256"] = _digest(metadata, tensors)
-    _replace(Path(path), save(tensors, metadata))
+    replace(Path(path), save(tensors, metadata))
 
 
-def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return the description and the arrays of a file, no bit of which has changed since it was written.
+def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any], dict[str, Array]]:
+    """Return which of the kinds a file is, its description and its arrays, as they were written bit for bit.
 
     No more memory is taken than the file is long. Raises `Damaged` for anything that
     `write` has not written, and OSError where there is nothing to read.
@@ -74,8 +74,9 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
             f"{path} has format version {metadata.get('version')!r}, and this fastnn reads {FORMAT_VERSION}; "
             "update fastnn if the file is newer"
         )
-    if metadata.get("kind") != kind:
-        raise Damaged(f"{path} holds a {metadata.get('kind')}, not a {kind}")
+    kind = metadata.get("kind")
+    if kind not in kinds:
+        raise Damaged(f"{path} holds a {kind}, not a {' or '.join(kinds)}")
     if metadata.pop("sha256", None) != _digest(metadata, tensors):
         raise Damaged(f"{path} is damaged: its checksum does not match its content")
     try:
@@ -84,7 +85,7 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
         raise Damaged(f"{path} has no readable description: {error!r}") from None
     if not isinstance(description, dict):
         raise Damaged(f"{path} has no readable description: {description!r}")
-    return description, tensors
+    return kind, description, tensors
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
@@ -97,7 +98,7 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
     return digest.hexdigest()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
     """Put a file under a name in one step, or leave what was there."""
     path = path.resolve()  # a link stays a link
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")

@@ -34,7 +34,7 @@ class Interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def call(self, function: Callable[[], Any]) -> Any:
-        """Return function(), which takes long; on Ctrl-C raise at once, and leave it to end by itself.
+        """Return function(), which takes long; on Ctrl-C raise at once, and leave it to end when it will.
 
         Compiled code does not hear of signals, so it runs in a thread of its own, and
         must write only what is given up with it.

@@ -3,6 +3,8 @@
 import difflib
 import math
 import numbers
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +14,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 Array = NDArray[Any]
 
 DTYPES = ("float64", "float32")
+# A copy of more bytes than this is not made silently.
+LARGE = 64 * 2**20
 
 
 def choice(name: str, value: object, options: Iterable[str]) -> str:
@@ -114,6 +118,13 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
         raise ValueError(f"{name} is empty: shape {found.shape}")
     with np.errstate(over="ignore"):
         result: Array = np.ascontiguousarray(found, dtype=to).reshape(found.shape)
+    if result.nbytes > LARGE and not np.may_share_memory(result, found):
+        order = "" if found.flags.c_contiguous else ", not C-contiguous"
+        warnings.warn(
+            f"{name} is {found.dtype}{order}, and copied whole: {result.nbytes / 2**20:,.0f} MB. "
+            f"A C-contiguous array of {to.name} is not",
+            stacklevel=_find_caller(),
+        )
     # min and max carry NaN, and need no temporary array of the size of X.
     if not (math.isfinite(result.min()) and math.isfinite(result.max())):
         if found.dtype.kind != "f" or np.isfinite(found).all():
@@ -122,6 +133,14 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
         advice = "" if "weights" in name else "; drop or fill such samples"
         raise ValueError(f"{name} has NaN or infinity, first at index {first}{advice}")
     return result
+
+
+def _find_caller() -> int:
+    """Return the `stacklevel` of whoever called fastnn."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals["__name__"].startswith("fastnn"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def features(X: ArrayLike, n_inputs: int, to: np.dtype[Any]) -> Array:

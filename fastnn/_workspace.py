@@ -57,7 +57,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
     return Work(
         y=np.empty((block, n_outputs), dtype),
         values=np.empty((n_kinds, block * n_units), dtype),
-        measured=np.empty((block, 2), np.float64),
+        measured=np.empty((block, 3), np.float64),
         gradient=np.zeros(n_parameters, dtype),
         transposed=np.empty((3 if method == Method.SERIES else 1, n_parameters), dtype),
         norms=np.empty((2, n_units), np.float64),
@@ -65,6 +65,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         jets=np.empty((n_chunks, jets_size(widest) if deep else 0), dtype),
         room=np.empty((n_chunks, room_size(widest) if perturbs else 0), np.float64),
         listed=np.empty((n_chunks, widest + 1), np.int64),
+        stop=np.zeros(1, np.int64),
     )
 
 

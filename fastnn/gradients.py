@@ -14,7 +14,7 @@ from fastnn._workspace import make_data, make_plain_task, split
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
-from fastnn.losses import encode_targets, find_loss
+from fastnn.losses import encode_targets, find_loss, weigh
 from fastnn.network import Network
 
 SCHEMES = ("forward", "central")
@@ -124,6 +124,7 @@ def gradient(
     *,
     loss: str = "squared_error",
     method: Perturbation | Backprop = Perturbation(),
+    sample_weight: ArrayLike | None = None,
 ) -> list[Array]:
     """Return the gradient of the mean loss over the samples: what `Trainer` steps against.
 
@@ -138,6 +139,8 @@ def gradient(
     loss : {"squared_error", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation or Backprop, default ``Perturbation()``
+    sample_weight : array_like, shape (n_samples,), or None
+        Numbers >= 0: the loss is the mean weighted by them. None weighs all alike.
 
     Returns
     -------
@@ -162,18 +165,25 @@ def gradient(
     _validate.instance("network", network, (Network,))
     _validate.instance("method", method, METHODS)
     code = find_loss(loss, network.layers[-1].code)
-    data = check_data(network, code, X, y)
+    data = check_data(network, code, X, y, sample_weight)
     n_chunks = count_chunks(network._layout, method.method, len(data.x))
     task = method.make_task(code, network.dtype, n_chunks)
     return split(network._layout, measure(network._layout, network._theta, data, task)[2])
 
 
-def check_data(network: Network, loss: Loss, X: ArrayLike, y: ArrayLike) -> Data:
+def check_data(
+    network: Network,
+    loss: Loss,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    class_weight: object = None,
+) -> Data:
     """Return checked samples, in the order they came; the weights are checked, too."""
     network.check_weights()
     x = _validate.features(X, network.n_inputs, network.dtype)
     targets = encode_targets(loss, y, len(x), network.layers[-1].n_units, network.dtype)
-    return make_data(x, targets)
+    return make_data(x, weigh(loss, targets, sample_weight, class_weight))
 
 
 # A step of less than about 100 us runs on one thread: its three parallel regions

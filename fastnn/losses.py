@@ -1,5 +1,6 @@
-"""Which loss goes with which output, and how targets are given."""
+"""Which loss goes with which output, how targets are given, and how much each sample counts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,49 @@ def encode_targets(loss: Loss, y: ArrayLike, n_samples: int, n_outputs: int, to:
             row = int(np.argmax(off))
             raise ValueError(f"rows of y must be one-hot or sum to 1; row {row} sums to {result[row].sum():g}")
     return result
+
+
+def weigh(loss: Loss, y: Array, sample_weight: ArrayLike | None, class_weight: object) -> Array:
+    """Return encoded targets with one more column if samples are weighted: how much each counts, on the average 1."""
+    if sample_weight is None and class_weight is None:
+        return y
+    weights = np.ones(len(y))
+    if sample_weight is not None:
+        weights = _validate.array("sample_weight", sample_weight, weights.dtype)
+        if weights.shape != (len(y),):
+            raise ValueError(f"sample_weight must have shape ({len(y)},), one number a sample, got {weights.shape}")
+        if weights.min() < 0:
+            raise ValueError(f"sample_weight must not be negative, got {weights.min():g}")
+    if class_weight is not None:
+        weights = weights * _weigh_classes(loss, y, class_weight)
+    largest = weights.max()
+    if largest == 0:
+        raise ValueError("the weights of the samples are all 0: there is nothing to train on")
+    weights = weights / largest  # which keeps their sum from overflowing
+    return np.column_stack([y, weights / weights.mean()]).astype(y.dtype)
+
+
+def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
+    """Return the weight of each sample's class, (n_samples,)."""
+    if loss == Loss.SQUARED_ERROR or (loss == Loss.BINARY_CROSS_ENTROPY and y.shape[1] > 1):
+        raise ValueError("class_weight goes with classes that exclude each other: use sample_weight here")
+    if not ((y == 0) | (y == 1)).all():
+        raise ValueError("class_weight needs y to be labels or one-hot rows, got fractions: use sample_weight here")
+    labels = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(np.int64)
+    n_classes = max(y.shape[1], 2)
+    weights = np.ones(n_classes)
+    if isinstance(class_weight, str):
+        _validate.choice("class_weight", class_weight, ["balanced"])
+        weights /= np.maximum(np.bincount(labels, minlength=n_classes), 1)
+        class_weight = {}
+    if not isinstance(class_weight, Mapping):
+        raise TypeError(f"class_weight must be a mapping of classes to numbers, or 'balanced', got {class_weight!r}")
+    for label, weight in class_weight.items():
+        if label not in range(n_classes):
+            raise ValueError(f"class_weight must have keys from 0 to {n_classes - 1}, got {label!r}")
+        weights[int(label)] = _validate.number(f"class_weight[{label}]", weight, low=0.0)
+    chosen: Array = weights[labels]
+    return chosen
 
 
 def _one_hot(labels: Array, n_classes: int) -> Array:

@@ -334,7 +334,7 @@ def mlp(
 
 
 def load(path: str | os.PathLike[str]) -> Network:
-    """Return the network that `Network.save` wrote.
+    """Return the network that `Network.save`, or ``fastnn train`` at the terminal, wrote.
 
     The file is data: nothing in it is run. Its checksum, its architecture and every
     array's shape, dtype and values are checked, and no more memory is taken than a
@@ -367,7 +367,8 @@ def load(path: str | os.PathLike[str]) -> Network:
     >>> bool((fastnn.load(path).predict([[1.0, 2.0]]) == network.predict([[1.0, 2.0]])).all())
     True
     """
-    return restore_network(path, *_files.read(path, "network"))
+    kind, description, arrays = _files.read(path, "network", "model")
+    return restore_network(path, description if kind == "network" else description.get("network", {}), arrays)
 
 
 def restore_network(path: str | os.PathLike[str], description: dict[str, Any], arrays: dict[str, Array]) -> Network:

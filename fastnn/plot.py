@@ -173,7 +173,7 @@ def _draw_unit(ax: Axes, spot: tuple[float, float], text: str, unit: float, ink:
     _write(ax, (across, up - down), value, 0.21 * unit, color=ink, zorder=4)
 
 
-def _write(ax: Axes, spot: Any, text: str, size: float, **style: Any) -> bool:
+def _write(ax: Any, spot: Any, text: str, size: float, **style: Any) -> bool:
     """Write text around a spot, unless there is none or it would be illegible, and return whether it was."""
     written = text != "" and size >= LEGIBLE
     if written:
@@ -196,12 +196,12 @@ def _new_axes(width: float, height: float, layout: str | None = "constrained") -
     return axes
 
 
-def _fit_texts(ax: Axes, *beside: Axes) -> float | None:
+def _fit_texts(ax: Any, *beside: Any) -> float | None:
     """Make the texts of narrow axes, and of others beside them, smaller; return their size in points, or None."""
     share = ax.get_window_extent().width / ax.figure.dpi / WIDE
     if share >= 1:
         return None
-    size = max(LEGIBLE, share * ax.xaxis.label.get_size())
+    size: float = max(LEGIBLE, share * ax.xaxis.label.get_size())
     for axes in (ax, *beside):
         axes.tick_params(which="both", labelsize=size)
         for axis in (axes.xaxis, axes.yaxis):
@@ -209,7 +209,7 @@ def _fit_texts(ax: Axes, *beside: Axes) -> float | None:
     return size
 
 
-def _add_legend(ax: Axes, lines: list[Any], n_columns: int, size: float | None) -> None:
+def _add_legend(ax: Any, lines: list[Any], n_columns: int, size: float | None) -> None:
     """Put a legend above the curves, as inside there is no place that they always leave free.
 
     None where it would be wider than they, or take more than half of their height.

@@ -1,7 +1,14 @@
-"""Estimators for scikit-learn (the extra ``sklearn``): a classifier and a regressor."""
+"""Estimators for scikit-learn (the extra ``sklearn``): a classifier and a regressor.
 
+From scikit-learn 1.9 on they call what `set_callbacks` is given, such as
+`sklearn.callback.ProgressBar`: a task for each epoch, which may stop training.
+"""
+
+import copy
+import numbers
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -11,8 +18,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn import _validate
 from fastnn._validate import Array
@@ -21,12 +29,17 @@ from fastnn.network import mlp
 from fastnn.optimizers import SGD, Adam
 from fastnn.trainer import Trainer
 
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # pragma: no cover (before scikit-learn 1.9 there are none to call)
+    from fastnn._no_callbacks import CallbackSupportMixin, with_callbacks
+
 SOLVERS = ("sgd", "adam")
 GRADIENTS = ("perturbation", "backprop")
 LOSSES = ("log_loss", "squared_error")
 
 
-class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
+class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """What the classifier and the regressor share: parameters, and epochs until nothing improves."""
 
     def __init__(
@@ -35,7 +48,7 @@ class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
         activation: str = "relu",
         *,
         gradient: str = "perturbation",
-        eps: float = 1e-4,
+        eps: float = 1e-6,
         scheme: str = "forward",
         solver: str = "adam",
         learning_rate_init: float = 0.001,
@@ -119,9 +132,9 @@ class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
         self.validation_scores_: list[float] | None = [] if self.early_stopping else None
         self._max_iter = max_iter
 
-    def _epoch(self, X: Array, targets: Array) -> float:
+    def _epoch(self, X: Array, targets: Array, weights: Array | None) -> float:
         """Train for one epoch and return its loss; a search or a pipeline must see a Ctrl-C, too."""
-        history = self._trainer.fit(X, targets, progress=False)
+        history = self._trainer.fit(X, targets, sample_weight=weights, progress=False)
         if history.interrupted:
             raise KeyboardInterrupt
         loss = float(history.loss[0])
@@ -129,26 +142,37 @@ class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
         self.n_iter_ += 1
         return loss
 
-    def _fit(self, X: Array, targets: Array, stratify: Array | None = None) -> None:
-        """Train until nothing has improved by tol for n_iter_no_change epochs, or max_iter."""
+    def _fit(self, X: Array, y: Array, targets: Array, weights: Array | None) -> None:
+        """Train until nothing has improved by tol for n_iter_no_change epochs, a callback says so, or max_iter."""
         if self.early_stopping:
-            X, X_held, targets, held = train_test_split(
-                X, targets, test_size=self.validation_fraction, random_state=self._random, stratify=stratify
+            rows, rows_held = train_test_split(
+                np.arange(len(X)),
+                test_size=self.validation_fraction,
+                random_state=self._random,
+                stratify=y if isinstance(self, ClassifierMixin) else None,
             )
+            X_held, held, weights_held = X[rows_held], targets[rows_held], None
+            X, y, targets = X[rows], y[rows], targets[rows]
+            if weights is not None:
+                weights, weights_held = weights[rows], weights[rows_held]
+        told = {"estimator": self, "X": X, "y": y, "metadata": None if weights is None else {"sample_weight": weights}}
+        fit = self._init_callback_context(max_subtasks=self._max_iter).call_on_fit_task_begin(**told)
         best, waited = -np.inf, 0
         best_weights: list[Array] = []
         for _ in range(self._max_iter):
-            merit = -self._epoch(X, targets)
+            epoch = fit.subcontext("epoch").call_on_fit_task_begin(**told)
+            merit = -self._epoch(X, targets, weights)
             if self.validation_scores_ is not None and self.validation_loss_curve_ is not None:
-                self.validation_loss_curve_.append(self._trainer.evaluate(X_held, held).loss)
-                merit = self._merit(held, self.network_.predict(X_held))
+                self.validation_loss_curve_.append(self._trainer.evaluate(X_held, held, weights_held).loss)
+                merit = self._merit(held, self.network_.predict(X_held), weights_held)
                 self.validation_scores_.append(merit)
             waited = waited + 1 if merit < best + self.tol else 0
             if merit > best:
                 best = merit
                 if self.early_stopping:
                     best_weights = [w.copy() for w in self.network_.weights]
-            if waited > self.n_iter_no_change:
+            stop = epoch.call_on_fit_task_end(**told, reconstruction_attributes=self._freeze)
+            if stop or waited > self.n_iter_no_change:
                 break
         else:
             warnings.warn(
@@ -159,9 +183,22 @@ class _Perturbed(BaseEstimator, ABC):  # type: ignore[misc]
             )
         if best_weights:
             self.network_.weights = best_weights
+        fit.call_on_fit_task_end(**told, reconstruction_attributes=self._freeze)
+
+    def _freeze(self) -> dict[str, Any]:
+        """Return copies of what further training changes, for callbacks."""
+        names = ("network_", "loss_curve_", "validation_loss_curve_", "validation_scores_")
+        return {name: copy.deepcopy(getattr(self, name)) for name in names}
+
+    def _weigh(self, X: Array, sample_weight: ArrayLike | None) -> Array | None:
+        """Return checked weights of samples; None and a number, as scikit-learn has it, weigh all alike."""
+        if sample_weight is None or isinstance(sample_weight, numbers.Number):
+            return None
+        weights: Array = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        return weights
 
     @abstractmethod
-    def _merit(self, targets: Array, outputs: Array) -> float:
+    def _merit(self, targets: Array, outputs: Array, weights: Array | None) -> float:
         """Return the score of outputs, the larger the better."""
 
     def _refuse_early_stopping(self) -> None:
@@ -189,9 +226,13 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         the same), "tanh", "relu", "leaky_relu" or "softplus".
     loss : {"log_loss", "squared_error"}, default "log_loss"
         The squared error is that of the probabilities, also called Brier score.
+    class_weight : dict, "balanced" or None, default None
+        What the samples of each class count, besides sample_weight: 1 for classes that
+        are not named; "balanced" has every class count the same.
     gradient : {"perturbation", "backprop"}, default "perturbation"
-    eps : float, default 1e-4
-        The nudge; see `fastnn.Perturbation`.
+    eps : float, default 1e-6
+        The nudge; see `fastnn.Perturbation`. Smaller than the default there: nudges that
+        take a rectifier across its kink, where rounding is magnified by 1 / eps, are rare.
     scheme : {"forward", "central"}, default "forward"
         See `fastnn.Perturbation`.
     solver : {"adam", "sgd"}, default "adam"
@@ -260,8 +301,9 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         activation: str = "relu",
         *,
         loss: str = "log_loss",
+        class_weight: Mapping[Any, float] | str | None = None,
         gradient: str = "perturbation",
-        eps: float = 1e-4,
+        eps: float = 1e-6,
         scheme: str = "forward",
         solver: str = "adam",
         learning_rate_init: float = 0.001,
@@ -296,8 +338,10 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
             n_iter_no_change=n_iter_no_change,
         )
         self.loss = loss
+        self.class_weight = class_weight
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train anew.
 
         Parameters
@@ -306,6 +350,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
             float32 is kept; anything else is cast to float64.
         y : array_like, shape (n_samples,)
             Labels, at least two different ones.
+        sample_weight : array_like, shape (n_samples,), or None
+            Numbers >= 0; see `fastnn.Trainer.fit`.
 
         Returns
         -------
@@ -313,11 +359,18 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
             The estimator itself.
         """
         x, labels = self._check(X, y, reset=True)
+        weights = self._weigh_classes(labels, self._weigh(x, sample_weight))
         self._begin(x, np.unique(labels))
-        self._fit(x, self._encode(labels), stratify=labels)
+        self._fit(x, labels, self._encode(labels), weights)
         return self
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Go on training, for one epoch over these samples.
 
         Parameters
@@ -327,6 +380,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         classes : array_like, shape (n_classes,), or None
             Every label there will be. Needed in the first call only; later it
             may be left out.
+        sample_weight : array_like, shape (n_samples,), or None
+            As for `fit`; one call's weights say nothing about another's.
 
         Returns
         -------
@@ -337,12 +392,15 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         first = not hasattr(self, "network_")
         if first and classes is None:
             raise ValueError("classes must be given in the first call of partial_fit")
+        if isinstance(self.class_weight, str):
+            raise ValueError("partial_fit does not see all labels: class_weight must be a dict or None, not 'balanced'")
         x, labels = self._check(X, y, reset=first)
+        weights = self._weigh_classes(labels, self._weigh(x, sample_weight))
         if first:
             self._begin(x, np.unique(np.asarray(classes)))
         elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
             raise ValueError(f"classes must be those of the first call, {self.classes_}, got {classes}")
-        self._epoch(x, self._encode(labels))
+        self._epoch(x, self._encode(labels), weights)
         return self
 
     def predict_proba(self, X: ArrayLike) -> Array:
@@ -380,6 +438,13 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         check_classification_targets(labels)
         return x, column_or_1d(labels, warn=True)
 
+    def _weigh_classes(self, labels: Array, weights: Array | None) -> Array | None:
+        """Return the weights of samples times those of their classes."""
+        if self.class_weight is None:
+            return weights
+        of_classes: Array = compute_sample_weight(self.class_weight, labels)
+        return of_classes if weights is None else weights * of_classes
+
     def _begin(self, X: Array, classes: Array) -> None:
         loss = _validate.choice("loss", self.loss, LOSSES)
         if len(classes) < 2:
@@ -399,10 +464,12 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         targets: Array = encoded.astype(self.network_.dtype)
         return targets
 
-    def _merit(self, targets: Array, outputs: Array) -> float:
+    def _merit(self, targets: Array, outputs: Array, weights: Array | None) -> float:
         if len(self.classes_) == 2:
-            return float(np.mean((targets > 0.5) == (outputs > 0.5)))
-        return float(np.mean(targets.argmax(axis=1) == outputs.argmax(axis=1)))
+            right = ((targets > 0.5) == (outputs > 0.5)).ravel()
+        else:
+            right = targets.argmax(axis=1) == outputs.argmax(axis=1)
+        return float(np.average(right, weights=weights))
 
 
 class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # type: ignore[misc]
@@ -419,8 +486,9 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
         the same), "tanh", "relu", "leaky_relu" or "softplus".
     gradient : {"perturbation", "backprop"}, default "perturbation"
-    eps : float, default 1e-4
-        The nudge; see `fastnn.Perturbation`.
+    eps : float, default 1e-6
+        The nudge; see `fastnn.Perturbation`. Smaller than the default there: nudges that
+        take a rectifier across its kink, where rounding is magnified by 1 / eps, are rare.
     scheme : {"forward", "central"}, default "forward"
         See `fastnn.Perturbation`.
     solver : {"adam", "sgd"}, default "adam"
@@ -482,7 +550,8 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     array([7.])
     """
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train anew.
 
         Parameters
@@ -490,22 +559,27 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         X : array_like, shape (n_samples, n_features)
             float32 is kept; anything else is cast to float64.
         y : array_like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array_like, shape (n_samples,), or None
+            Numbers >= 0; see `fastnn.Trainer.fit`.
 
         Returns
         -------
         PerturbationRegressor
             The estimator itself.
         """
-        self._fit(*self._check(X, y, reset=True))
+        x, targets = self._check(X, y, reset=True)
+        self._fit(x, targets.ravel() if self._flat else targets, targets, self._weigh(x, sample_weight))
         return self
 
-    def partial_fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Go on training, for one epoch over these samples.
 
         Parameters
         ----------
         X : array_like, shape (n_samples, n_features)
         y : array_like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array_like, shape (n_samples,), or None
+            As for `fit`; one call's weights say nothing about another's.
 
         Returns
         -------
@@ -513,7 +587,8 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
             The estimator itself.
         """
         self._refuse_early_stopping()
-        self._epoch(*self._check(X, y, reset=not hasattr(self, "network_")))
+        x, targets = self._check(X, y, reset=not hasattr(self, "network_"))
+        self._epoch(x, targets, self._weigh(x, sample_weight))
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -542,5 +617,5 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
             self._start(x.shape[1], targets.shape[1], x.dtype, "identity", "squared_error")
         return x, targets
 
-    def _merit(self, targets: Array, outputs: Array) -> float:
-        return float(r2_score(targets, outputs))
+    def _merit(self, targets: Array, outputs: Array, weights: Array | None) -> float:
+        return float(r2_score(targets, outputs, sample_weight=weights))

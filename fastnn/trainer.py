@@ -1,7 +1,7 @@
 """The Trainer: epochs, batches and a history. No mathematics."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import compress
 from typing import Any, NamedTuple, Self
@@ -202,8 +202,10 @@ class Trainer:
         X: ArrayLike,
         y: ArrayLike,
         epochs: int = 1,
-        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        validation_data: tuple[ArrayLike, ...] | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
         callbacks: Iterable[Callback] = (),
         progress: bool | None = None,
     ) -> History:
@@ -224,8 +226,16 @@ class Trainer:
         epochs : int, default 1
             Passes over the samples, at least 0; an epoch that an interrupt left
             unfinished is the first of them.
-        validation_data : (X, y) or None
+        validation_data : (X, y) or (X, y, sample_weight) or None
             Measured after each epoch, not trained on.
+        sample_weight : array_like, shape (n_samples,), or None
+            Numbers >= 0. The loss is the mean weighted by them; their common size is of
+            no account, and a batch is divided by its number of samples, as without
+            weights. Accuracy counts every sample alike. None weighs all alike.
+        class_weight : mapping of int to float, "balanced" or None
+            What the samples of each class count, besides sample_weight; 1 for classes
+            that are not named. "balanced" has every class count the same. For labels
+            or one-hot rows under a cross-entropy.
         callbacks : iterable of Callback, default ()
             Told of every epoch, in their order; see `fastnn.callbacks`.
         progress : bool or None, default None
@@ -252,11 +262,13 @@ class Trainer:
         # What looks at an epoch's end needs compiled calls to stop there; a bar does not.
         ahead = 1 if checked or validation_data is not None else epochs
         hooks = make_progress(progress) + checked
-        data = check_data(self.network, self._loss, X, y)
+        data = check_data(self.network, self._loss, X, y, sample_weight, class_weight)
         validation = None
         if validation_data is not None:
-            if not isinstance(validation_data, tuple | list) or len(validation_data) != 2:
-                raise TypeError(f"validation_data must be a pair (X, y), got {type(validation_data).__name__}")
+            if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+                raise TypeError(
+                    f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
+                )
             validation = check_data(self.network, self._loss, *validation_data)
         n_samples = len(data.x)
         batch_size = min(self._batch_size or n_samples, n_samples)
@@ -448,7 +460,7 @@ class Trainer:
         >>> len(trainer.history)
         20
         """
-        description, arrays = _files.read(path, "checkpoint")
+        _, description, arrays = _files.read(path, "checkpoint")
         try:
             state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
             network = restore_network(path, description["network"], arrays)
@@ -495,12 +507,12 @@ class Trainer:
         self._rows = list(history)
         self._position = Position(order, batch, totals[:2], float(totals[2])) if order.size else None
 
-    def evaluate(self, X: ArrayLike, y: ArrayLike) -> Evaluation:
+    def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Evaluation:
         """Measure the network on samples without training on them.
 
         Parameters
         ----------
-        X, y : array_like
+        X, y, sample_weight : array_like
             As for `fit`.
 
         Returns
@@ -513,7 +525,7 @@ class Trainer:
         TypeError, ValueError
             If the data do not fit the network or the loss.
         """
-        return self._measure(check_data(self.network, self._loss, X, y))
+        return self._measure(check_data(self.network, self._loss, X, y, sample_weight))
 
     @property
     def _n_decisions(self) -> int:

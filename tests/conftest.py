@@ -1,5 +1,7 @@
 """The networks that tests run on, and the bounds that results are held to."""
 
+import signal
+
 import hypothesis
 import naive
 import numba
@@ -10,6 +12,8 @@ import fastnn
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a script's background job, and all it starts
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if numba.config.DISABLE_JIT:  # NumPy's scalars warn of overflow where machine code goes on with inf
         config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
 
@@ -56,11 +60,12 @@ class Case:
         x, y = self.x.astype(np.longdouble), self.y.astype(np.longdouble)
         return naive.differences(weights, self.activations, self.loss, x, y, **options)
 
-    def mean_loss(self):
-        return naive.losses(self.network.weights, self.activations, self.loss, self.x, self.y).mean()
+    def mean_loss(self, sample_weight=None):
+        losses = naive.losses(self.network.weights, self.activations, self.loss, self.x, self.y)
+        return np.average(losses, weights=sample_weight)
 
-    def gradient(self, method):
-        return fastnn.gradient(self.network, self.x, self.y, loss=self.loss, method=method)
+    def gradient(self, method, **options):
+        return fastnn.gradient(self.network, self.x, self.y, loss=self.loss, method=method, **options)
 
 
 @pytest.fixture

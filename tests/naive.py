@@ -57,7 +57,7 @@ def losses(weights, activations, loss, x, y):
     return sample_losses(loss, z[-1], a[-1], y)
 
 
-def differences(weights, activations, loss, x, y, eps=1e-4, scheme="forward", each="weight"):
+def differences(weights, activations, loss, x, y, eps=1e-4, scheme="forward", each="weight", sample_weight=None):
     """Return the finite difference of the mean loss with each weight, and with it
     the mean size of the samples' own differences: what rounding is relative to."""
     eps = x.dtype.type(eps)
@@ -74,8 +74,8 @@ def differences(weights, activations, loss, x, y, eps=1e-4, scheme="forward", ea
                 below = [w.copy() for w in weights]
                 below[k][entry] -= eps
                 change = (losses(above, activations, loss, x, y) - losses(below, activations, loss, x, y)) / (2 * eps)
-            result[entry] = change.mean()
-            size[entry] = np.abs(change).mean()
+            result[entry] = np.average(change, weights=sample_weight)
+            size[entry] = np.average(np.abs(change), weights=sample_weight)
         results.append(result)
         sizes.append(size)
     return results, sizes

@@ -8,8 +8,14 @@ import pytest
 from conftest import HEADS
 
 import fastnn
-from fastnn import _loop
+from fastnn import _loop, _workspace, gradients
+from fastnn._jit import JIT_DISABLED
 from fastnn.callbacks import Callback
+from fastnn.kernels.direct import run_direct
+from fastnn.kernels.losses import Loss
+from fastnn.kernels.series import run_deep_expansion
+from fastnn.kernels.training import End
+from fastnn.kernels.work import DIRECT, SECOND, Block
 
 
 @pytest.fixture
@@ -178,10 +184,11 @@ def test_ctrl_c_does_not_wait_for_a_long_step(make_case, monkeypatch, optimizer)
     """The fourth step does not end before control is back; it has written nothing that is kept."""
     case, whole = make_trainer(make_case, optimizer=optimizer)
     whole.fit(case.x, case.y, epochs=3)
-    real, calls, let_go, ended = _loop.run_steps, [], threading.Event(), threading.Event()
+    real, calls, works, let_go, ended = _loop.run_steps, [], [], threading.Event(), threading.Event()
 
     def run_steps(*arguments):
         calls.append(threading.current_thread())
+        works.append(arguments[-2])
         result = real(*arguments)
         if len(calls) == 4:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
@@ -203,6 +210,7 @@ def test_ctrl_c_does_not_wait_for_a_long_step(make_case, monkeypatch, optimizer)
     assert history.interrupted
     assert trainer.n_steps == 3
     assert threading.main_thread() not in calls
+    assert works[-1].stop[0] == 1
     trainer.fit(case.x, case.y, epochs=2)
     same_bits(trainer, whole)
 
@@ -231,3 +239,46 @@ def test_a_long_step_under_a_handler_of_ones_own(make_case, monkeypatch):
         assert trainer.n_epochs == 1
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def prepare(sizes, method, n_samples):
+    """Return what `take_steps` takes, for one step of that many samples, and what it leaves."""
+    network = fastnn.mlp(*sizes, seed=0)
+    rng = np.random.default_rng(0)
+    x, y = rng.random((n_samples, sizes[0])), rng.random((n_samples, sizes[-1]))
+    data = gradients.check_data(network, Loss.SQUARED_ERROR, x, y)
+    task = method.make_task(Loss.SQUARED_ERROR, network.dtype, 1)
+    theta = network._theta
+    work = _workspace.make_work(network._layout, n_samples, method.method, theta.dtype, 1)
+    update = _loop.rest(theta)
+    return work, (network._layout, theta, data, task, update, work, n_samples, 0, 1, 0, np.zeros((1, 2)))
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="plain Python is too slow for a long step")
+@pytest.mark.parametrize("evaluate", ["direct", "auto"])
+def test_a_step_that_nobody_wants_ends(evaluate):
+    """One block of a step that takes minutes, and ends when it is told to."""
+    method = fastnn.Perturbation(1e-6, evaluate=evaluate)
+    _loop.take_steps(*prepare([3, 4, 4, 2], method, 5)[1])  # compiled
+    work, arguments = prepare([100, 2000, 2000, 2], method, 128)
+    ends = []
+    thread = threading.Thread(target=lambda: ends.append(_loop.take_steps(*arguments)), daemon=True)
+    thread.start()
+    thread.join(1)
+    assert thread.is_alive()
+    work.stop[0] = 1
+    thread.join(60)
+    assert ends == [(0, End.STOPPED)]
+
+
+@pytest.mark.skipif(not JIT_DISABLED, reason="Python cannot call compiled units")
+def test_units_that_can_take_minutes_look_up():
+    work, (layout, theta, data, task, update, *_) = prepare([3, 4, 4, 2], fastnn.Perturbation(), 5)
+    work.stop[0] = 1
+    for kind in (DIRECT, SECOND):
+        work.values[kind] = 1.0
+    block = Block(0, 0, 5, 5, True, True)
+    for run in (run_direct, run_deep_expansion):
+        run.function(layout, theta, data, block, task, update, work, 1, 0)
+    assert not work.gradient.any()
+    assert (work.values[SECOND] == 1.0).all()

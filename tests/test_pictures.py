@@ -98,9 +98,30 @@ def test_pictures(drawing, tmp_path):
     compare(BASELINE / name, tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("drawing", "change"),
+    [
+        (network, {"BLUE": "green"}),
+        (network, {"MAX_LABELLED": 0}),
+        (network, {"LEGIBLE": 10}),
+        (grouped, {"_sign": lambda weight: fastnn.plot.RED}),
+        (history, {"ORANGE": fastnn.plot.BLUE}),
+        (history, {"_add_legend": lambda *_: None}),
+        (gradient_check, {"_add_legend": lambda *_: None}),
+    ],
+)
+def test_what_is_missing_or_of_another_colour_is_seen(monkeypatch, tmp_path, drawing, change):
+    for name, value in change.items():
+        monkeypatch.setattr(fastnn.plot, name, value)
+    name = f"{drawing.__name__}.png"
+    draw(drawing, tmp_path / name)
+    with pytest.raises(AssertionError):
+        compare(BASELINE / name, tmp_path / name)
+
+
 def test_the_picture_of_the_readme(tmp_path):
     docs = HERE.parent / "docs"
-    runpy.run_path(docs / "draw.py")["draw"](tmp_path)
+    runpy.run_path(str(docs / "draw.py"))["draw"](tmp_path)
     compare(docs / "network.png", tmp_path / "network.png")
 
 

@@ -294,3 +294,29 @@ def test_weights_refuses():
         fastnn.plot.weights(network, 2, (2, 3))
     with pytest.raises(ValueError, match=r"image_shape \(2, 2\) has 4 pixels, and layer 0 6 inputs"):
         fastnn.plot.weights(network, 0, (2, 2))
+
+
+def narrow(width, height):
+    """Return axes of so many inches."""
+    figure = pyplot.figure(figsize=(width + 1, height + 1))
+    return figure.add_axes((0.5 / (width + 1), 0.5 / (height + 1), width / (width + 1), height / (height + 1)))
+
+
+def test_network_in_small_axes_leaves_out_what_nobody_could_read(small):
+    large, middling, tiny = (fastnn.plot.network(small, x=[1, 1], ax=narrow(w, w)) for w in (8, 3.5, 1))
+    assert len(texts(large)) > len(texts(middling)) > len(texts(tiny)) == 0
+    assert all(
+        text.get_fontsize() >= fastnn.plot.LEGIBLE for text in [*large.texts, *middling.texts] if text.get_text()
+    )
+
+
+def test_texts_beside_curves_fit_small_axes():
+    history = fit(3, classes=True, held=True)
+    wide, slim, tiny = (fastnn.plot.history(history, ax=narrow(w, w)) for w in (5, 2, 0.8))
+    assert wide.xaxis.label.get_fontsize() > slim.xaxis.label.get_fontsize() > tiny.xaxis.label.get_fontsize()
+    assert tiny.xaxis.label.get_fontsize() == fastnn.plot.LEGIBLE
+    for ax in (wide, slim):
+        legend = ax.get_legend().get_window_extent()
+        assert legend.width <= ax.get_window_extent().width
+        assert legend.y0 >= ax.get_window_extent().y1
+    assert tiny.get_legend() is None

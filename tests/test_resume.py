@@ -182,7 +182,7 @@ def forge(path, describe=None, **tensors):
     trainer = make_trainer()
     trainer.fit(X, Y)
     trainer.save(path)
-    description, arrays = _files.read(path, "checkpoint")
+    _, description, arrays = _files.read(path, "checkpoint")
     for name, value in (describe or {}).items():
         description[name] = value
     arrays.update(tensors)

@@ -63,6 +63,7 @@ def test_the_same_as_the_trainer(iris, two, loss):
     trainer = fastnn.Trainer(
         network,
         loss=f"{name}_cross_entropy" if loss == "log_loss" else loss,
+        gradient=fastnn.Perturbation(1e-6),
         optimizer=fastnn.SGD(0.02, 0.9, nesterov=True),
         batch_size=30,
         shuffle=False,
@@ -283,3 +284,112 @@ def test_ctrl_c_ends_a_fit(iris, monkeypatch):
     monkeypatch.setattr(_loop, "run_steps", run_steps)
     with pytest.raises(KeyboardInterrupt):
         quick().fit(*iris)
+
+
+def test_weights_of_samples_and_classes(iris):
+    X, y = iris
+    counts = np.random.default_rng(0).integers(0, 4, len(y))
+    repeated = quick(batch_size=1000).fit(np.repeat(X, counts, axis=0), np.repeat(y, counts))
+    for model in (
+        quick(batch_size=1000).fit(X, y, sample_weight=counts),
+        quick(batch_size=1000, class_weight={0: 0.5, 2: 2.0}).fit(
+            X, y, sample_weight=counts * np.array([2, 1, 0.5])[y]
+        ),
+    ):
+        # One batch an epoch, so only roundings differ: 20 steps of Adam, each dividing by their gradient's size.
+        np.testing.assert_allclose(model.loss_curve_, repeated.loss_curve_, rtol=1e-10)
+    balanced = quick(class_weight="balanced").fit(X[:120], y[:120])
+    weighed = quick().fit(X[:120], y[:120], sample_weight=np.array([1, 1, 2.5])[y[:120]])
+    np.testing.assert_allclose(balanced.loss_curve_, weighed.loss_curve_, rtol=1e-10)
+    same = quick().fit(X, y, sample_weight=3.0)
+    np.testing.assert_array_equal(same.loss_curve_, quick().fit(X, y).loss_curve_)
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_held_out_samples_are_weighted_too(iris, kind):
+    X, y = iris
+    weights = np.where(np.arange(len(y)) % 2, 1e-9, 1.0)
+    model = quick(kind, early_stopping=True, validation_fraction=0.5).fit(X, y, sample_weight=weights)
+    plain = quick(kind, early_stopping=True, validation_fraction=0.5).fit(X, y)
+    assert model.validation_scores_ != plain.validation_scores_
+    assert model.validation_loss_curve_ != plain.validation_loss_curve_
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_partial_fit_takes_weights(iris, kind):
+    X, y = iris
+    counts = np.random.default_rng(0).integers(0, 4, len(y))
+    options = {"classes": np.unique(y)} if kind is PerturbationClassifier else {}
+    weighted, repeated = quick(kind, batch_size=1000), quick(kind, batch_size=1000)
+    for _ in range(3):
+        weighted.partial_fit(X, y, sample_weight=counts, **options)
+        repeated.partial_fit(np.repeat(X, counts, axis=0), np.repeat(y, counts), **options)
+    np.testing.assert_allclose(weighted.loss_curve_, repeated.loss_curve_, rtol=1e-10)
+
+
+def test_weights_that_are_none(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match="sample_weight"):
+        quick().fit(X, y, sample_weight=np.ones(3))
+    with pytest.raises(ValueError, match="sample_weight must not be negative"):
+        quick().fit(X, y, sample_weight=-np.ones(len(y)))
+    with pytest.raises(ValueError, match="class_weight must be a dict or None, not 'balanced'"):
+        quick(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
+
+
+class Witness:
+    """A callback that keeps what it is told, and stops after some epochs."""
+
+    def __init__(self, stop_after=1000):
+        self.stop_after, self.events, self.scores = stop_after, [], []
+
+    def setup(self, estimator, context):
+        self.events.append("setup")
+
+    def teardown(self, estimator, context):
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.events.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator, context, *, X, y, metadata, fitted_estimator):
+        self.events.append(f"end {context.task_name}")
+        self.scores.append(fitted_estimator.score(X, y, **(metadata or {})))
+        return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_callbacks(iris, kind, early_stopping):
+    pytest.importorskip("sklearn.callback", reason="of scikit-learn 1.9")
+    X, y = iris
+    witness = Witness()
+    model = quick(kind, max_iter=5, early_stopping=early_stopping).set_callbacks(witness).fit(X, y)
+    epochs = ["begin epoch", "end epoch"] * 5
+    assert witness.events == ["setup", "begin fit", *epochs, "end fit", "teardown"]
+    if not early_stopping:
+        assert witness.scores[-1] == witness.scores[-2] == model.score(X, y)
+    assert len(set(witness.scores)) > 1  # each epoch's own network
+    stopped = quick(kind, max_iter=50).set_callbacks(Witness(3)).fit(X, y, sample_weight=np.ones(len(y)))
+    assert stopped.n_iter_ == 3
+
+
+def test_a_progress_bar_of_scikit_learns(iris, capsys):
+    callback = pytest.importorskip("sklearn.callback", reason="of scikit-learn 1.9")
+    pytest.importorskip("rich", reason="draws the bar")
+    quick(max_iter=3).set_callbacks(callback.ProgressBar()).fit(*iris)
+    assert "PerturbationClassifier - fit" in capsys.readouterr().out
+
+
+def test_without_callbacks_training_is_the_same(iris):
+    """What stands in before scikit-learn 1.9."""
+    from fastnn import _no_callbacks
+
+    class Older(_no_callbacks.CallbackSupportMixin, PerturbationClassifier):
+        fit = _no_callbacks.with_callbacks(PerturbationClassifier.fit)
+
+    options = {"hidden_layer_sizes": (5,), "max_iter": 3, "random_state": 0}
+    older = Older()
+    for name, value in options.items():
+        setattr(older, name, value)
+    assert older.fit(*iris).loss_curve_ == PerturbationClassifier(**options).fit(*iris).loss_curve_

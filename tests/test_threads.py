@@ -73,6 +73,7 @@ def test_a_forked_child_computes_on_its_own_if_threads_were_used(make_case, deal
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:This process")  # Python 3.12 warns of forking with threads
+@pytest.mark.filterwarnings("ignore:os.fork")  # so does JAX, once a test has imported it
 def test_a_fork_runs_the_childs_part(monkeypatch):
     monkeypatch.setattr(numba, "threading_layer", lambda: "omp")
     child = os.fork()

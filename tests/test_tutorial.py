@@ -4,7 +4,7 @@ import naive
 import numpy as np
 import pytest
 
-from fastnn import __main__ as demo
+from fastnn import _demo as demo
 from fastnn import feed_forward, update_weights
 from fastnn.gradients import TOLERANCE
 

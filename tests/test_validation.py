@@ -211,7 +211,7 @@ def test_bad_fit_arguments():
     trainer = fastnn.Trainer(network())
     with pytest.raises(ValueError, match="epochs must be an integer >= 0, got -1"):
         trainer.fit(X, Y, epochs=-1)
-    with pytest.raises(TypeError, match=r"validation_data must be a pair \(X, y\), got ndarray"):
+    with pytest.raises(TypeError, match=r"validation_data must be \(X, y\) or \(X, y, sample_weight\), got ndarray"):
         trainer.fit(X, Y, validation_data=X)
     with pytest.raises(TypeError, match=r"method must be a fastnn.Perturbation or fastnn.Backprop, got 'direct'"):
         fastnn.gradient(trainer.network, X, Y, method="direct")
@@ -298,3 +298,17 @@ def test_read_only_and_mapped_arrays_are_not_copied(tmp_path):
         x.flags.writeable = False
         assert np.shares_memory(_validate.features(x, 3, np.dtype("f8")), x)
         fastnn.Trainer(network()).fit(x, Y[: len(x)])
+
+
+def test_a_large_copy_is_not_silent(monkeypatch):
+    monkeypatch.setattr(_validate, "LARGE", 1000)
+    trainer = fastnn.Trainer(fastnn.mlp(2, 1, seed=0))
+    whole = np.ones((100, 2))
+    trainer.fit(whole, np.ones(100))  # as it stands
+    with pytest.warns(
+        UserWarning, match="X is float32, and copied whole: 0 MB. A C-contiguous array of float64 is not"
+    ):
+        trainer.fit(whole.astype(np.float32), np.ones(100))
+    with pytest.warns(UserWarning, match="X is float64, not C-contiguous, and copied whole") as caught:
+        trainer.evaluate(np.asfortranarray(whole), np.ones(100))
+    assert caught[0].filename == __file__

@@ -1,8 +1,26 @@
+import subprocess
+import sys
+
 import numba
 
 import fastnn
 
 from .common import METHODS, make_network, make_samples
+
+PEAK = """
+import resource, numpy as np, fastnn
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+trainer = fastnn.Trainer(fastnn.mlp(100, 8, 1, seed=0), gradient=fastnn.Backprop(), batch_size=1000)
+trainer.fit(np.zeros((2000, 100)), np.zeros(2000))  # compile
+X, y = np.full((200_000, 100), 0.5), np.zeros(200_000)
+before = peak()
+trainer.fit(X, y, 2)
+data = X.nbytes / 2**20
+print((data + peak() - before) / data)
+"""
 
 
 class Epoch:
@@ -35,6 +53,17 @@ class LongEpoch:
 
     def time_epoch(self, method):
         self.trainer.fit(self.X, self.y)
+
+
+class Memory:
+    """What `fit` takes at most, beside 153 MB of samples that it is given."""
+
+    timeout = 600
+
+    def track_peak_memory(self):
+        return float(subprocess.run([sys.executable, "-c", PEAK], check=True, capture_output=True, text=True).stdout)
+
+    track_peak_memory.unit = "times the samples"
 
 
 class Learning:

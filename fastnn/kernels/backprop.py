@@ -3,7 +3,7 @@
 from fastnn._jit import kernel, unit
 from fastnn.kernels.losses import output_delta
 from fastnn.kernels.products import add_product, clear
-from fastnn.kernels.work import DELTA, PULL, SLOPE, A, Method, span, stretch, transposed_weights, values
+from fastnn.kernels.work import DELTA, PULL, SLOPE, A, Method, share, span, stretch, transposed_weights, values
 
 
 @kernel
@@ -13,13 +13,13 @@ def backward(layout, task, block, first, last, work):
     And pull, its slope with a, when there is room for it.
     """
     n_samples = block.n_samples
-    scale = 1.0 / block.batch_size
     top = layout.activations.size
     a = values(layout, work, A, top, n_samples)
     slope = values(layout, work, SLOPE, top, n_samples)
     delta = values(layout, work, DELTA, top, n_samples)
     for n in range(first, last):
-        output_delta(task.loss, layout.activations[top - 1], a[n], slope[n], work.y[n], scale, delta[n])
+        code = layout.activations[top - 1]
+        output_delta(task.loss, code, a[n], slope[n], work.y[n], share(block, work, n), delta[n])
     for level in range(top - 1, 0, -1):
         kind = PULL if task.method == Method.SERIES else DELTA
         pull = stretch(layout, work, kind, level, n_samples, first, last)

@@ -6,7 +6,23 @@ from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import count_correct, sample_loss
 from fastnn.kernels.products import add_product, clear
 from fastnn.kernels.updates import is_fused
-from fastnn.kernels.work import LARGEST, SLOPE, SUM, A, Method, Z, span, stretch, transposed_weights, unit_norms, values
+from fastnn.kernels.work import (
+    LARGEST,
+    LOSS,
+    RIGHT,
+    SLOPE,
+    SUM,
+    WEIGHT,
+    A,
+    Method,
+    Z,
+    is_weighted,
+    span,
+    stretch,
+    transposed_weights,
+    unit_norms,
+    values,
+)
 
 
 @kernel
@@ -17,8 +33,9 @@ def load(layout, data, block, first, last, work):
         source = data.order[block.row, block.start + n]
         for i in range(x.shape[1]):
             x[n, i] = data.x[source, i]
-        for k in range(data.y.shape[1]):
+        for k in range(min(work.y.shape[1], data.y.shape[1])):
             work.y[n, k] = data.y[source, k]
+        work.measured[n, WEIGHT] = data.y[source, work.y.shape[1]] if is_weighted(data, work) else 1.0
 
 
 @kernel
@@ -52,8 +69,8 @@ def measure(layout, loss, n_samples, first, last, work):
     z = values(layout, work, Z, top, n_samples)
     a = values(layout, work, A, top, n_samples)
     for n in range(first, last):
-        work.measured[n, 0] = sample_loss(loss, z[n], a[n], work.y[n])
-        work.measured[n, 1] = count_correct(loss, a[n], work.y[n])
+        work.measured[n, LOSS] = work.measured[n, WEIGHT] * sample_loss(loss, z[n], a[n], work.y[n])
+        work.measured[n, RIGHT] = count_correct(loss, a[n], work.y[n])
 
 
 @kernel

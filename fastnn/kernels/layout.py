@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._jit import kernel, view
+from fastnn._jit import kernel, line, view
 
 
 class Layout(NamedTuple):
@@ -25,7 +25,7 @@ def weights_start(layout, layer):
     return layout.starts[1, layer]
 
 
-@kernel
+@kernel(returns_view=True)
 def weights(layout, theta, layer):
     """Return layer's W, (n_in, n_out), a view of theta."""
     n_in = layout.sizes[layer]
@@ -34,15 +34,16 @@ def weights(layout, theta, layer):
     return view(theta, start, n_in, n_out)
 
 
-@kernel
+@kernel(returns_view=True)
 def biases(layout, theta, layer):
     """Return layer's b, (n_out,), a view of theta."""
     n_out = layout.sizes[layer + 1]
     start = weights_start(layout, layer) + layout.sizes[layer] * n_out
-    return view(theta, start, 1, n_out)[0]
+    return line(theta, start, n_out)
 
 
-@kernel
-def level_values(layout, buffer, level, n_samples):
-    """Return a level's values, (n_samples, n_units), a view of a flat buffer."""
-    return view(buffer, layout.starts[0, level] * n_samples, n_samples, layout.sizes[level])
+@kernel(returns_view=True)
+def level_values(layout, buffer, row, level, n_samples):
+    """Return a level's values, (n_samples, n_units), a view of one row of a buffer."""
+    start = row * buffer.shape[1] + layout.starts[0, level] * n_samples
+    return view(buffer, start, n_samples, layout.sizes[level])

@@ -109,30 +109,30 @@ def output_delta(loss, code, a, slope, y, scale, delta):
 
 
 @kernel
-def add_loss_change(loss, code, z, a, slope, y, moved, sign, scratch, total):
-    """Add sign * (loss after - loss before) of one sample to total, one entry a nudge.
+def add_loss_change(loss, code, z, a, slope, y, moved, factor, scratch, total):
+    """Add factor * (loss after - loss before) of one sample to total, one entry a nudge.
 
     moved (n_outputs, n_nudges), the change of the outputs' z, is overwritten; z, a,
     slope and y are (n_outputs,); scratch (n_nudges,).
     """
     if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
-        _add_categorical_change(z, a, y, moved, sign, scratch, total)
+        _add_categorical_change(z, a, y, moved, factor, scratch, total)
     elif loss == Loss.BINARY_CROSS_ENTROPY:
         for k in range(y.size):
-            _add_binary_change(z[k], y[k], moved[k], sign, scratch, total)
+            _add_binary_change(z[k], y[k], moved[k], factor, scratch, total)
     elif code == Activation.SOFTMAX:
-        _add_softmax_squared_change(z, a, y, moved, sign, scratch, total)
+        _add_softmax_squared_change(z, a, y, moved, factor, scratch, total)
     else:
         for k in range(y.size):
             d = moved[k]
             change_nudges(code, z[k], a[k], slope[k], d)
             twice_error = 2.0 * (a[k] - y[k])
             for b in range(total.size):
-                total[b] += sign * (d[b] * (twice_error + d[b]))
+                total[b] += factor * (d[b] * (twice_error + d[b]))
 
 
 @kernel
-def _add_binary_change(z, y, moved, sign, scratch, total):
+def _add_binary_change(z, y, moved, factor, scratch, total):
     """Add the change of y softplus(-z) + (1 - y) softplus(z) for each nudge of one output."""
     change = scratch
     for b in range(total.size):
@@ -142,16 +142,16 @@ def _add_binary_change(z, y, moved, sign, scratch, total):
         value, slope = softplus(z)
         change_nudges(Activation.SOFTPLUS, z, value, slope, change)
         for b in range(total.size):
-            total[b] += sign * (1.0 - y) * change[b]
+            total[b] += factor * (1.0 - y) * change[b]
     if y > 0.0:
         value, slope = softplus(-z)
         change_nudges(Activation.SOFTPLUS, -z, value, slope, moved)
         for b in range(total.size):
-            total[b] += sign * y * moved[b]
+            total[b] += factor * y * moved[b]
 
 
 @kernel
-def _add_categorical_change(z, p, y, moved, sign, scratch, total):
+def _add_categorical_change(z, p, y, moved, factor, scratch, total):
     """Add the change of sum_k y_k (log sum_m exp(z_m) - z_k) for each nudge.
 
     Term k is log(sum_m p_m exp(d_m - d_k)): measured from d_k, the terms that
@@ -174,15 +174,15 @@ def _add_categorical_change(z, p, y, moved, sign, scratch, total):
                 for b in range(total.size):
                     excess[b] += p[m] * growth(row[b] - own[b])
             for b in range(total.size):
-                total[b] += sign * y[k] * math.log1p(excess[b])
+                total[b] += factor * y[k] * math.log1p(excess[b])
         else:
             for b in range(total.size):
                 after, top = log_sum_exp_moved(z, moved, b)
-                total[b] += sign * y[k] * ((after - before) + ((top - top_before) - own[b]))
+                total[b] += factor * y[k] * ((after - before) + ((top - top_before) - own[b]))
 
 
 @kernel
-def _add_softmax_squared_change(z, p, y, moved, sign, scratch, total):
+def _add_softmax_squared_change(z, p, y, moved, factor, scratch, total):
     """Add the change of sum_k (p_k - y_k)**2, p the softmax, for each nudge."""
     small = True
     for m in range(y.size):
@@ -201,13 +201,13 @@ def _add_softmax_squared_change(z, p, y, moved, sign, scratch, total):
             twice_error = 2.0 * (p[m] - y[m])
             for b in range(total.size):
                 d = p[m] * (row[b] - mean[b]) / (1.0 + mean[b])
-                total[b] += sign * (d * (twice_error + d))
+                total[b] += factor * (d * (twice_error + d))
     else:
         for b in range(total.size):
             after, top = log_sum_exp_moved(z, moved, b)
             for m in range(y.size):
                 d = math.exp(z[m] + moved[m, b] - top - after) - p[m]
-                total[b] += sign * (d * (2.0 * (p[m] - y[m]) + d))
+                total[b] += factor * (d * (2.0 * (p[m] - y[m]) + d))
 
 
 @kernel

@@ -35,7 +35,7 @@ nudge can reach the kink of a rectifier, here or one level up, and the whole sam
 where it can further up; between kinks a rectifier is linear and its series exact.
 """
 
-from fastnn._jit import kernel, unit, view
+from fastnn._jit import kernel, line, unit
 from fastnn.kernels.activations import Activation, add_curvature, largest_size, taylor_units
 from fastnn.kernels.backprop import backward
 from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs
@@ -61,7 +61,9 @@ from fastnn.kernels.work import (
     THIRD,
     A,
     Z,
+    is_weighted,
     jet_room,
+    share,
     span,
     stretch,
     transposed_weights,
@@ -160,7 +162,7 @@ def judge(layout, layer, block, task, first, last, work):
         nudge = task.eps * largest
         # One term is kept of central differences only, whose second term is zero.
         left_out = nudge * nudge * third if task.n_terms < 3 else nudge * nudge * nudge * fourth
-        work.checks[BOUND, layer, n] = left_out * largest / block.batch_size
+        work.checks[BOUND, layer, n] = left_out * largest * share(block, work, n)
         work.checks[SIZE, layer, n] = largest * largest_size(delta[n])
         marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
         for j in range(marks.size):
@@ -197,7 +199,7 @@ def bound_loss(loss, code, error, n_outputs, reach, u1, u2, u3, u4):
 
 
 @kernel
-def bend(layout, block, task, first, last, work):
+def bend(layout, data, block, task, first, last, work):
     """Write how every level bends for samples first to last: TAYLOR of the hidden ones, BEND of all."""
     n_samples = block.n_samples
     top = layout.activations.size
@@ -218,15 +220,15 @@ def bend(layout, block, task, first, last, work):
             bend2[k] = pull[k] * taylor2[k]
             bend3[k] = pull[k] * taylor3[k]
     code = layout.activations[top - 1]
-    rows = 1 if code == Activation.SOFTMAX else last - first
+    rows = 1 if code == Activation.SOFTMAX or is_weighted(data, work) else last - first
     for start in range(first, last, max(rows, 1)):
         bend_outputs(
             task.loss,
             code,
             stretch(layout, work, A, top, n_samples, start, start + rows),
             stretch(layout, work, SLOPE, top, n_samples, start, start + rows),
-            view(work.y, start * work.y.shape[1], 1, rows * work.y.shape[1])[0],
-            1.0 / block.batch_size,
+            line(work.y, start * work.y.shape[1], rows * work.y.shape[1]),
+            share(block, work, start),
             stretch(layout, work, BEND2, top, n_samples, start, start + rows),
             stretch(layout, work, BEND3, top, n_samples, start, start + rows),
         )
@@ -262,9 +264,10 @@ def bend_next(layout, layer, block, task, first, last, work):
         add_product(p, transposed_weights(layout, work, layer + 1, 1), first, last, second)
         if task.n_terms > 2:
             add_product(p, transposed_weights(layout, work, layer + 1, 2), first, last, third)
-        scale = 1.0 / block.batch_size
-        half, sixth, three = second.dtype.type(0.5 * scale), second.dtype.type(scale / 6.0), second.dtype.type(3.0)
+        three = second.dtype.type(3.0)
         for n in range(first, last):
+            scale = share(block, work, n)
+            half, sixth = second.dtype.type(0.5 * scale), second.dtype.type(scale / 6.0)
             for j in range(mean.shape[1]):
                 m = mean[n, j]
                 variance = second[n, j] - m * m
@@ -324,7 +327,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         layout.activations[top - 1],
         a,
         work.y[n],
-        1.0 / block.batch_size,
+        share(block, work, n),
         values(layout, work, BEND2, top, n_samples)[n],
         values(layout, work, BEND3, top, n_samples)[n],
         both,
@@ -398,7 +401,7 @@ def run_expansion(layout, theta, data, block, task, optimizer, work, step, chunk
     first, last = span(block.n_samples, chunk, task.n_chunks)
     backward(layout, task, block, first, last, work)
     if task.n_terms > 1:
-        bend(layout, block, task, first, last, work)
+        bend(layout, data, block, task, first, last, work)
     for layer in range(layout.activations.size):
         judge(layout, layer, block, task, first, last, work)
         if task.n_terms > 1:
@@ -417,6 +420,8 @@ def run_deep_expansion(layout, theta, data, block, task, optimizer, work, step, 
             n_units = layout.sizes[layer + 1]
             for n in range(first, last):
                 for start in range(0, n_units, NUDGES):
+                    if work.stop[0] != 0:
+                        return
                     bend_above(layout, layer, n, start, min(NUDGES, n_units - start), block, task, chunk, work)
             finish(layout, layer, block, task, first, last, work)
 

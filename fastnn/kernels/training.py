@@ -13,7 +13,7 @@ from numba import prange
 
 from fastnn._jit import call, entry_point
 from fastnn.kernels.series import choose, is_bent_above
-from fastnn.kernels.work import Block, Method, Task
+from fastnn.kernels.work import LOSS, RIGHT, Block, Method, Task
 
 
 class Phase(IntEnum):
@@ -46,6 +46,7 @@ class End(IntEnum):
     DIVERGED = 1  # the loss of the step that was not taken is not finite
     REFUSED = 2  # a strict task, and a sample whose series leaves too much out
     NEEDS_DIRECT = 3  # there are nudges to be measured directly, and no unit that does
+    STOPPED = 4  # Work.stop was set; gradient and parameters may be anything
 
 
 @entry_point(parallel=True)
@@ -75,6 +76,8 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
         n_terms = task.n_terms
         turn = 0
         while turn < N_PHASES * n_blocks:
+            if work.stop[0] != 0:
+                return step, End.STOPPED
             phase = turn % N_PHASES
             start = begin + turn // N_PHASES * size
             block = Block(row, start, min(size, end - start), end - begin, start == begin, start + size >= end)
@@ -103,8 +106,8 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
                         call(unit, layout, theta, data, block, plan, optimizer, work, done + step + 1, np.int64(chunk))
             if phase == Phase.FORWARD and task.loss >= 0:
                 for sample in range(block.n_samples):
-                    loss += work.measured[sample, 0]
-                    right += work.measured[sample, 1]
+                    loss += work.measured[sample, LOSS]
+                    right += work.measured[sample, RIGHT]
                 if not math.isfinite(loss):
                     return step, End.DIVERGED
             elif phase == Phase.ABOVE and task.method == Method.SERIES:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._jit import kernel, view
+from fastnn._jit import kernel, line, view
 from fastnn.kernels.layout import level_values, weights_start
 
 # Nudges carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.
@@ -20,6 +20,8 @@ COEFFICIENTS = DELTA, SECOND, THIRD
 # Rows of Work.checks: the size of a sample's differences, the bound of what their
 # series leaves out, and whether a nudge can reach a kink too far up to tell for which units.
 SIZE, BOUND, KINKED = range(3)
+# Columns of Work.measured: a sample's loss, its right decisions, and how much it counts.
+LOSS, RIGHT, WEIGHT = range(3)
 # Rows of Work.norms.
 LARGEST, SUM = range(2)
 # Of NUDGES columns and the widest level's rows: two pairs for coefficients, and one for a row of means.
@@ -39,7 +41,7 @@ class Data(NamedTuple):
     """Samples and the order in which to visit them."""
 
     x: ndarray  # (n, n_inputs), the network's dtype
-    y: ndarray  # (n, n_outputs), the network's dtype
+    y: ndarray  # (n, n_outputs), the network's dtype; one more column if samples are weighted
     order: ndarray  # (n_epochs or 1, n) int64, row numbers
 
 
@@ -72,7 +74,7 @@ class Work(NamedTuple):
 
     y: ndarray  # (block, n_outputs)
     values: ndarray  # (n_kinds, block * n_units), see Z and on
-    measured: ndarray  # (block, 2) float64, each sample's loss and number of right decisions
+    measured: ndarray  # (block, 3) float64, see LOSS and on
     gradient: ndarray  # (n_parameters,)
     transposed: ndarray  # (3 or 1, n_parameters) each W transposed, its squares and cubes; empty for the loss alone
     norms: ndarray  # (2, n_units) float64, of each unit's incoming weights, absolute: the largest, the sum
@@ -80,64 +82,77 @@ class Work(NamedTuple):
     jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series, and deep
     room: ndarray  # (n_chunks, n) float64, see `total_room` and on; empty unless perturbing
     listed: ndarray  # (n_chunks, widest + 1) int64, inputs that move a unit
+    stop: ndarray  # (1,) int64, not 0 as soon as nobody wants this step any more
 
 
-@kernel
+@kernel(returns_view=True)
 def values(layout, work, kind, level, n_samples):
     """Return one kind of a level's values, (n_samples, n_units)."""
-    return level_values(layout, work.values[kind], level, n_samples)
+    return level_values(layout, work.values, kind, level, n_samples)
 
 
-@kernel
+@kernel(returns_view=True)
 def stretch(layout, work, kind, level, n_samples, first, last):
     """Return one kind of a level's values for samples first to last as a vector.
 
     Loops over it pay their start once: 32 samples of 10 units in 0.1 us instead of 2.
     """
     n_units = layout.sizes[level]
-    start = layout.starts[0, level] * n_samples + first * n_units
-    return view(work.values[kind], start, 1, (last - first) * n_units)[0]
+    start = kind * work.values.shape[1] + layout.starts[0, level] * n_samples + first * n_units
+    return line(work.values, start, (last - first) * n_units)
 
 
-@kernel
+@kernel(returns_view=True)
 def transposed_weights(layout, work, layer, power):
     """Return layer's W transposed, (n_out, n_in); power 1 for its squares, 2 for its cubes."""
     n_in = layout.sizes[layer]
     n_out = layout.sizes[layer + 1]
-    start = weights_start(layout, layer)
-    return view(work.transposed[power], start, n_out, n_in)
+    start = power * work.transposed.shape[1] + weights_start(layout, layer)
+    return view(work.transposed, start, n_out, n_in)
 
 
-@kernel
+@kernel(returns_view=True)
 def unit_norms(layout, work, which, level):
     """Return one kind of norm of the weights into each unit of a level, (n_units,)."""
-    return level_values(layout, work.norms[which], level, 1)[0]
+    return line(work.norms, which * work.norms.shape[1] + layout.starts[0, level], layout.sizes[level])
 
 
 @kernel
+def is_weighted(data, work):
+    """Return if samples count differently."""
+    return data.y.shape[1] > work.y.shape[1]
+
+
+@kernel
+def share(block, work, n):
+    """Return what sample n's loss is multiplied by in the batch's mean."""
+    return work.measured[n, WEIGHT] / block.batch_size
+
+
+@kernel(returns_view=True)
 def jet_room(work, chunk, which, n_rows, n_nudges):
     """Return one of this chunk's rooms for coefficients, (n_rows, n_nudges): 0 to 4."""
     each = work.jets.shape[1] // ROOMS
-    return view(work.jets[chunk], which * each, n_rows, n_nudges)
+    return view(work.jets, (chunk * ROOMS + which) * each, n_rows, n_nudges)
 
 
-@kernel
+@kernel(returns_view=True)
 def total_room(work, chunk, n_nudges):
     """Return this chunk's sums, (n_nudges,)."""
-    return view(work.room[chunk], 0, 1, n_nudges)[0]
+    return line(work.room, chunk * work.room.shape[1], n_nudges)
 
 
-@kernel
+@kernel(returns_view=True)
 def scratch_room(work, chunk, n_nudges):
     """Return this chunk's room for a row of nudges, (n_nudges,)."""
-    return view(work.room[chunk], NUDGES, 1, n_nudges)[0]
+    return line(work.room, chunk * work.room.shape[1] + NUDGES, n_nudges)
 
 
-@kernel
+@kernel(returns_view=True)
 def moved_room(work, chunk, which, n_units, n_nudges):
     """Return one of this chunk's two rooms for changes, (n_units, n_nudges)."""
     each = (work.room.shape[1] - 2 * NUDGES) // 2
-    return view(work.room[chunk], 2 * NUDGES + which * each, n_units, n_nudges)
+    return view(work.room, chunk * work.room.shape[1] + 2 * NUDGES + which * each, n_units, n_nudges)
 
 
 def room_size(widest: int) -> int:

@@ -100,7 +100,7 @@ def test_descriptions(tmp_path, report):
     trainer = fastnn.Trainer(fastnn.mlp(3, 4, 2, seed=0), optimizer=fastnn.SGD(0.1, 0.9))
     path = tmp_path / "file"
     trainer.save(path)
-    description, tensors = _files.read(path, "checkpoint")
+    _, description, tensors = _files.read(path, "checkpoint")
     odd = [None, True, -1, 0, 1.5, 2**70, -(2**70), 1e300, "", "tanh", [], {}, [[]], {"a": 1}, ["SGD", {}], "\0"]
     odd = [json.dumps(value) for value in odd]
 

@@ -1,0 +1,32 @@
+"""What `fastnn.sklearn` calls where scikit-learn is older than 1.9, and has no callbacks."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+
+class CallbackSupportMixin:
+    """Has nobody to call."""
+
+    def _init_callback_context(self, **_: Any) -> "Context":
+        return Context()
+
+
+class Context:
+    """A task that nobody is told of."""
+
+    def subcontext(self, _: str) -> Self:
+        """Return a part of it."""
+        return self
+
+    def call_on_fit_task_begin(self, **_: Any) -> Self:
+        """Begin."""
+        return self
+
+    def call_on_fit_task_end(self, **_: Any) -> bool:
+        """End; nobody says that training should."""
+        return False
+
+
+def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method as it is."""
+    return method

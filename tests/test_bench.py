@@ -1,0 +1,118 @@
+"""The races: every peer takes the same steps, and tables say what was measured."""
+
+import io
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from fastnn import _bench
+from fastnn._bench import CROSS_ENTROPY, PEERS, SQUARED, Case
+
+
+def last_loss(case, n_steps):
+    """Return the loss before the last of some steps on one batch, by the formulas."""
+    (w, b), (v, c) = (case.weights[0].copy(), case.weights[1].copy()), (case.weights[2].copy(), case.weights[3].copy())
+    for _ in range(n_steps):
+        a = 1 / (1 + np.exp(-(case.x @ w + b)))
+        z = a @ v + c
+        if case.loss == SQUARED:
+            loss, delta = ((z - case.y) ** 2).sum() / len(z), 2 * (z - case.y) / len(z)
+        else:
+            shares = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+            loss, delta = -(case.y * np.log(shares)).sum() / len(z), (shares - case.y) / len(z)
+        back = delta @ v.T * a * (1 - a)
+        v, c = v - 0.01 * a.T @ delta, c - 0.01 * delta.sum(axis=0)
+        w, b = w - 0.01 * case.x.T @ back, b - 0.01 * back.sum(axis=0)
+    return float(loss)
+
+
+@pytest.mark.parametrize("loss", [SQUARED, CROSS_ENTROPY])
+@pytest.mark.parametrize(
+    "peer",
+    [
+        "fastnn",
+        "fastnn, 1 thread",
+        "fastnn direct",
+        "fastnn Backprop",
+        "JAX",
+        pytest.param("PyTorch", marks=pytest.mark.torch),
+        "NumPy loop",
+    ],
+)
+def test_every_peer_takes_the_same_steps(peer, loss):
+    if peer in _bench.MODULES:
+        pytest.importorskip(_bench.MODULES[peer])
+    if (peer, loss) == ("NumPy loop", CROSS_ENTROPY):
+        pytest.skip("it is raced with squared error only")
+    case = Case("6-4-3", 8, loss, "float64")
+    case.keep_one_step()
+    before, expected = last_loss(case, 1), last_loss(case, 50)
+    threads = numba.get_num_threads()
+    try:
+        found = PEERS[peer](case)(50)
+    finally:
+        numba.set_num_threads(threads)
+    # A forward difference is off the derivative by eps / 2 times a curvature of order 1, and the
+    # loss after a whole step of 50 * 0.01 by that times the gradient.
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert found < before
+
+
+@pytest.mark.parametrize(("peer", "loss"), [("fastnn", CROSS_ENTROPY), ("NumPy loop", SQUARED)])
+def test_a_peer_times_a_run_a_line(monkeypatch, capsys, peer, loss):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
+    monkeypatch.setattr(Case, "__init__", make_small(Case.__init__))
+    _bench.work(peer, "3-2-2", "4", loss, "float32")
+    ready, *seconds = capsys.readouterr().out.splitlines()
+    assert ready == "ready"
+    assert len(seconds) == 2
+    assert all(float(second) > 0 for second in seconds)
+
+
+def make_small(init):
+    def small(case, *arguments):
+        init(case, *arguments)
+        case.keep_one_step()
+
+    return small
+
+
+def test_a_race_of_processes(capfd):
+    times = _bench.race(["NumPy loop", "nobody"], "3-2-2", 4, SQUARED, "float64", rounds=2)
+    assert times["NumPy loop"].shape == (2,)
+    assert (times["NumPy loop"] > 0).all()
+    assert times["nobody"] is None
+    assert capfd.readouterr().err == "nobody: KeyError: 'nobody'\n"
+
+
+TIMES = {"fastnn": np.array([1e-3, 2e-3, 3e-3]), "NumPy loop": np.array([1.0]), "none": None}
+
+
+def test_times_as_text():
+    assert _bench.milliseconds(TIMES, "fastnn") == "2.000"
+    assert _bench.milliseconds(TIMES, "none") == "-"
+    assert _bench.ratio(TIMES, "NumPy loop", "fastnn") == "500.00"
+    assert _bench.ratio(TIMES, "none", "fastnn") == _bench.ratio(TIMES, "fastnn", "none") == "-"
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_the_quick_table(monkeypatch, is_installed):
+    raced = []
+
+    def race(peers, *case, rounds):
+        raced.append((peers, case[0], rounds))
+        return {peer: np.full(rounds, 2.0 if peer == "NumPy loop" else 1e-3) for peer in peers}
+
+    monkeypatch.setattr(_bench, "race", race)
+    monkeypatch.setattr(_bench, "find_spec", lambda name: is_installed)
+    lines = [*_bench.quick_table()]
+    peers = ["fastnn", "fastnn Backprop", *["JAX", "PyTorch"] * is_installed]
+    assert raced == [(peers, "64-32-10", 3), (["NumPy loop"], "64-32-10", 1), (peers, "784-100-10", 3)]
+    assert lines[0].split()[-5:] == ["NumPy", "loop", "loop", "/", "fastnn"]
+    assert lines[1].split()[-3:] == ["1.000", "2000.000", "2000.00"]
+    assert lines[2].split()[-3:] == ["1.000", "-", "-"]
+    assert len({len(line) for line in lines[:3]}) == 1
+    missing = [] if is_installed else ["not installed: JAX, PyTorch (pip install jax torch)"]
+    assert lines[3:] == missing

@@ -1,0 +1,457 @@
+"""The command line: what is typed, printed, written and refused."""
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn import datasets
+
+import fastnn
+from fastnn._model import Model
+from fastnn.callbacks import Callback
+from fastnn.kernels.activations import Activation
+
+pytest.importorskip("typer")
+pandas = pytest.importorskip("pandas")
+cli = pytest.importorskip("fastnn.cli")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def call(capsys, monkeypatch):
+    """Return a function that runs a command line and returns its exit code, output and errors."""
+
+    def run(line, *more, stdin=b""):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = cli.main([*line.split(), *more])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def fail(call):
+    """Return a function that runs a command line that fails, and returns what it says."""
+
+    def run(*line, code=1, **options):
+        found, text, errors = call(*line, **options)
+        assert (found, text) == (code, "")
+        assert errors.count("\n") <= (1 if code == 1 else 4)
+        return errors
+
+    return run
+
+
+@pytest.fixture
+def iris():
+    """Return a table of flowers, which is also there as iris.csv."""
+    data = datasets.load_iris(as_frame=True)
+    frame = data.data.set_axis(["sepal length", "sepal width", "petal length", "petal width"], axis=1)
+    frame["species"] = data.target_names[data.target]
+    frame.to_csv("iris.csv", index=False)
+    return frame
+
+
+TRAIN = "train iris.csv --target species --epochs 2 --hidden 3"
+
+
+def test_classes(call, iris):
+    code, text, errors = call("train iris.csv --target species --hidden 8 --out iris.st --lr 0.01 --gradient backprop")
+    assert (code, errors) == (0, "")
+    assert "150 rows: 120 to train on, 30 held out\nfrom 4 columns: 'sepal length', " in text
+    assert "to species: 'setosa', 'versicolor', 'virginica'\nNetwork: 4 inputs, 67 parameters" in text
+    accuracy = re.search(r"validation  loss 0\.\d+  accuracy ([\d.]+)%", text).group(1)
+    assert float(accuracy) > 80
+    assert text.endswith("written: iris.st\n")
+
+    code, text, errors = call("predict iris.st iris.csv")
+    assert (code, errors) == (0, "")
+    predicted = pandas.read_csv(io.StringIO(text))
+    assert list(predicted) == ["species"]
+    assert (predicted["species"] == iris["species"]).mean() > 0.8
+    notes = Model.load("iris.st").notes
+    assert notes["validation accuracy"] == pytest.approx(float(accuracy) / 100, abs=5e-4)
+    assert (notes["rows"], notes["held out"], notes["epochs"]) == (120, 30, 50)
+
+    code, text, errors = call("predict iris.st - --probabilities", stdin=Path("iris.csv").read_bytes())
+    both = pandas.read_csv(io.StringIO(text))
+    shares = both[["probability_setosa", "probability_versicolor", "probability_virginica"]].to_numpy()
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+    assert (both["species"] == np.array(["setosa", "versicolor", "virginica"])[shares.argmax(axis=1)]).all()
+
+
+def test_numbers_from_parquet_with_categories(call):
+    pytest.importorskip("pyarrow")
+    frame = datasets.load_diabetes(as_frame=True, scaled=False).frame
+    frame["sex"] = np.where(frame["sex"] == 1, "m", "f")
+    frame["id"] = [f"patient {k}" for k in range(len(frame))]
+    frame.to_parquet("diabetes.parquet")
+    line = "train diabetes.parquet --target target --out model --drop id --hidden 8,4 --dtype float32 --optimizer sgd"
+    line += " --lr 0.03 --epochs 10"
+    code, text, errors = call(line)
+    assert (code, errors) == (0, "")
+    assert "to target: 15" in text
+    assert "Network: 11 inputs, 137 parameters, float32" in text
+    r2, rmse = map(float, re.search(r"validation .* R2 ([\d.]+)  RMSE ([\d.]+)", text).groups())
+    assert 0.2 < r2 < 1
+    assert 40 < rmse < 70  # the target's deviation is 77
+
+    # In any order, without the target, with columns that nobody asked for.
+    others = frame.drop(columns="target").iloc[:, ::-1].assign(more=1)
+    others.to_parquet("others.parquet")
+    assert call("predict model others.parquet --out predicted.csv") == (0, "", "")
+    predicted = pandas.read_csv("predicted.csv")["target"]
+    errors = predicted - frame["target"]
+    assert np.sqrt((errors**2).mean()) < 77
+
+
+def test_the_same_seed_gives_the_same_weights(call, iris):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert call(f"{TRAIN} --out {name} --seed {seed}")[0] == 0
+    weights = [fastnn.load(name)._theta.tobytes() for name in "abc"]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_what_is_asked_for_is_done(call, iris):
+    options = "--gradient perturbation --eps 0.01 --optimizer sgd --lr 0.5 --batch-size 7 --activation relu"
+    assert call(f"{TRAIN} {options} --validation 0.1")[0] == 0
+    model = Model.load("model.safetensors")
+    assert model.network.layers[0] == fastnn.Dense(3, "relu")
+    assert model.notes["gradient"] == str(fastnn.Perturbation(0.01))
+    assert model.notes["optimiser"] == str(fastnn.SGD(0.5))
+    assert (model.notes["batch size"], model.notes["held out"]) == (7, 15)
+
+
+def test_nothing_held_out_and_nothing_hidden(call, iris):
+    code, text, _ = call("train iris.csv --target species --epochs 1 --hidden none --validation 0")
+    assert code == 0
+    assert "150 rows: 150 to train on, 0 held out" in text
+    assert "validation" not in text
+    assert len(fastnn.load("model.safetensors").layers) == 1
+
+
+def test_the_task_may_be_said(call):
+    pandas.DataFrame({"x": range(40), "y": [0, 1] * 20}).to_csv("data.csv", index=False)
+    for task, output in (("auto", "softmax"), ("classes", "softmax"), ("numbers", "identity")):
+        line = f"train data.csv --target y --epochs 1 --force --task {task}"
+        assert call(line)[0] == 0
+        assert fastnn.load("model.safetensors").layers[-1].activation == output
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_separators_and_piped_data(call, iris, separator):
+    content = iris.to_csv(index=False, sep=separator).encode()
+    code, text, _ = call("train - --target species --epochs 1", stdin=content)
+    assert code == 0
+    assert "from 4 columns" in text
+
+
+def test_a_picture(call, iris):
+    pytest.importorskip("matplotlib")
+    code, text, _ = call(f"{TRAIN} --plot history.png")
+    assert code == 0
+    assert text.endswith("written: model.safetensors\nwritten: history.png\n")
+    assert Path("history.png").read_bytes().startswith(b"\x89PNG")
+    assert "history.png is there already" in call(f"{TRAIN} --out other --plot history.png")[2]
+    assert sorted(os.listdir()) == ["history.png", "iris.csv", "model.safetensors"]
+
+
+def test_no_matplotlib(fail, iris, monkeypatch):
+    monkeypatch.delitem(sys.modules, "fastnn.plot", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert fail(f"{TRAIN} --plot history.png") == "Error: this needs matplotlib: pip install 'fastnn-numba[plot]'\n"
+
+
+def test_nothing_is_overwritten_unasked(call, fail, iris):
+    for line, name in ((TRAIN, "model.safetensors"), ("predict model.safetensors iris.csv --out new.csv", "new.csv")):
+        assert call(line)[0] == 0
+        before = Path(name).read_bytes()
+        assert fail(line) == f"Error: {name} is there already; --force replaces it\n"
+        assert Path(name).read_bytes() == before
+        Path(name).write_bytes(b"old" + before)
+        assert call(f"{line} --force")[0] == 0
+        assert len(Path(name).read_bytes()) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("none/model", "none/model cannot be written: there is no folder none"),
+        (".", ". is no file that could be replaced"),
+        ("/dev/null", "/dev/null is no file that could be replaced"),
+    ],
+)
+def test_where_nothing_can_be_written(fail, iris, out, message):
+    for line in (TRAIN, "predict none iris.csv"):
+        assert fail(f"{line} --force --out {out}") == f"Error: {message}\n"
+
+
+def test_a_folder_that_is_not_yours(fail, iris, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write everywhere
+    assert "model.safetensors cannot be written: you may not write into /" in fail(TRAIN)
+
+
+def test_a_full_disk(call, iris, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device", "model.safetensors")
+
+    monkeypatch.setattr("fastnn._files.replace", refuse)
+    code, _, errors = call(TRAIN)
+    assert (code, errors) == (1, "Error: model.safetensors: No space left on device\n")
+
+
+def spoil(frame, row, column, value):
+    frame = frame.astype({column: object})
+    frame.loc[row, column] = value
+    return frame
+
+
+TABLES = {
+    "empty": (lambda frame: b"", "data is no table, CSV or Parquet: No columns to parse"),
+    "no rows": (lambda frame: frame[:0], "the table has no rows"),
+    "one row": (lambda frame: frame[:1].assign(species=1), "data has 1 rows, too few to hold a share of 0.2 out"),
+    "noise": (lambda frame: b"\xff\xfe\xca" * 99, "data is no table, CSV or Parquet: 'utf-8' codec"),
+    "cut": (lambda frame: b"PAR1" * 9, "data is no table, CSV or Parquet: "),
+    "long row": (lambda frame: b"a,species\n1,2\n1,2,3\n", "Expected 2 fields in line 3, saw 3"),
+    "long rows": (lambda frame: b"a,species\n1,2,3\n", "it has rows with more values than there are names"),
+    "quote": (lambda frame: b'a,species\n"1,2', "EOF inside string"),
+    "row numbers": (lambda frame: frame.reset_index(names=""), "leave it out with --drop 'Unnamed: 0'"),
+    "missing": (lambda frame: spoil(frame, 3, "petal width", None), "missing in column 'petal width' (1 of 150)"),
+    "slip": (lambda frame: spoil(frame, 3, "petal width", "n.a."), "must hold numbers, and has 'n.a.' in row 4"),
+    "infinity": (lambda frame: spoil(frame, 3, "petal width", "inf"), "has infinity in row 4"),
+    "names": (
+        lambda frame: frame.assign(name=[f"flower {k}" for k in range(150)]),
+        "column 'name' has 150 different values, such as 'flower 0', and at most 100 are taken as categories",
+    ),
+    "no target": (
+        lambda frame: frame.rename(columns={"species": "Species"}),
+        "--target must be one of 'sepal length', 'sepal width', 'petal length', 'petal width', 'Species', "
+        "got 'species'; did you mean 'Species'?",
+    ),
+    "only the target": (
+        lambda frame: frame[["species"]],
+        "data needs the target 'species' and at least one more column",
+    ),
+    "one class": (lambda frame: frame[:50], "every row of 'species' is 'setosa': there is nothing to learn"),
+    "a rare class": (lambda frame: frame[:51], "class 'versicolor' of 'species' has one row, and needs two at least"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*pyarrow")
+@pytest.mark.parametrize("case", TABLES)
+def test_tables_that_cannot_be_trained_on(fail, iris, case):
+    if case == "cut":
+        pytest.importorskip("pyarrow")
+    make, message = TABLES[case]
+    table = make(iris)
+    if not isinstance(table, bytes):
+        table = table.to_csv(index=False).encode()
+    Path("data").write_bytes(table)
+    assert message in fail("train data --target species")
+    assert message.replace("data", "standard input") in fail("train - --target species", stdin=table)
+    assert not Path("model.safetensors").exists()
+
+
+def test_columns_of_the_same_name(fail, iris):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table([[1, 2], [3, 4]], names=["a", "a"]), "data")
+    assert "data has columns of the same name: 'a', 'a'" in fail("train data --target a")
+
+
+def test_columns_to_drop(fail, iris):
+    assert "--drop must be one of 'sepal length'" in fail(f"{TRAIN} --drop sepal")
+    assert "iris.csv needs the target 'species'" in fail(f"{TRAIN} --drop species")
+
+
+def test_files_that_are_not_there(fail, iris):
+    assert fail("train none.csv --target y") == "Error: none.csv: No such file or directory\n"
+    assert fail("train . --target y") == "Error: .: Is a directory\n"
+    assert fail("predict none iris.csv") == "Error: none: No such file or directory\n"
+    assert fail("info .") == "Error: . is not a regular file\n"
+    assert "iris.csv is damaged, or no safetensors file" in fail("predict iris.csv iris.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--hidden 3,x", "'3,x' is not a list of sizes such as 64,32, nor none"),
+        ("--hidden 3,0", "'3,0' is not a list of sizes"),
+        ("--epochs 0", "--epochs"),
+        ("--validation 0.6", "--validation"),
+        ("--activation swish", "'swish' is not one of"),
+        ("--plot history.jpg", "history.jpg must end in one of .png .pdf .svg"),
+        ("--colour", "--colour"),
+    ],
+)
+def test_wrong_usage(fail, iris, options, message):
+    errors = fail(f"train iris.csv --target species {options}", code=2)
+    assert errors.startswith("Usage: fastnn train [OPTIONS]")
+    assert message in errors
+
+
+@pytest.mark.parametrize("options", ["--eps 0", "--eps nan", "--lr -1", "--optimizer sgd --lr inf"])
+def test_numbers_out_of_range(fail, iris, options):
+    assert "must be a finite number" in fail(f"{TRAIN} {options}")
+
+
+def test_divergence(call, iris):
+    code, _, errors = call("train iris.csv", "--target", "petal width", "--optimizer", "sgd", "--lr", "1e300")
+    assert code == 1
+    assert errors.startswith("Error: the loss is not finite at epoch 1")
+    assert os.listdir() == ["iris.csv"]
+
+
+def test_new_tables_that_do_not_fit(call, fail, iris):
+    assert call("train iris.csv --drop species --epochs 1 --target", "petal width")[0] == 0
+    iris.drop(columns="sepal width").to_csv("new.csv", index=False)
+    assert "lacks column that the model needs: 'sepal width'; it has" in fail("predict model.safetensors new.csv")
+    spoil(iris, 7, "sepal width", "wide").to_csv("new.csv", index=False)
+    message = "column 'sepal width' must hold numbers, and has 'wide' in row 8"
+    assert message in fail("predict model.safetensors new.csv")
+    assert "predicts numbers, which have no --probab" in fail("predict model.safetensors new.csv --probabilities")
+
+
+def test_info(call, iris):
+    assert call(TRAIN)[0] == 0
+    code, text, errors = call("info model.safetensors")
+    assert (code, errors) == (0, "")
+    assert text.startswith("model.safetensors: a model\nfrom sepal length: 5.8")
+    assert "to species: 'setosa', 'versicolor', 'virginica'\nNetwork: 4 inputs, 27 parameters" in text
+    assert re.search(r"rows +120\n", text)
+    assert re.search(r"validation accuracy +0\.\d", text)
+
+    network = fastnn.load("model.safetensors")
+    network.save("network")
+    assert call("info network") == (0, f"network: a network\n{network!r}\n", "")
+    trainer = fastnn.Trainer(network, loss="categorical_cross_entropy")
+    trainer.fit(np.ones((3, 4)), [0, 1, 2])
+    trainer.save("run")
+    code, text, _ = call("info run")
+    assert text.startswith(f"run: a checkpoint\n{network!r}\n1 steps, Perturbation(")
+    assert "History: 1 epoch in" in text
+
+
+def test_a_file_does_not_drive_the_terminal(call, iris):
+    frame = iris.rename(columns={"petal width": "\x1b[31mred"})
+    frame.to_csv("iris.csv", index=False)
+    assert call(f"{TRAIN}")[0] == 0
+    for line in ("info model.safetensors", f"{TRAIN} --force"):
+        assert "\x1b" not in call(line)[1]
+
+
+class CtrlC(Callback):
+    """Press Ctrl-C after a few epochs, or before the first one."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_fit_begin(self, trainer, n_steps):
+        if self.epoch == 0:
+            raise KeyboardInterrupt
+
+    def on_epoch_end(self, trainer, metrics):
+        if metrics["epoch"] == self.epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_ctrl_c_keeps_the_model_so_far(call, iris, monkeypatch, epoch):
+    fit = fastnn.Trainer.fit
+    monkeypatch.setattr(fastnn.Trainer, "fit", lambda *a, **k: fit(*a, **k, callbacks=[CtrlC(epoch)]))
+    code, text, errors = call("train iris.csv --target species --epochs 100000 --hidden 3")
+    assert code == 130
+    if epoch:
+        assert errors == "interrupted: the model is the one after the last step\n"
+        assert "written: model.safetensors" in text
+        assert Model.load("model.safetensors").notes["epochs"] == 3
+    else:
+        assert errors == "interrupted before the first step: nothing is written\n"
+        assert os.listdir() == ["iris.csv"]
+
+
+def test_ctrl_c_elsewhere(call, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pandas, "read_csv", interrupt)
+    Path("data.csv").write_text("a,b\n1,2\n")
+    assert call("train data.csv --target a")[0] == 130
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_process_of_its_own(iris):
+    line = [sys.executable, "-m", "fastnn", "train", "iris.csv", "--target", "species", "--epochs", "100000000"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for text in process.stdout:
+        if "Dense(3" in text:
+            break
+    time.sleep(5)
+    process.send_signal(signal.SIGINT)
+    text, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "written: model.safetensors" in text or "before the first step" in errors
+
+
+def test_a_reader_that_goes_away(call, iris):
+    assert call(TRAIN)[0] == 0
+    program = f"{sys.executable} -m fastnn predict model.safetensors iris.csv"
+    pandas.concat([iris] * 1000).to_csv("iris.csv", index=False)  # more than a pipe holds
+    done = subprocess.run(f"{program} | head -n 1", shell=True, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("species\n", "")
+
+
+def test_without_safetensors(call, iris, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    code, _, errors = call(TRAIN)
+    assert (code, errors.count("\n")) == (1, 1)
+    assert "pip install 'fastnn-numba[save]'" in errors
+
+
+def test_a_module_that_no_extra_has(fail, iris, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastnn.plot", None)
+    assert fail(f"{TRAIN} --plot history.png").startswith("Error: import of fastnn.plot halted")
+
+
+def test_out_of_memory(fail, iris, monkeypatch):
+    def refuse(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(pandas, "read_csv", refuse)
+    assert fail(TRAIN) == "Error: out of memory\n"
+
+
+def test_the_version(call):
+    assert call("--version") == (0, f"fastnn {fastnn.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "predict", "info", "bench"])
+def test_help_of_each_command(call, command):
+    code, text, errors = call(f"{command} --help")
+    assert (code, errors) == (0, "")
+    assert text.startswith(f"Usage: fastnn {command} [OPTIONS]")
+    assert command in call("--help")[1]
+    assert call(f"{command} -h")[1] == text
+
+
+def test_activations_are_those_of_hidden_layers():
+    assert set(cli.Hidden.__args__) == {member.name.lower() for member in Activation} - {"softmax"}
+
+
+def test_bench_prints_what_is_measured(call, monkeypatch):
+    monkeypatch.setattr("fastnn._bench.quick_table", lambda: iter(["one", "two"]))
+    assert call("bench") == (0, "one\ntwo\n", "")
