@@ -58,8 +58,8 @@ ziamath.config.math.color = "currentColor"
 def _write_math(translator, node, inline):
     """Write a formula as a drawing: the same in every browser, without scripts, fonts or other hosts."""
     latex = node.astext().strip()
-    drawing = ziamath.Latex(latex, size=16, inline=inline, margin=0).svgxml()
-    left, top, width, height = map(float, drawing.get("viewBox").split())
+    drawing = ziamath.Latex(latex, size=18, inline=inline, margin=0).svgxml()  # its font is small beside the text's 16
+    _, top, width, height = map(float, drawing.get("viewBox").split())
     drawing.set("width", f"{width / 16:.3f}em")
     drawing.set("height", f"{height / 16:.3f}em")
     drawing.set("style", f"vertical-align: {-(top + height) / 16:.3f}em")
