@@ -28,6 +28,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_output_stderr = "warn"
 
 # Signatures name arguments and defaults; the docstrings have their types.
 autodoc_typehints = "none"
