@@ -1,4 +1,4 @@
-"""What `Trainer.fit` calls while it trains.
+"""What `fastnn.Trainer.fit` calls while it trains.
 
 A callback is a `Callback` with some of its four methods overridden. It may look at
 all that the trainer has in public, save it, set its learning rate, and stop it. An
@@ -43,7 +43,7 @@ class Callback:
     """
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
-        """Prepare for a call of `Trainer.fit` that is to take n_steps steps."""
+        """Prepare for a call of `fastnn.Trainer.fit` that is to take n_steps steps."""
 
     def on_steps(self, trainer: "Trainer") -> None:
         """Look at a trainer after some steps: all that were taken in about a tenth of a second, or one."""
@@ -56,7 +56,7 @@ class Callback:
         trainer : Trainer
         metrics : mapping of str to float
             "epoch", counted from 1 over all calls of `fit`; "loss", "accuracy",
-            "validation_loss", "validation_accuracy" and "seconds" as in `History`,
+            "validation_loss", "validation_accuracy" and "seconds" as in `fastnn.History`,
             as far as they were measured; and "learning_rate".
         """
 
@@ -129,7 +129,7 @@ class EarlyStopping(Callback):
 
 
 class Checkpoint(Callback):
-    """Save the trainer to one file again and again, for `Trainer.resume`.
+    """Save the trainer to one file again and again, for `fastnn.Trainer.resume`.
 
     It is saved at the beginning, so that a folder that cannot be written is known
     then, and at the end. Whatever kills the process, the file is whole.
@@ -137,7 +137,7 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : str or path-like
-        See `Trainer.save`.
+        See `fastnn.Trainer.save`.
     every : int, default 1
         Save after so many epochs, at least 1.
     seconds : float or None, default None
@@ -149,7 +149,7 @@ class Checkpoint(Callback):
     TypeError, ValueError
         If an argument is not of the kind described.
     ImportError, OSError
-        From `fit`, as `Trainer.save`; training stays as it was.
+        From `fit`, as `fastnn.Trainer.save`; training stays as it was.
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1, seconds: float | None = None) -> None:
@@ -189,7 +189,7 @@ class LearningRateSchedule(Callback):
     Parameters
     ----------
     rate : callable
-        Called with the number of epochs finished, over all calls of `Trainer.fit`;
+        Called with the number of epochs finished, over all calls of `fastnn.Trainer.fit`;
         returns the learning rate of the next one. `step`, `cosine` and `exponential`
         make the usual ones.
 

@@ -1,19 +1,17 @@
 """Open the published benchmark pages in a headless browser, and see that the graphs are there.
 
-    python .ci/look.py HTML NODE_MODULES
+    python .ci/look_asv.py HTML NODE_MODULES
 
 The pages load their scripts from the web. Here the same files come from npm packages, so
 that the check needs no web and no browser but Debian's chromium.
 """
 
-import functools
-import http.server
 import json
 import re
-import subprocess
 import sys
-import threading
 from pathlib import Path
+
+from browser import open_page, serve
 
 # What the pages ask for, by the end of its address, and where npm keeps it.
 FILES = {
@@ -30,11 +28,6 @@ FILES = {
 }
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 def main(html, node_modules):
     page = (html / "index.html").read_text()
     for address in set(re.findall(r'"(https://[^"]+)"', page)):
@@ -44,17 +37,14 @@ def main(html, node_modules):
             page = page.replace(address, name)
     page = re.sub(r' (integrity|crossorigin)="[^"]*"', "", page)
     (html / "index.html").write_text(page)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(html)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    site = serve(html)
     names = sorted(json.loads((html / "index.json").read_text())["benchmarks"])
     seen = 0
-    browser = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"]
     for name in [names[0], "gradients.Growth.time_perturbation"]:
-        command = [*browser, "--dump-dom", f"http://127.0.0.1:{server.server_port}/index.html#{name}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        canvases = len(re.findall(r"<canvas[^>]*flot-base", done.stdout))
-        print(f"{name}: {len(done.stdout):,} characters, {canvases} graphs")
-        seen += canvases > 0 and name.split(".")[-1] in done.stdout
+        text, _ = open_page(f"{site}/index.html#{name}")
+        canvases = len(re.findall(r"<canvas[^>]*flot-base", text))
+        print(f"{name}: {len(text):,} characters, {canvases} graphs")
+        seen += canvases > 0 and name.split(".")[-1] in text
     return 0 if seen == 2 else 1
 
 
