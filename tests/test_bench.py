@@ -23,8 +23,8 @@ def last_loss(case, n_steps):
             shares = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
             loss, delta = -(case.y * np.log(shares)).sum() / len(z), (shares - case.y) / len(z)
         back = delta @ v.T * a * (1 - a)
-        v, c = v - 0.01 * a.T @ delta, c - 0.01 * delta.sum(axis=0)
-        w, b = w - 0.01 * case.x.T @ back, b - 0.01 * back.sum(axis=0)
+        v, c = v - case.rate * a.T @ delta, c - case.rate * delta.sum(axis=0)
+        w, b = w - case.rate * case.x.T @ back, b - case.rate * back.sum(axis=0)
     return float(loss)
 
 
@@ -47,6 +47,7 @@ def test_every_peer_takes_the_same_steps(peer, loss):
     if (peer, loss) == ("NumPy loop", CROSS_ENTROPY):
         pytest.skip("it is raced with squared error only")
     case = Case("6-4-3", 8, loss, "float64")
+    case.rate = 0.01
     case.keep_one_step()
     before, expected = last_loss(case, 1), last_loss(case, 50)
     threads = numba.get_num_threads()
