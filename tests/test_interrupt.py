@@ -273,8 +273,10 @@ def test_a_step_that_nobody_wants_ends(evaluate):
 
 @pytest.mark.skipif(not JIT_DISABLED, reason="Python cannot call compiled units")
 def test_units_that_can_take_minutes_look_up():
-    work, (layout, theta, data, task, update, *_) = prepare([3, 4, 4, 2], fastnn.Perturbation(), 5)
+    work, arguments = prepare([3, 4, 4, 2], fastnn.Perturbation(), 5)
+    layout, theta, data, task, update, *_ = arguments
     work.stop[0] = 1
+    assert _loop.take_steps(*arguments) == (0, End.STOPPED)
     for kind in (DIRECT, SECOND):
         work.values[kind] = 1.0
     block = Block(0, 0, 5, 5, True, True)
