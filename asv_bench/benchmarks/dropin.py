@@ -2,7 +2,7 @@ import numpy as np
 
 import fastnn
 
-from .common import numpy_update_weights, paired_ratio
+from .common import paired_ratio
 
 
 class DropIn:
@@ -17,6 +17,8 @@ class DropIn:
         fastnn.update_weights(*self.arguments)
 
     def track_speedup_over_numpy(self):
+        from fastnn._demo import numpy_update_weights  # here, so that commits before it keep their other benchmarks
+
         return paired_ratio(lambda: numpy_update_weights(*self.arguments), self.time_update_weights)
 
     track_speedup_over_numpy.unit = "times"
