@@ -74,12 +74,11 @@ class Model:
             return np.array(self.target.values, object)[outputs.argmax(axis=1)], outputs
         return self.target.decode(outputs[:, 0]), outputs
 
-    def measure(self, frame: Any) -> dict[str, float]:
-        """Return loss and accuracy of classes, or loss, R2 and RMSE in the target's units.
+    def measure(self, X: Array, y: Array) -> dict[str, float]:
+        """Return loss and accuracy of classes, or loss, R2 and RMSE in the target's units, of encoded rows.
 
         R2 is nan where the target is constant.
         """
-        X, y = self.encode(frame)
         evaluation = Trainer(self.network, loss=self.loss).evaluate(X, y)
         if isinstance(self.target, Category):
             return {"loss": evaluation.loss, "accuracy": float(evaluation.accuracy or 0.0)}

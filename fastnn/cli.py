@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -18,6 +18,7 @@ from fastnn._columns import Category, Column, Number, check_missing, fit_inputs,
 from fastnn._demo import demonstrate
 from fastnn._model import Model
 from fastnn._validate import Array
+from fastnn.tutorial import HIDDEN
 
 # Packages that a command imports when it runs, and the extras that they come with.
 EXTRAS = {
@@ -51,7 +52,10 @@ Table = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
-Hidden = Literal["sigmoid", "tanh", "relu", "leaky_relu", "softplus", "identity"]
+if TYPE_CHECKING:
+    Hidden = str
+else:
+    Hidden = Literal[HIDDEN]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -239,9 +243,9 @@ def train(
     if not trainer.n_steps:
         typer.echo("interrupted before the first step: nothing is written", err=True)
         raise typer.Exit(INTERRUPTED)
-    measured = {"training": model.measure(frame.iloc[train_rows])}
+    measured = {"training": model.measure(X[train_rows], y[train_rows])}
     if len(held_out):
-        measured["validation"] = model.measure(frame.iloc[held_out])
+        measured["validation"] = model.measure(X[held_out], y[held_out])
     notes: dict[str, str | int | float] = {
         "rows": len(train_rows),
         "held out": len(held_out),

@@ -41,7 +41,7 @@ def test_classes(frame):
     predicted, probabilities = model.predict(frame)
     np.testing.assert_array_equal(probabilities, model.network.predict(ENCODED))
     assert predicted.tolist() == [("cat", "dog")[k] for k in probabilities.argmax(axis=1)]
-    measured = model.measure(frame)
+    measured = model.measure(*model.encode(frame))
     assert measured["accuracy"] == np.mean(predicted == frame["kind"])
     assert measured["loss"] == pytest.approx(-np.log(probabilities[np.arange(4), y]).mean())
 
@@ -52,10 +52,10 @@ def test_numbers(frame):
     predicted, _ = model.predict(frame)
     np.testing.assert_allclose(predicted, 10 + 4 * model.network.predict(ENCODED)[:, 0])
     errors = predicted - frame["weight"].to_numpy()
-    measured = model.measure(frame)
+    measured = model.measure(*model.encode(frame))
     assert measured["RMSE"] == pytest.approx(np.sqrt(np.mean(errors**2)))
     assert measured["R2"] == pytest.approx(1 - np.mean(errors**2) / np.var([3.0, 5.0, 9.0, 30.0]))
-    assert np.isnan(model.measure(frame[:1])["R2"])
+    assert np.isnan(model.measure(*model.encode(frame[:1]))["R2"])
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
