@@ -17,8 +17,8 @@ def backward(layout, task, block, first, last, work):
     a = values(layout, work, A, top, n_samples)
     slope = values(layout, work, SLOPE, top, n_samples)
     delta = values(layout, work, DELTA, top, n_samples)
+    code = layout.activations[top - 1]
     for n in range(first, last):
-        code = layout.activations[top - 1]
         output_delta(task.loss, code, a[n], slope[n], work.y[n], share(block, work, n), delta[n])
     for level in range(top - 1, 0, -1):
         kind = PULL if task.method == Method.SERIES else DELTA

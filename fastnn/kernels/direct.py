@@ -61,8 +61,7 @@ def _per_nudge(task):
 def _add_units(layout, layer, n, first, count, block, task, scale, chunk, work, out):
     """Add to out (n_in + 1, n_out), W and then b, sample n's differences of `count` listed inputs' weights.
 
-    Into the units marked, or all if there are no marks: the block's rows of out stay
-    in the cache for them, which halved the time of 784-100-10.
+    Into the units marked, or all where the whole layer is measured directly.
     """
     before = values(layout, work, A, layer, block.n_samples)[n]
     marks = values(layout, work, DIRECT, layer + 1, block.n_samples)[n]
