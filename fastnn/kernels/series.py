@@ -151,17 +151,18 @@ def judge(layout, layer, block, task, first, last, work):
         u1, u2, u3, u4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
         norm = largest_size(unit_norms(layout, work, LARGEST if level == layer + 1 else SUM, level + 1))
         u1, u2, u3, u4 = norm * u1, norm * u2, norm * u3, norm * u4
+    fixed, rising, spread = bound_loss(
+        task.loss, layout.activations[n_layers - 1], top.shape[1], task.n_terms, u1, u2, u3, u4
+    )
     for n in range(first, last):
         largest = max(1.0, largest_size(before[n]))  # a bias's input is 1
         error = 0.0
         for k in range(top.shape[1]):
             error = max(error, abs(top[n, k] - work.y[n, k]))
-        third, fourth = bound_loss(
-            task.loss, layout.activations[n_layers - 1], error, top.shape[1], task.eps * largest, u1, u2, u3, u4
-        )
         nudge = task.eps * largest
-        # One term is kept of central differences only, whose second term is zero.
-        left_out = nudge * nudge * third if task.n_terms < 3 else nudge * nudge * nudge * fourth
+        left_out = nudge * nudge * (fixed + rising * (error + spread * nudge))
+        if task.n_terms == 3:
+            left_out *= nudge
         work.checks[BOUND, layer, n] = left_out * largest * share(block, work, n)
         work.checks[SIZE, layer, n] = largest * largest_size(delta[n])
         marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
@@ -172,30 +173,39 @@ def judge(layout, layer, block, task, first, last, work):
 
 
 @kernel
-def bound_loss(loss, code, error, n_outputs, reach, u1, u2, u3, u4):
-    """Return bounds of the third and fourth coefficients of a sample's loss, z of each output having up to u.
+def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
+    """Return what bounds the next coefficient of a sample's loss, z of each output having up to u.
 
-    error is the largest |a - y| before the nudge, which is at most `reach`.
+    It is at most fixed + rising * (error + spread * nudge), error the largest |a - y|
+    before the nudge. Next after three terms is the fourth, else the third: one term is
+    kept of central differences only, whose second term is zero.
     """
+    third, fourth, third_rising, fourth_rising, spread = 0.0, 0.0, 0.0, 0.0, 0.0
     if loss == Loss.BINARY_CROSS_ENTROPY:  # softplus(z) - y z, slope at most 1
         g1, g2, g3, g4 = suprema(Activation.SOFTPLUS)
         v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        return n_outputs * v3, n_outputs * v4
-    if code == Activation.SOFTMAX:
+        third, fourth = n_outputs * v3, n_outputs * v4
+    elif code == Activation.SOFTMAX:
         # exp(d) - 1, averaged with whatever probabilities hold in mid-nudge
         e1, e2, e3, e4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
         if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
             v1, v2, v3, v4 = compose(1.0, 0.5, 1.0 / 3.0, 0.25, e1, e2, e3, e4)
-            return v3 + u3, v4 + u4  # log(1 + e), and y d
-        i1, i2, i3, i4 = compose(1.0, 1.0, 1.0, 1.0, e1, e2, e3, e4)  # 1 / (1 + e)
-        v1, v2 = e1 + i1, e2 + e1 * i1 + i2
-        v3 = e3 + e2 * i1 + e1 * i2 + i3
-        v4 = e4 + e3 * i1 + e2 * i2 + e1 * i3 + i4
-        return 2.0 * (error + 1.0) * v3 + 2.0 * v1 * v2, 2.0 * (error + 1.0) * v4 + 2.0 * v1 * v3 + v2 * v2
-    g1, g2, g3, g4 = suprema(code)
-    v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-    third = 2.0 * (error + v1 * reach) * v3 + 2.0 * v1 * v2
-    return n_outputs * third, n_outputs * (2.0 * (error + v1 * reach) * v4 + 2.0 * v1 * v3 + v2 * v2)
+            third, fourth = v3 + u3, v4 + u4  # log(1 + e), and y d
+        else:
+            i1, i2, i3, i4 = compose(1.0, 1.0, 1.0, 1.0, e1, e2, e3, e4)  # 1 / (1 + e)
+            v1, v2 = e1 + i1, e2 + e1 * i1 + i2
+            v3 = e3 + e2 * i1 + e1 * i2 + i3
+            v4 = e4 + e3 * i1 + e2 * i2 + e1 * i3 + i4
+            third_rising, fourth_rising = 2.0 * v3, 2.0 * v4
+            third, fourth = 2.0 * v1 * v2 + third_rising, 2.0 * v1 * v3 + v2 * v2 + fourth_rising
+    else:
+        g1, g2, g3, g4 = suprema(code)
+        v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
+        third_rising, fourth_rising, spread = n_outputs * 2.0 * v3, n_outputs * 2.0 * v4, v1
+        third, fourth = n_outputs * 2.0 * v1 * v2, n_outputs * (2.0 * v1 * v3 + v2 * v2)
+    if n_terms < 3:
+        return third, third_rising, spread
+    return fourth, fourth_rising, spread
 
 
 @kernel
