@@ -22,7 +22,7 @@ from fastnn.kernels.updates import Optimizer, Update
 from fastnn.kernels.work import Block, Data, Method, Task, Work
 
 # A compiled call cannot be interrupted: it is kept to this much work, so that
-# Ctrl-C and progress stay alive. Calls start with one step and grow.
+# Ctrl-C and progress stay alive. Calls start with what surely is no more, and grow.
 CALL_SECONDS = 0.1
 GROWTH = 16
 # A step that takes longer than this is not waited for on Ctrl-C. The first one may be
@@ -86,8 +86,9 @@ class Loop:
         self.done = done
         self.work = make_work(layout, min(batch_size, n_samples), Method(task.method), theta.dtype, task.n_chunks)
         self._before: Snapshot | None = None
-        self._count = 1
-        self._is_long = theta.size * batch_size > LONG_PRODUCT
+        product = theta.size * batch_size
+        self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / product))
+        self._is_long = product > LONG_PRODUCT
 
     def run(
         self, data: Data, first: int, totals: Array, seconds: Array, interrupt: Interrupt | None = None
@@ -138,7 +139,8 @@ class Loop:
                     raise Diverged(*divmod(reached, self.n_batches))
                 touched = slice(first // self.n_batches, (stop - 1) // self.n_batches + 1)
                 edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
-                seconds[touched] += np.diff(edges.clip(first, stop)) * (elapsed / (stop - first))
+                edges[0], edges[-1] = first, stop
+                seconds[touched] += (edges[1:] - edges[:-1]) * (elapsed / (stop - first))
                 self._is_long = elapsed / (stop - first) > LONG_SECONDS
                 self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
                 self._before = here

@@ -99,7 +99,7 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
         raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray() if it fits in memory")
     if hasattr(value, "collect"):
         raise TypeError(f"{name} is a lazy frame; pass {name}.collect()")
-    if isinstance(value, np.ndarray) and np.any(getattr(value, "mask", False)):  # np.ma takes 10 ms to import
+    if isinstance(value, np.ndarray) and hasattr(value, "mask") and np.any(value.mask):  # np.ma takes 10 ms to import
         raise ValueError(f"{name} has masked values; fill them, or drop such samples")
     try:
         found = np.asarray(value)
