@@ -254,7 +254,7 @@ def take_steps(
     with take_turn(task.n_chunks) as n_chunks:
         task = task._replace(n_chunks=n_chunks)
         block = Block(0, 0, 1, 1, True, True)
-        arguments = layout, theta, data, block, task, update, work, 1, np.int64(0)
+        arguments = (layout, theta, data, update, work), block, task, 1, np.int64(0)
         needs_direct = task.method != Method.DIRECT
         while True:
             units = find_units(layout, task, needs_direct, theta.dtype, arguments)

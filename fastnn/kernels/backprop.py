@@ -1,12 +1,12 @@
 """The analytic gradient, by the chain rule from the outputs down."""
 
-from fastnn._jit import kernel, unit
+from fastnn._jit import kernel, unit, unpack
 from fastnn.kernels.losses import output_delta
 from fastnn.kernels.products import add_product, clear
 from fastnn.kernels.work import DELTA, PULL, SLOPE, A, Method, share, span, stretch, transposed_weights, values
 
 
-@kernel
+@kernel(inline=True)
 def backward(layout, task, block, first, last, work):
     """Write delta, the slope of the batch's mean loss with z, of every level for samples first to last.
 
@@ -34,7 +34,8 @@ def backward(layout, task, block, first, last, work):
 
 
 @unit
-def run_backward(layout, theta, data, block, task, optimizer, work, step, chunk):
+def run_backward(packed, block, task, step, chunk):
     """Find delta for this chunk's samples."""
+    layout, _, _, _, work = unpack(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     backward(layout, task, block, first, last, work)

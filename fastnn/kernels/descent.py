@@ -1,6 +1,6 @@
 """From coefficients to differences, and along them: the last part of every step."""
 
-from fastnn._jit import kernel, unit
+from fastnn._jit import kernel, unit, unpack
 from fastnn.kernels.layout import biases, weights, weights_start
 from fastnn.kernels.products import add_series_product
 from fastnn.kernels.updates import is_fused, target, update
@@ -20,7 +20,7 @@ def add_gradient(layout, layer, block, task, first, last, scale, work, out):
     add_series_product(before.T, c1, c2, c3, task.n_terms, first, last, scale, w)
 
 
-@kernel
+@kernel(inline=True)
 def add_bias_gradient(layout, layer, block, task, scale, work, out):
     """Add to out the gradient of this layer's b."""
     n_samples = block.n_samples
@@ -34,11 +34,12 @@ def add_bias_gradient(layout, layer, block, task, scale, work, out):
 
 
 @unit
-def run_descent(layout, theta, data, block, task, optimizer, work, step, chunk):
+def run_descent(packed, block, task, step, chunk):
     """Add the block's gradient of this chunk's rows of every W, and of whole biases in turn; then move them.
 
     The fused step of plain SGD adds straight to the weights.
     """
+    layout, theta, _, optimizer, work = unpack(packed)
     out, scale = target(optimizer, block, theta, work.gradient)
     for layer in range(layout.activations.size):
         n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]

@@ -8,7 +8,7 @@ running along the block. Any activation, any loss, any eps.
 
 import numpy as np
 
-from fastnn._jit import kernel, line, unit, view
+from fastnn._jit import kernel, line, unit, unpack, view
 from fastnn.kernels.activations import change_nudges, largest_size
 from fastnn.kernels.layout import biases, weights_start
 from fastnn.kernels.losses import add_loss_change
@@ -160,8 +160,9 @@ def _carry(layout, level, n, n_samples, factor, loss, chunk, work, total):
 
 
 @unit
-def run_direct(layout, theta, data, block, task, optimizer, work, step, chunk):
+def run_direct(packed, block, task, step, chunk):
     """Add the differences of the units marked DIRECT, for this chunk's parameters."""
+    layout, theta, _, optimizer, work = unpack(packed)
     out, scale = target(optimizer, block, theta, work.gradient)
     for layer in range(layout.activations.size):
         n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]

@@ -1,6 +1,6 @@
 """The forward pass over a block of samples: the first part of every step."""
 
-from fastnn._jit import kernel, unit
+from fastnn._jit import kernel, unit, unpack
 from fastnn.kernels.activations import Activation, activate, softmax
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import count_correct, sample_loss
@@ -25,7 +25,7 @@ from fastnn.kernels.work import (
 )
 
 
-@kernel
+@kernel(inline=True)
 def load(layout, data, block, first, last, work):
     """Copy samples first to last of the block, counted from block.start in its row of data.order."""
     x = values(layout, work, A, 0, block.n_samples)
@@ -38,7 +38,7 @@ def load(layout, data, block, first, last, work):
         work.measured[n, WEIGHT] = data.y[source, work.y.shape[1]] if is_weighted(data, work) else 1.0
 
 
-@kernel
+@kernel(inline=True)
 def propagate(layout, theta, n_samples, first, last, work):
     """Write z, a and slope of every level for samples first to last; the inputs stand in level 0."""
     for layer in range(layout.activations.size):
@@ -62,7 +62,7 @@ def propagate(layout, theta, n_samples, first, last, work):
             )
 
 
-@kernel
+@kernel(inline=True)
 def measure(layout, loss, n_samples, first, last, work):
     """Write the loss and the number of right decisions of samples first to last."""
     top = layout.activations.size
@@ -73,7 +73,7 @@ def measure(layout, loss, n_samples, first, last, work):
         work.measured[n, RIGHT] = count_correct(loss, a[n], work.y[n])
 
 
-@kernel
+@kernel(inline=True)
 def transpose(layout, theta, n_powers, chunk, n_chunks, work):
     """Write this chunk's rows of every W transposed, and of its powers, but the first: nothing comes back there."""
     for layer in range(1, layout.activations.size):
@@ -94,7 +94,7 @@ def transpose(layout, theta, n_powers, chunk, n_chunks, work):
                     raised[k, j] = below[k, j] * out[k, j]
 
 
-@kernel
+@kernel(inline=True)
 def take_norms(layout, theta, chunk, n_chunks, work):
     """Write the largest and the sum of the absolute weights into this chunk's units of every level past the first."""
     for layer in range(1, layout.activations.size):
@@ -112,8 +112,9 @@ def take_norms(layout, theta, chunk, n_chunks, work):
 
 
 @unit
-def run_forward(layout, theta, data, block, task, optimizer, work, step, chunk):
+def run_forward(packed, block, task, step, chunk):
     """Take this chunk's samples up to the loss, and prepare its share of what the way back needs."""
+    layout, theta, data, optimizer, work = unpack(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     load(layout, data, block, first, last, work)
     propagate(layout, theta, block.n_samples, first, last, work)

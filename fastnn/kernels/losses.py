@@ -59,7 +59,7 @@ def log_sum_exp_moved(z, moved, b):
     return math.log(total), top
 
 
-@kernel
+@kernel(inline=True)
 def sample_loss(loss, z, a, y):
     """Return one sample's loss; z, a and y are (n_outputs,)."""
     total = 0.0
@@ -78,7 +78,7 @@ def sample_loss(loss, z, a, y):
     return total
 
 
-@kernel
+@kernel(inline=True)
 def count_correct(loss, a, y):
     """Return how many decisions of one sample are right; none are counted for squared error."""
     if loss == Loss.BINARY_CROSS_ENTROPY:
@@ -91,7 +91,7 @@ def count_correct(loss, a, y):
     return 0
 
 
-@kernel
+@kernel(inline=True)
 def output_delta(loss, code, a, slope, y, scale, delta):
     """Write scale * d loss / d z of one sample, (n_outputs,), into delta."""
     if loss != Loss.SQUARED_ERROR:

@@ -35,7 +35,7 @@ nudge can reach the kink of a rectifier, here or one level up, and the whole sam
 where it can further up; between kinks a rectifier is linear and its series exact.
 """
 
-from fastnn._jit import kernel, line, unit
+from fastnn._jit import kernel, line, unit, unpack
 from fastnn.kernels.activations import Activation, add_curvature, largest_size, taylor_units
 from fastnn.kernels.backprop import backward
 from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs
@@ -134,7 +134,7 @@ def mark_kinks(layout, layer, n, n_samples, reach, work):
     return False
 
 
-@kernel
+@kernel(inline=True)
 def judge(layout, layer, block, task, first, last, work):
     """Write the bound of what the series of samples first to last leave out in this layer, and mark kinks."""
     n_layers = layout.activations.size
@@ -172,7 +172,7 @@ def judge(layout, layer, block, task, first, last, work):
         work.checks[KINKED, layer, n] = 1.0 if kinked else 0.0
 
 
-@kernel
+@kernel(inline=True)
 def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
     """Return what bounds the next coefficient of a sample's loss, z of each output having up to u.
 
@@ -208,7 +208,7 @@ def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
     return fourth, fourth_rising, spread
 
 
-@kernel
+@kernel(inline=True)
 def bend(layout, data, block, task, first, last, work):
     """Write how every level bends for samples first to last: TAYLOR of the hidden ones, BEND of all."""
     n_samples = block.n_samples
@@ -244,7 +244,7 @@ def bend(layout, data, block, task, first, last, work):
         )
 
 
-@kernel
+@kernel(inline=True)
 def bend_next(layout, layer, block, task, first, last, work):
     """Write d2 and d3, as far as the next level bends them, to SECOND and THIRD of a hidden layer's units.
 
@@ -367,7 +367,7 @@ def pass_on(g1, g2, u1, u2, v2):
         v2[b] = g1 * u2[b] + g2 * u1[b] * u1[b]
 
 
-@kernel
+@kernel(inline=True)
 def finish(layout, layer, block, task, first, last, work):
     """Turn d2 and d3 into eps c2 and eps**2 c3, for samples first to last of a layer.
 
@@ -406,8 +406,9 @@ def is_bent_above(layout, loss, layer):
 
 
 @unit
-def run_expansion(layout, theta, data, block, task, optimizer, work, step, chunk):
+def run_expansion(packed, block, task, step, chunk):
     """Find the coefficients for this chunk's samples, but for layers bent above, and judge what they leave out."""
+    layout, _, data, _, work = unpack(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     backward(layout, task, block, first, last, work)
     if task.n_terms > 1:
@@ -422,8 +423,9 @@ def run_expansion(layout, theta, data, block, task, optimizer, work, step, chunk
 
 
 @unit
-def run_deep_expansion(layout, theta, data, block, task, optimizer, work, step, chunk):
+def run_deep_expansion(packed, block, task, step, chunk):
     """Find the other layers' coefficients, for this chunk's samples."""
+    layout, _, _, _, work = unpack(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     for layer in range(layout.activations.size):
         if task.n_terms > 1 and is_bent_above(layout, task.loss, layer):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
-from fastnn._jit import call, entry_point
+from fastnn._jit import call, entry_point, pack
 from fastnn.kernels.series import choose, is_bent_above
 from fastnn.kernels.work import LOSS, RIGHT, Block, Method, Task
 
@@ -62,6 +62,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
     """
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
+    packed = pack((layout, theta, data, optimizer, work))
     deep = task.method == Method.SERIES and is_bent_above(layout, task.loss, 0)
     for step in range(first, last):
         epoch = step // n_batches
@@ -100,10 +101,10 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
             )
             if wanted:
                 if task.n_chunks == 1:
-                    call(unit, layout, theta, data, block, plan, optimizer, work, done + step + 1, np.int64(0))
+                    call(unit, packed, block, plan, done + step + 1, np.int64(0))
                 else:
                     for chunk in prange(task.n_chunks):
-                        call(unit, layout, theta, data, block, plan, optimizer, work, done + step + 1, np.int64(chunk))
+                        call(unit, packed, block, plan, done + step + 1, np.int64(chunk))
             if phase == Phase.FORWARD and task.loss >= 0:
                 for sample in range(block.n_samples):
                     loss += work.measured[sample, LOSS]
