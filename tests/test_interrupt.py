@@ -257,10 +257,10 @@ def prepare(sizes, method, n_samples):
 @pytest.mark.skipif(JIT_DISABLED, reason="plain Python is too slow for a long step")
 @pytest.mark.parametrize("evaluate", ["direct", "auto"])
 def test_a_step_that_nobody_wants_ends(evaluate):
-    """One block of a step that takes minutes, and ends when it is told to."""
+    """A step of 3 Tflop or more, half a minute at 100 GFLOP/s, ends when it is told to."""
     method = fastnn.Perturbation(1e-6, evaluate=evaluate)
     _loop.take_steps(*prepare([3, 4, 4, 2], method, 5)[1])  # compiled
-    work, arguments = prepare([100, 2000, 2000, 2], method, 128)
+    work, arguments = prepare([100, 2000, 2000, 2000, 2], method, 96)
     ends = []
     thread = threading.Thread(target=lambda: ends.append(_loop.take_steps(*arguments)), daemon=True)
     thread.start()
