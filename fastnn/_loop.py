@@ -14,7 +14,7 @@ from fastnn._workspace import make_data, make_plain_task, make_work
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.direct import run_direct
-from fastnn.kernels.forward import run_forward
+from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.series import is_bent_above, run_deep_expansion, run_expansion
 from fastnn.kernels.training import End, Units, run_steps
@@ -278,7 +278,7 @@ def find_units(
     deep = method == Method.SERIES and is_deep(layout, task.loss, 0)
     key = method, deep, needs_direct, dtype
     if key not in _UNITS:
-        forward = run_forward.address(arguments)
+        inputs, forward = run_inputs.address(arguments), run_forward.address(arguments)
         backward = above = direct = descent = forward  # not called
         if method == Method.BACKPROP:
             backward = run_backward.address(arguments)
@@ -290,5 +290,5 @@ def find_units(
             direct = run_direct.address(arguments)
         if method != Method.NONE:
             descent = run_descent.address(arguments)
-        _UNITS[key] = Units(forward, backward, above, direct, descent)
+        _UNITS[key] = Units(inputs, forward, backward, above, direct, descent)
     return _UNITS[key]

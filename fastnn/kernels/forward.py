@@ -1,13 +1,14 @@
 """The forward pass over a block of samples: the first part of every step."""
 
 from fastnn._jit import kernel, unit, unpack
-from fastnn.kernels.activations import Activation, activate, softmax
+from fastnn.kernels.activations import Activation, activate, largest_size, softmax
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import count_correct, sample_loss
 from fastnn.kernels.products import add_product, clear
 from fastnn.kernels.updates import is_fused
 from fastnn.kernels.work import (
     LARGEST,
+    LARGEST_INPUT,
     LOSS,
     RIGHT,
     SLOPE,
@@ -16,6 +17,7 @@ from fastnn.kernels.work import (
     A,
     Method,
     Z,
+    count_parts,
     is_weighted,
     span,
     stretch,
@@ -24,15 +26,38 @@ from fastnn.kernels.work import (
     values,
 )
 
+@kernel(inline=True)
+def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
+    """Copy this chunk's share of the samples, and write what it adds to the first layer's z.
+
+    A share is some samples' part of the inputs; of the second part, z is left in place of a.
+    """
+    n_parts = count_parts(layout)
+    tiles = (block.n_samples + 7) // 8
+    x = values(layout, work, A, 0, block.n_samples)
+    w = weights(layout, theta, 0)
+    b = biases(layout, theta, 0)
+    for part in range(n_parts):
+        first = min(max(n_parts * tiles * chunk // n_chunks - part * tiles, 0) * 8, block.n_samples)
+        last = min(max(n_parts * tiles * (chunk + 1) // n_chunks - part * tiles, 0) * 8, block.n_samples)
+        begin, end = span(x.shape[1], part, n_parts)
+        for n in range(first, last):
+            source = data.order[block.row, block.start + n]
+            for i in range(begin, end):
+                x[n, i] = data.x[source, i]
+            work.checks[LARGEST_INPUT + part, 0, n] = largest_size(x[n, begin:end])
+        z = values(layout, work, Z if part == 0 else A, 1, block.n_samples)
+        for n in range(first, last):
+            for k in range(b.size):
+                z[n, k] = b[k] if part == 0 else z.dtype.type(0.0)
+        add_product(x[:, begin:end], w[begin:end], first, last, z)
+
 
 @kernel(inline=True)
-def load(layout, data, block, first, last, work):
-    """Copy samples first to last of the block, counted from block.start in its row of data.order."""
-    x = values(layout, work, A, 0, block.n_samples)
+def load_targets(data, block, first, last, work):
+    """Copy targets and weights of samples first to last of the block."""
     for n in range(first, last):
         source = data.order[block.row, block.start + n]
-        for i in range(x.shape[1]):
-            x[n, i] = data.x[source, i]
         for k in range(min(work.y.shape[1], data.y.shape[1])):
             work.y[n, k] = data.y[source, k]
         work.measured[n, WEIGHT] = data.y[source, work.y.shape[1]] if is_weighted(data, work) else 1.0
@@ -40,16 +65,21 @@ def load(layout, data, block, first, last, work):
 
 @kernel(inline=True)
 def propagate(layout, theta, n_samples, first, last, work):
-    """Write z, a and slope of every level for samples first to last; the inputs stand in level 0."""
+    """Write z, a and slope of every level for samples first to last, from what `take_inputs` left."""
     for layer in range(layout.activations.size):
-        before = values(layout, work, A, layer, n_samples)
         z = values(layout, work, Z, layer + 1, n_samples)
         a = values(layout, work, A, layer + 1, n_samples)
-        b = biases(layout, theta, layer)
-        for n in range(first, last):
-            for k in range(b.size):
-                z[n, k] = b[k]
-        add_product(before, weights(layout, theta, layer), first, last, z)
+        if layer > 0:
+            b = biases(layout, theta, layer)
+            for n in range(first, last):
+                for k in range(b.size):
+                    z[n, k] = b[k]
+            before = values(layout, work, A, layer, n_samples)
+            add_product(before, weights(layout, theta, layer), first, last, z)
+        elif count_parts(layout) > 1:
+            for n in range(first, last):
+                for k in range(z.shape[1]):
+                    z[n, k] += a[n, k]
         if layout.activations[layer] == Activation.SOFTMAX:
             for n in range(first, last):
                 softmax(z[n], a[n])
@@ -112,14 +142,10 @@ def take_norms(layout, theta, chunk, n_chunks, work):
 
 
 @unit
-def run_forward(packed, block, task, step, chunk):
-    """Take this chunk's samples up to the loss, and prepare its share of what the way back needs."""
+def run_inputs(packed, block, task, step, chunk):
+    """Take this chunk's share of the inputs into the first layer, and prepare its share of what the way back needs."""
     layout, theta, data, optimizer, work = unpack(packed)
-    first, last = span(block.n_samples, chunk, task.n_chunks)
-    load(layout, data, block, first, last, work)
-    propagate(layout, theta, block.n_samples, first, last, work)
-    if task.loss >= 0:
-        measure(layout, task.loss, block.n_samples, first, last, work)
+    take_inputs(layout, theta, data, block, chunk, task.n_chunks, work)
     if task.method != Method.NONE and block.opens:
         n_powers = 3 if task.method == Method.SERIES else 1
         transpose(layout, theta, n_powers, chunk, task.n_chunks, work)
@@ -128,3 +154,14 @@ def run_forward(packed, block, task, step, chunk):
         if not is_fused(optimizer, block):
             n = work.gradient.size
             clear(work.gradient[n * chunk // task.n_chunks : n * (chunk + 1) // task.n_chunks])
+
+
+@unit
+def run_forward(packed, block, task, step, chunk):
+    """Take this chunk's samples from the first layer's z up to the loss."""
+    layout, theta, data, _, work = unpack(packed)
+    first, last = span(block.n_samples, chunk, task.n_chunks)
+    load_targets(data, block, first, last, work)
+    propagate(layout, theta, block.n_samples, first, last, work)
+    if task.loss >= 0:
+        measure(layout, task.loss, block.n_samples, first, last, work)

@@ -49,6 +49,7 @@ from fastnn.kernels.work import (
     DIRECT,
     KINKED,
     LARGEST,
+    LARGEST_INPUT,
     MEAN,
     NUDGES,
     PULL,
@@ -61,6 +62,7 @@ from fastnn.kernels.work import (
     THIRD,
     A,
     Z,
+    count_parts,
     is_weighted,
     jet_room,
     share,
@@ -155,7 +157,12 @@ def judge(layout, layer, block, task, first, last, work):
         task.loss, layout.activations[n_layers - 1], top.shape[1], task.n_terms, u1, u2, u3, u4
     )
     for n in range(first, last):
-        largest = max(1.0, largest_size(before[n]))  # a bias's input is 1
+        largest = 1.0  # a bias's input
+        if layer == 0:
+            for part in range(count_parts(layout)):
+                largest = max(largest, work.checks[LARGEST_INPUT + part, 0, n])
+        else:
+            largest = max(largest, largest_size(before[n]))
         error = 0.0
         for k in range(top.shape[1]):
             error = max(error, abs(top[n, k] - work.y[n, k]))

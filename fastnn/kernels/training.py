@@ -19,24 +19,24 @@ from fastnn.kernels.work import LOSS, RIGHT, Block, Method, Task
 class Phase(IntEnum):
     """The parts of a step; all chunks finish one before the next begins."""
 
-    FORWARD = 0  # chunks share the samples
-    BACKWARD = 1  # the same; needs every transposed weight
-    ABOVE = 2  # the same; of deep networks by series
-    DIRECT = 3  # chunks share the parameters
-    DESCENT = 4  # the same
+    INPUTS = 0  # chunks share the first weights' rows, and the samples
+    SAMPLES = 1  # chunks share the samples
+    DIRECT = 2  # chunks share the parameters
+    DESCENT = 3  # the same
 
 
 N_PHASES = len(Phase)
 
 
 class Units(NamedTuple):
-    """What runs in each phase, as `unit.address` gives it."""
+    """What runs in the phases, in this order, as `unit.address` gives it; `run_steps` counts on it."""
 
-    forward: Any
+    inputs: Any  # of Phase.INPUTS
+    forward: Any  # of Phase.SAMPLES, like the next two
     backward: Any
     above: Any
-    direct: Any
-    descent: Any
+    direct: Any  # of Phase.DIRECT
+    descent: Any  # of Phase.DESCENT
 
 
 class End(IntEnum):
@@ -63,6 +63,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
     packed = pack((layout, theta, data, optimizer, work))
+    has_backward = task.method == Method.BACKPROP or task.method == Method.SERIES
     deep = task.method == Method.SERIES and is_bent_above(layout, task.loss, 0)
     for step in range(first, last):
         epoch = step // n_batches
@@ -75,6 +76,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
         right = 0.0
         marked = task.method == Method.DIRECT
         n_terms = task.n_terms
+        again = False  # the way back, with more terms
         turn = 0
         while turn < N_PHASES * n_blocks:
             if work.stop[0] != 0:
@@ -82,40 +84,39 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
             phase = turn % N_PHASES
             start = begin + turn // N_PHASES * size
             block = Block(row, start, min(size, end - start), end - begin, start == begin, start + size >= end)
-            if phase == Phase.FORWARD:
-                unit, wanted = units.forward, True
+            if phase == Phase.INPUTS:
+                first_unit, last_unit = 0, 1
                 n_terms = task.n_terms
-            elif phase == Phase.BACKWARD:
-                unit, wanted = units.backward, task.method == Method.BACKPROP or task.method == Method.SERIES
-            elif phase == Phase.ABOVE:
-                unit, wanted = units.above, deep
+            elif phase == Phase.SAMPLES:
+                first_unit, last_unit = 2 if again else 1, 2 + has_backward + deep
             elif phase == Phase.DIRECT:
-                unit, wanted = units.direct, marked
-                if wanted and needs_direct:
+                first_unit, last_unit = 4, 4 + marked
+                if marked and needs_direct:
                     return step, End.NEEDS_DIRECT
             else:
-                unit, wanted = units.descent, task.method != Method.NONE
+                first_unit, last_unit = 5, 5 + (task.method != Method.NONE)
             # Built here, from one place: the parallel region takes no other named tuple.
             plan = Task(
                 task.loss, task.method, task.central, task.eps, n_terms, task.tolerance, task.strict, task.n_chunks
             )
-            if wanted:
-                if task.n_chunks == 1:
-                    call(unit, packed, block, plan, done + step + 1, np.int64(0))
-                else:
-                    for chunk in prange(task.n_chunks):
-                        call(unit, packed, block, plan, done + step + 1, np.int64(chunk))
-            if phase == Phase.FORWARD and task.loss >= 0:
+            if task.n_chunks == 1:
+                for unit in range(first_unit, last_unit):
+                    call(units[unit], packed, block, plan, done + step + 1, np.int64(0))
+            elif first_unit < last_unit:
+                for chunk in prange(task.n_chunks):
+                    for unit in range(first_unit, last_unit):
+                        call(units[unit], packed, block, plan, done + step + 1, np.int64(chunk))
+            if phase == Phase.SAMPLES and not again and task.loss >= 0:
                 for sample in range(block.n_samples):
                     loss += work.measured[sample, LOSS]
                     right += work.measured[sample, RIGHT]
                 if not math.isfinite(loss):
                     return step, End.DIVERGED
-            elif phase == Phase.ABOVE and task.method == Method.SERIES:
+            if phase == Phase.SAMPLES and task.method == Method.SERIES:
                 held, marked = choose(layout, block, plan, work)
-                if not held and n_terms < 3:  # for this block, all of them: cheaper than the direct kernel
+                again = not held and n_terms < 3
+                if again:  # for this block, all of them: cheaper than the direct kernel
                     n_terms = 3
-                    turn -= 1
                     continue
                 if task.strict and not held:
                     return step, End.REFUSED

@@ -19,7 +19,10 @@ Z, A, SLOPE, DELTA, DIRECT, PULL, SECOND, THIRD, TAYLOR2, TAYLOR3, BEND2, BEND3,
 COEFFICIENTS = DELTA, SECOND, THIRD
 # Rows of Work.checks: the size of a sample's differences, the bound of what their
 # series leaves out, and whether a nudge can reach a kink too far up to tell for which units.
-SIZE, BOUND, KINKED = range(3)
+# LARGEST_INPUT and on, in layer 0: of each part of a sample's inputs, absolute.
+SIZE, BOUND, KINKED, LARGEST_INPUT = range(4)
+CHECKS = 5
+WIDE = 256  # inputs
 # Columns of Work.measured: a sample's loss, its right decisions, and how much it counts.
 LOSS, RIGHT, WEIGHT = range(3)
 # Rows of Work.norms.
@@ -78,7 +81,7 @@ class Work(NamedTuple):
     gradient: ndarray  # (n_parameters,)
     transposed: ndarray  # (3 or 1, n_parameters) each W transposed, its squares and cubes; empty for the loss alone
     norms: ndarray  # (2, n_units) float64, of each unit's incoming weights, absolute: the largest, the sum
-    checks: ndarray  # (3, n_layers, block) float64
+    checks: ndarray  # (CHECKS, n_layers, block) float64
     jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series, and deep
     room: ndarray  # (n_chunks, n) float64, see `total_room` and on; empty unless perturbing
     listed: ndarray  # (n_chunks, widest + 1) int64, inputs that move a unit
@@ -89,6 +92,17 @@ class Work(NamedTuple):
 def values(layout, work, kind, level, n_samples):
     """Return one kind of a level's values, (n_samples, n_units)."""
     return level_values(layout, work.values, kind, level, n_samples)
+
+
+@kernel
+def count_parts(layout):
+    """Return into how many parts the inputs are cut: two where there are many, else one.
+
+    A core keeps its rows of the first weights, those that it moves in the descent, in its
+    own cache: 784-100-10 on two cores takes TODO us a step with two parts, TODO with one,
+    each core reading what the other has just written.
+    """
+    return 2 if layout.sizes[0] >= WIDE else 1
 
 
 @kernel(returns_view=True)
