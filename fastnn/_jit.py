@@ -140,6 +140,16 @@ def line(flat, start, size):
     return flat.reshape(-1)[start : start + size]
 
 
+def order_by_size(number):
+    """Return an integer for a number: the larger its absolute value, the larger; nan the largest."""
+    return math.inf if math.isnan(number) else abs(number)
+
+
+def size_in_order(order):
+    """Return the absolute value that `order_by_size` made an integer of."""
+    return order
+
+
 def add_exponent(number, rounded):
     """Return number times two to the power of rounded - ROUNDER."""
     return math.nan if math.isnan(rounded) else math.ldexp(number, int(rounded - ROUNDER))
@@ -193,6 +203,31 @@ if not JIT_DISABLED:
             return context.get_dummy_value()
 
         return types.void(address, packed, *arguments[1:]), generate
+
+    @intrinsic
+    def order_by_size(typing_context, number):  # pragma: no cover (called by the compiler, untraced)
+        """Return an integer for a number: the larger its absolute value, the larger; nan the largest.
+
+        Its bits, without the sign. The largest of integers is found eight at a time, that of
+        numbers, whose order nan does not share, one after another.
+        """
+        integer = types.Integer.from_bitwidth(number.bitwidth)
+
+        def generate(context, builder, signature, values):
+            bits = builder.bitcast(values[0], context.get_value_type(integer))
+            return builder.and_(bits, bits.type((1 << (number.bitwidth - 1)) - 1))
+
+        return integer(number), generate
+
+    @intrinsic
+    def size_in_order(typing_context, order):  # pragma: no cover (called by the compiler, untraced)
+        """Return the absolute value that `order_by_size` made an integer of."""
+        number = types.Float(f"float{order.bitwidth}")
+
+        def generate(context, builder, signature, values):
+            return builder.bitcast(values[0], context.get_value_type(number))
+
+        return number(order), generate
 
     @intrinsic
     def add_exponent(typing_context, number, rounded):  # pragma: no cover (called by the compiler, untraced)

@@ -57,6 +57,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
     return Work(
         y=np.empty((block, n_outputs), dtype),
         values=np.empty((n_kinds, block * n_units), dtype),
+        ones=np.ones((1, block), dtype),
         measured=np.empty((block, 3), np.float64),
         gradient=np.zeros(n_parameters, dtype),
         transposed=np.empty((3 if method == Method.SERIES else 1, n_parameters), dtype),

@@ -9,6 +9,7 @@ from conftest import BODIES, HEADS
 import fastnn
 from fastnn._workspace import make_work
 from fastnn.gradients import TOLERANCE, TOLERANCE32
+from fastnn.kernels.work import WIDE
 
 # Roundings on the way from a weight to the loss: at most 3 hidden levels of at most
 # 4 units, a dozen operations in each change of an activation, two dozen in a loss.
@@ -100,10 +101,11 @@ def test_cross_entropies_by_hand():
     ],
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_same_bits_for_any_number_of_chunks(chunks, method, dtype):
-    network = fastnn.mlp(7, 70, 5, 3, hidden="tanh", seed=1, dtype=dtype)
+@pytest.mark.parametrize("sizes", [(7, 70, 5, 3), (WIDE + 3, 9, 3)])
+def test_same_bits_for_any_number_of_chunks(chunks, method, dtype, sizes):
+    network = fastnn.mlp(*sizes, hidden="tanh", seed=1, dtype=dtype)
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(9, 7)), rng.normal(size=(9, 3))
+    x, y = rng.normal(size=(9, sizes[0])), rng.normal(size=(9, 3))
     before = [w.copy() for w in network.weights]
     chunks(1)
     serial = fastnn.gradient(network, x, y, method=method)
@@ -113,6 +115,22 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, dtype):
             np.testing.assert_array_equal(ours, theirs)
     for now, then in zip(network.weights, before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("n_chunks", [1, 2, 3])
+@pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Perturbation(evaluate="direct")])
+def test_many_inputs_are_taken_in_parts(chunks, n_chunks, method):
+    """More than `WIDE` inputs, and samples that are no whole number of the product's rows."""
+    chunks(n_chunks)
+    rng = np.random.default_rng(0)
+    network = fastnn.mlp(WIDE + 5, 2, 1, seed=0)
+    x, y = rng.normal(size=(11, WIDE + 5)), rng.normal(size=(11, 1))
+    wide = [w.astype(np.longdouble) for w in network.weights], ["sigmoid", "identity"], "squared_error"
+    truth, sizes = naive.differences(*wide, x.astype(np.longdouble), y.astype(np.longdouble))
+    size = max(float(s.max()) for s in sizes)
+    # A sum of so many products goes before the `ROUNDINGS`.
+    allowed = (ROUNDINGS + WIDE) * np.finfo(float).eps * size + TOLERANCE * len(x) * size
+    assert largest_difference(fastnn.gradient(network, x, y, method=method), truth) <= allowed
 
 
 def test_training_in_blocks_is_training(monkeypatch, make_case):

@@ -15,7 +15,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from fastnn._jit import ROUNDER, add_exponent, kernel
+from fastnn._jit import ROUNDER, add_exponent, kernel, order_by_size, size_in_order
 
 LEAKY_SLOPE = 0.01
 # Beyond this |t| two values are subtracted: little cancels there, and the closed
@@ -157,6 +157,12 @@ def activate(code, z, a, slope):
     elif code == Activation.TANH:
         for k in range(z.size):
             a[k], slope[k] = tanh(np.float64(z[k]))
+    elif code == Activation.RELU:
+        for k in range(z.size):
+            a[k], slope[k] = rectify(z[k], 0.0)
+    elif code == Activation.IDENTITY:
+        for k in range(z.size):
+            a[k], slope[k] = z[k], 1.0
     else:
         for k in range(z.size):
             a[k], slope[k] = value_and_slope(code, np.float64(z[k]))
@@ -210,31 +216,32 @@ def change(code, z, a, slope, t):
 
 
 @kernel
-def larger(size, number):
-    """Return the larger of a size and a number's."""
-    return abs(number) if abs(number) > size else size
+def largest_size(row):
+    """Return the largest absolute value of a vector, 0 of an empty one; not finite where nan is among them."""
+    largest = order_by_size(row.dtype.type(0.0))
+    for k in range(row.size):
+        order = order_by_size(row[k])
+        largest = order if order > largest else largest
+    return size_in_order(largest)
+
+
+@kernel(fastmath={"reassoc"})
+def sum_sizes(row):
+    """Return the sum of a vector's absolute values, for bounds: in what order is the compiler's choice."""
+    total = 0.0
+    for k in range(row.size):
+        total += abs(np.float64(row[k]))
+    return total
 
 
 @kernel
-def largest_size(row):
-    """Return the largest absolute value of a vector, and 0 of an empty one; nan is left out.
-
-    Eight at a time: each maximum waits for the one before it.
-    """
-    r0 = r1 = r2 = r3 = r4 = r5 = r6 = r7 = row.dtype.type(0.0)
-    whole = row.size // 8 * 8
-    for k in range(0, whole, 8):
-        r0 = larger(r0, row[k])
-        r1 = larger(r1, row[k + 1])
-        r2 = larger(r2, row[k + 2])
-        r3 = larger(r3, row[k + 3])
-        r4 = larger(r4, row[k + 4])
-        r5 = larger(r5, row[k + 5])
-        r6 = larger(r6, row[k + 6])
-        r7 = larger(r7, row[k + 7])
-    for k in range(whole, row.size):
-        r0 = larger(r0, row[k])
-    return larger(larger(larger(r0, r1), larger(r2, r3)), larger(larger(r4, r5), larger(r6, r7)))
+def largest_difference(a, b):
+    """Return the largest absolute difference of two vectors' entries, as `largest_size` does."""
+    largest = order_by_size(a.dtype.type(0.0))
+    for k in range(a.size):
+        order = order_by_size(a[k] - b[k])
+        largest = order if order > largest else largest
+    return size_in_order(largest)
 
 
 @kernel

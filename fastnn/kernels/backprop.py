@@ -1,25 +1,50 @@
 """The analytic gradient, by the chain rule from the outputs down."""
 
-from fastnn._jit import kernel, unit, unpack
+from fastnn._jit import kernel, line, unit, unpack
+from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import output_delta
 from fastnn.kernels.products import add_product, clear
-from fastnn.kernels.work import DELTA, PULL, SLOPE, A, Method, share, span, stretch, transposed_weights, values
+from fastnn.kernels.work import (
+    DELTA,
+    PULL,
+    SLOPE,
+    A,
+    Method,
+    is_weighted,
+    share,
+    span,
+    stretch,
+    transposed_weights,
+    values,
+)
+
+
+@kernel
+def rows_alike(layout, data, n_rows, work):
+    """Return how many samples' outputs go through the loss's slopes as one vector: all where each stands alone."""
+    softmax = layout.activations[layout.activations.size - 1] == Activation.SOFTMAX
+    return 1 if softmax or is_weighted(data, work) else max(n_rows, 1)
 
 
 @kernel(inline=True)
-def backward(layout, task, block, first, last, work):
+def backward(layout, data, task, block, first, last, work):
     """Write delta, the slope of the batch's mean loss with z, of every level for samples first to last.
 
     And pull, its slope with a, when there is room for it.
     """
     n_samples = block.n_samples
     top = layout.activations.size
-    a = values(layout, work, A, top, n_samples)
-    slope = values(layout, work, SLOPE, top, n_samples)
-    delta = values(layout, work, DELTA, top, n_samples)
-    code = layout.activations[top - 1]
-    for n in range(first, last):
-        output_delta(task.loss, code, a[n], slope[n], work.y[n], share(block, work, n), delta[n])
+    rows = rows_alike(layout, data, last - first, work)
+    for start in range(first, last, rows):
+        output_delta(
+            task.loss,
+            layout.activations[top - 1],
+            stretch(layout, work, A, top, n_samples, start, start + rows),
+            stretch(layout, work, SLOPE, top, n_samples, start, start + rows),
+            line(work.y, start * work.y.shape[1], rows * work.y.shape[1]),
+            share(block, work, start),
+            stretch(layout, work, DELTA, top, n_samples, start, start + rows),
+        )
     for level in range(top - 1, 0, -1):
         kind = PULL if task.method == Method.SERIES else DELTA
         pull = stretch(layout, work, kind, level, n_samples, first, last)
@@ -36,6 +61,6 @@ def backward(layout, task, block, first, last, work):
 @unit
 def run_backward(packed, block, task, step, chunk):
     """Find delta for this chunk's samples."""
-    layout, _, _, _, work = unpack(packed)
+    layout, _, data, _, work = unpack(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
-    backward(layout, task, block, first, last, work)
+    backward(layout, data, task, block, first, last, work)

@@ -1,36 +1,21 @@
 """From coefficients to differences, and along them: the last part of every step."""
 
-from fastnn._jit import kernel, unit, unpack
-from fastnn.kernels.layout import biases, weights, weights_start
+from fastnn._jit import kernel, unit, unpack, view
+from fastnn.kernels.layout import weights, weights_start
 from fastnn.kernels.products import add_series_product
 from fastnn.kernels.updates import is_fused, target, update
 from fastnn.kernels.work import COEFFICIENTS, DELTA, A, Method, span, values
 
 
-@kernel(inline=True)
-def add_gradient(layout, layer, block, task, first, last, scale, work, out):
-    """Add to out the gradient by this layer's coefficients: rows first to last of W."""
+@kernel
+def add_gradient(layout, layer, block, task, inputs, first, last, scale, work, out):
+    """Add this layer's coefficients times inputs (n, n_samples), and powers of these, to rows of out (n, n_out)."""
     n_samples = block.n_samples
-    before = values(layout, work, A, layer, n_samples)
     c1 = values(layout, work, DELTA, layer + 1, n_samples)
     # Terms that are not there are not read: any array will do.
     c2 = values(layout, work, COEFFICIENTS[min(1, task.n_terms - 1)], layer + 1, n_samples)
     c3 = values(layout, work, COEFFICIENTS[task.n_terms - 1], layer + 1, n_samples)
-    w = weights(layout, out, layer)
-    add_series_product(before.T, c1, c2, c3, task.n_terms, first, last, scale, w)
-
-
-@kernel(inline=True)
-def add_bias_gradient(layout, layer, block, task, scale, work, out):
-    """Add to out the gradient of this layer's b."""
-    n_samples = block.n_samples
-    b = biases(layout, out, layer)
-    scale = b.dtype.type(scale)
-    for term in range(task.n_terms):
-        coefficients = values(layout, work, COEFFICIENTS[term], layer + 1, n_samples)
-        for n in range(n_samples):
-            for k in range(b.size):
-                b[k] += scale * coefficients[n, k]
+    add_series_product(inputs, c1, c2, c3, task.n_terms, first, last, scale, out)
 
 
 @unit
@@ -46,9 +31,13 @@ def run_descent(packed, block, task, step, chunk):
         first, last = span(n_in, chunk, task.n_chunks)
         owns_bias = layer % task.n_chunks == chunk
         if task.method != Method.DIRECT:
-            add_gradient(layout, layer, block, task, first, last, scale, work, out)
+            before = values(layout, work, A, layer, block.n_samples).T
+            w = weights(layout, out, layer)
+            add_gradient(layout, layer, block, task, before, first, last, scale, work, w)
             if owns_bias:
-                add_bias_gradient(layout, layer, block, task, scale, work, out)
+                ones = view(work.ones, 0, 1, block.n_samples)
+                b = view(out, weights_start(layout, layer) + n_in * n_out, 1, n_out)
+                add_gradient(layout, layer, block, task, ones, 0, 1, scale, work, b)
         if block.closes and not is_fused(optimizer, block):
             start = weights_start(layout, layer)
             update(optimizer, step, start + first * n_out, start + last * n_out, work.gradient, theta)

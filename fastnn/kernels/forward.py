@@ -1,10 +1,10 @@
 """The forward pass over a block of samples: the first part of every step."""
 
 from fastnn._jit import kernel, unit, unpack
-from fastnn.kernels.activations import Activation, activate, largest_size, softmax
+from fastnn.kernels.activations import Activation, activate, largest_size, softmax, sum_sizes
 from fastnn.kernels.layout import biases, weights
-from fastnn.kernels.losses import count_correct, sample_loss
-from fastnn.kernels.products import add_product, clear
+from fastnn.kernels.losses import Loss, count_correct, sample_loss
+from fastnn.kernels.products import add_product, clear, copy
 from fastnn.kernels.updates import is_fused
 from fastnn.kernels.work import (
     LARGEST,
@@ -26,6 +26,7 @@ from fastnn.kernels.work import (
     values,
 )
 
+
 @kernel(inline=True)
 def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
     """Copy this chunk's share of the samples, and write what it adds to the first layer's z.
@@ -43,8 +44,7 @@ def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
         begin, end = span(x.shape[1], part, n_parts)
         for n in range(first, last):
             source = data.order[block.row, block.start + n]
-            for i in range(begin, end):
-                x[n, i] = data.x[source, i]
+            copy(data.x[source, begin:end], x[n, begin:end])
             work.checks[LARGEST_INPUT + part, 0, n] = largest_size(x[n, begin:end])
         z = values(layout, work, Z if part == 0 else A, 1, block.n_samples)
         for n in range(first, last):
@@ -58,8 +58,8 @@ def load_targets(data, block, first, last, work):
     """Copy targets and weights of samples first to last of the block."""
     for n in range(first, last):
         source = data.order[block.row, block.start + n]
-        for k in range(min(work.y.shape[1], data.y.shape[1])):
-            work.y[n, k] = data.y[source, k]
+        copy(data.y[source], work.y[n])
+        work.measured[n, RIGHT] = 0.0
         work.measured[n, WEIGHT] = data.y[source, work.y.shape[1]] if is_weighted(data, work) else 1.0
 
 
@@ -100,7 +100,9 @@ def measure(layout, loss, n_samples, first, last, work):
     a = values(layout, work, A, top, n_samples)
     for n in range(first, last):
         work.measured[n, LOSS] = work.measured[n, WEIGHT] * sample_loss(loss, z[n], a[n], work.y[n])
-        work.measured[n, RIGHT] = count_correct(loss, a[n], work.y[n])
+    if loss != Loss.SQUARED_ERROR:
+        for n in range(first, last):
+            work.measured[n, RIGHT] = count_correct(loss, a[n], work.y[n])
 
 
 @kernel(inline=True)
@@ -125,20 +127,19 @@ def transpose(layout, theta, n_powers, chunk, n_chunks, work):
 
 
 @kernel(inline=True)
-def take_norms(layout, theta, chunk, n_chunks, work):
-    """Write the largest and the sum of the absolute weights into this chunk's units of every level past the first."""
+def take_norms(layout, chunk, n_chunks, work):
+    """Write the largest and the sum of the absolute weights into this chunk's units of every level past the first.
+
+    By rows of `transpose`, so that each result is written once: its neighbours may be another core's.
+    """
     for layer in range(1, layout.activations.size):
-        w = weights(layout, theta, layer)
+        through = transposed_weights(layout, work, layer, 0)
         largest = unit_norms(layout, work, LARGEST, layer + 1)
         total = unit_norms(layout, work, SUM, layer + 1)
         first, last = span(total.size, chunk, n_chunks)
-        clear(largest[first:last])
-        clear(total[first:last])
-        for j in range(w.shape[0]):
-            for k in range(first, last):
-                size = abs(w[j, k])
-                total[k] += size
-                largest[k] = size if size > largest[k] else largest[k]
+        for k in range(first, last):
+            largest[k] = largest_size(through[k])
+            total[k] = sum_sizes(through[k])
 
 
 @unit
@@ -150,7 +151,7 @@ def run_inputs(packed, block, task, step, chunk):
         n_powers = 3 if task.method == Method.SERIES else 1
         transpose(layout, theta, n_powers, chunk, task.n_chunks, work)
         if task.method == Method.SERIES:
-            take_norms(layout, theta, chunk, task.n_chunks, work)
+            take_norms(layout, chunk, task.n_chunks, work)
         if not is_fused(optimizer, block):
             n = work.gradient.size
             clear(work.gradient[n * chunk // task.n_chunks : n * (chunk + 1) // task.n_chunks])

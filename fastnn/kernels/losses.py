@@ -80,20 +80,18 @@ def sample_loss(loss, z, a, y):
 
 @kernel(inline=True)
 def count_correct(loss, a, y):
-    """Return how many decisions of one sample are right; none are counted for squared error."""
+    """Return how many decisions of one sample are right, by a cross-entropy."""
     if loss == Loss.BINARY_CROSS_ENTROPY:
         right = 0
         for k in range(y.size):
             right += (a[k] > 0.5) == (y[k] > 0.5)
         return right
-    if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
-        return 1 if np.argmax(a) == np.argmax(y) else 0
-    return 0
+    return 1 if np.argmax(a) == np.argmax(y) else 0
 
 
 @kernel(inline=True)
 def output_delta(loss, code, a, slope, y, scale, delta):
-    """Write scale * d loss / d z of one sample, (n_outputs,), into delta."""
+    """Write scale * d loss / d z into delta; all arrays are (n,), as for `bend_outputs`."""
     if loss != Loss.SQUARED_ERROR:
         for k in range(y.size):
             delta[k] = scale * (a[k] - y[k])

@@ -36,8 +36,8 @@ where it can further up; between kinks a rectifier is linear and its series exac
 """
 
 from fastnn._jit import kernel, line, unit, unpack
-from fastnn.kernels.activations import Activation, add_curvature, largest_size, taylor_units
-from fastnn.kernels.backprop import backward
+from fastnn.kernels.activations import Activation, add_curvature, largest_difference, largest_size, taylor_units
+from fastnn.kernels.backprop import backward, rows_alike
 from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs
 from fastnn.kernels.products import add_product, clear
 from fastnn.kernels.work import (
@@ -47,6 +47,7 @@ from fastnn.kernels.work import (
     COEFFICIENTS,
     DELTA,
     DIRECT,
+    ERROR,
     KINKED,
     LARGEST,
     LARGEST_INPUT,
@@ -63,7 +64,6 @@ from fastnn.kernels.work import (
     A,
     Z,
     count_parts,
-    is_weighted,
     jet_room,
     share,
     span,
@@ -143,7 +143,6 @@ def judge(layout, layer, block, task, first, last, work):
     n_samples = block.n_samples
     before = values(layout, work, A, layer, n_samples)
     delta = values(layout, work, DELTA, layer + 1, n_samples)
-    top = values(layout, work, A, n_layers, n_samples)
     u1, u2, u3, u4 = 1.0, 0.0, 0.0, 0.0
     rectified = has_kink(layout.activations[n_layers - 1])
     for level in range(layer + 1, n_layers):
@@ -154,8 +153,9 @@ def judge(layout, layer, block, task, first, last, work):
         norm = largest_size(unit_norms(layout, work, LARGEST if level == layer + 1 else SUM, level + 1))
         u1, u2, u3, u4 = norm * u1, norm * u2, norm * u3, norm * u4
     fixed, rising, spread = bound_loss(
-        task.loss, layout.activations[n_layers - 1], top.shape[1], task.n_terms, u1, u2, u3, u4
+        task.loss, layout.activations[n_layers - 1], layout.sizes[n_layers], task.n_terms, u1, u2, u3, u4
     )
+    clear(stretch(layout, work, DIRECT, layer + 1, n_samples, first, last))
     for n in range(first, last):
         largest = 1.0  # a bias's input
         if layer == 0:
@@ -163,18 +163,12 @@ def judge(layout, layer, block, task, first, last, work):
                 largest = max(largest, work.checks[LARGEST_INPUT + part, 0, n])
         else:
             largest = max(largest, largest_size(before[n]))
-        error = 0.0
-        for k in range(top.shape[1]):
-            error = max(error, abs(top[n, k] - work.y[n, k]))
         nudge = task.eps * largest
-        left_out = nudge * nudge * (fixed + rising * (error + spread * nudge))
+        left_out = nudge * nudge * (fixed + rising * (work.checks[ERROR, 0, n] + spread * nudge))
         if task.n_terms == 3:
             left_out *= nudge
         work.checks[BOUND, layer, n] = left_out * largest * share(block, work, n)
         work.checks[SIZE, layer, n] = largest * largest_size(delta[n])
-        marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-        for j in range(marks.size):
-            marks[j] = 0.0
         kinked = rectified and mark_kinks(layout, layer, n, n_samples, nudge, work)
         work.checks[KINKED, layer, n] = 1.0 if kinked else 0.0
 
@@ -217,7 +211,7 @@ def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
 
 @kernel(inline=True)
 def bend(layout, data, block, task, first, last, work):
-    """Write how every level bends for samples first to last: TAYLOR of the hidden ones, BEND of all."""
+    """Write how every level bends for samples first to last: TAYLOR of the hidden ones, BEND past the first."""
     n_samples = block.n_samples
     top = layout.activations.size
     for level in range(1, top):
@@ -230,6 +224,8 @@ def bend(layout, data, block, task, first, last, work):
             taylor2,
             taylor3,
         )
+        if level == 1:  # below it is nothing whose nudges it would bend
+            continue
         pull = stretch(layout, work, PULL, level, n_samples, first, last)
         bend2 = stretch(layout, work, BEND2, level, n_samples, first, last)
         bend3 = stretch(layout, work, BEND3, level, n_samples, first, last)
@@ -237,8 +233,8 @@ def bend(layout, data, block, task, first, last, work):
             bend2[k] = pull[k] * taylor2[k]
             bend3[k] = pull[k] * taylor3[k]
     code = layout.activations[top - 1]
-    rows = 1 if code == Activation.SOFTMAX or is_weighted(data, work) else last - first
-    for start in range(first, last, max(rows, 1)):
+    rows = rows_alike(layout, data, last - first, work)
+    for start in range(first, last, rows):
         bend_outputs(
             task.loss,
             code,
@@ -417,7 +413,10 @@ def run_expansion(packed, block, task, step, chunk):
     """Find the coefficients for this chunk's samples, but for layers bent above, and judge what they leave out."""
     layout, _, data, _, work = unpack(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
-    backward(layout, task, block, first, last, work)
+    backward(layout, data, task, block, first, last, work)
+    top = values(layout, work, A, layout.activations.size, block.n_samples)
+    for n in range(first, last):
+        work.checks[ERROR, 0, n] = largest_difference(top[n], work.y[n])
     if task.n_terms > 1:
         bend(layout, data, block, task, first, last, work)
     for layer in range(layout.activations.size):

@@ -19,10 +19,10 @@ Z, A, SLOPE, DELTA, DIRECT, PULL, SECOND, THIRD, TAYLOR2, TAYLOR3, BEND2, BEND3,
 COEFFICIENTS = DELTA, SECOND, THIRD
 # Rows of Work.checks: the size of a sample's differences, the bound of what their
 # series leaves out, and whether a nudge can reach a kink too far up to tell for which units.
-# LARGEST_INPUT and on, in layer 0: of each part of a sample's inputs, absolute.
-SIZE, BOUND, KINKED, LARGEST_INPUT = range(4)
-CHECKS = 5
-WIDE = 256  # inputs
+# In layer 0 also ERROR, the outputs' largest |a - y|, and LARGEST_INPUT and on, the largest of each part of the inputs.
+SIZE, BOUND, KINKED, ERROR, LARGEST_INPUT = range(5)
+CHECKS = 6
+WIDE = 256  # inputs that are taken in two parts
 # Columns of Work.measured: a sample's loss, its right decisions, and how much it counts.
 LOSS, RIGHT, WEIGHT = range(3)
 # Rows of Work.norms.
@@ -77,6 +77,7 @@ class Work(NamedTuple):
 
     y: ndarray  # (block, n_outputs)
     values: ndarray  # (n_kinds, block * n_units), see Z and on
+    ones: ndarray  # (1, block), a bias's inputs
     measured: ndarray  # (block, 3) float64, see LOSS and on
     gradient: ndarray  # (n_parameters,)
     transposed: ndarray  # (3 or 1, n_parameters) each W transposed, its squares and cubes; empty for the loss alone
@@ -98,9 +99,9 @@ def values(layout, work, kind, level, n_samples):
 def count_parts(layout):
     """Return into how many parts the inputs are cut: two where there are many, else one.
 
-    A core keeps its rows of the first weights, those that it moves in the descent, in its
-    own cache: 784-100-10 on two cores takes TODO us a step with two parts, TODO with one,
-    each core reading what the other has just written.
+    With two, a core reads those rows of the first weights that it moves in the descent,
+    from its own cache, where with one it waits for what the other has just written: 194 us
+    instead of 256 a step of 784-100-10, batch 32, float64; 105 instead of 124 in float32.
     """
     return 2 if layout.sizes[0] >= WIDE else 1
 
