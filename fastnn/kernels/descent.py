@@ -35,7 +35,7 @@ def run_descent(packed, block, task, step, chunk):
             w = weights(layout, out, layer)
             add_gradient(layout, layer, block, task, before, first, last, scale, work, w)
             if owns_bias:
-                ones = view(work.ones, 0, 1, block.n_samples)
+                ones = view(work.ones, 0, block.n_samples, 1).T
                 b = view(out, weights_start(layout, layer) + n_in * n_out, 1, n_out)
                 add_gradient(layout, layer, block, task, ones, 0, 1, scale, work, b)
         if block.closes and not is_fused(optimizer, block):

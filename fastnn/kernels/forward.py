@@ -111,7 +111,7 @@ def transpose(layout, theta, n_powers, chunk, n_chunks, work):
     for layer in range(1, layout.activations.size):
         w = weights(layout, theta, layer)
         out = transposed_weights(layout, work, layer, 0)
-        first, last = span(out.shape[0], chunk, n_chunks)
+        first, last = out.shape[0] * chunk // n_chunks, out.shape[0] * (chunk + 1) // n_chunks
         # Eight rows of the result at a time: whole cache lines of W are read.
         for start in range(first, last, 8):
             stop = min(start + 8, last)
@@ -136,8 +136,7 @@ def take_norms(layout, chunk, n_chunks, work):
         through = transposed_weights(layout, work, layer, 0)
         largest = unit_norms(layout, work, LARGEST, layer + 1)
         total = unit_norms(layout, work, SUM, layer + 1)
-        first, last = span(total.size, chunk, n_chunks)
-        for k in range(first, last):
+        for k in range(total.size * chunk // n_chunks, total.size * (chunk + 1) // n_chunks):
             largest[k] = largest_size(through[k])
             total[k] = sum_sizes(through[k])
 
