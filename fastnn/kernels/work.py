@@ -10,6 +10,7 @@ from fastnn.kernels.layout import level_values, weights_start
 
 # Nudges carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.
 NUDGES = 64
+STRIP = 8  # rows, the product's
 # Rows of Work.values. With d a nudge of z, the batch's mean loss changes by
 # delta d + second d**2 / eps + third d**3 / eps**2; pull is its slope with a; DIRECT is 1 where a
 # nudge of this unit is measured directly. TAYLOR are an activation's second and third
@@ -27,8 +28,10 @@ WIDE = 256  # inputs that are taken in two parts
 LOSS, RIGHT, WEIGHT = range(3)
 # Rows of Work.norms.
 LARGEST, SUM = range(2)
-# Of NUDGES columns and the widest level's rows: two pairs for coefficients, and one for a row of means.
-ROOMS = 5
+# Of NUDGES columns and the widest level's rows: two pairs for coefficients, one for a row of means, and from
+# PACKED on a pair for weights.
+PACKED = 5
+ROOMS = PACKED + 2
 
 
 class Method(IntEnum):
@@ -146,7 +149,7 @@ def share(block, work, n):
 
 @kernel(returns_view=True)
 def jet_room(work, chunk, which, n_rows, n_nudges):
-    """Return one of this chunk's rooms for coefficients, (n_rows, n_nudges): 0 to 4."""
+    """Return one of this chunk's ROOMS, (n_rows, n_nudges)."""
     each = work.jets.shape[1] // ROOMS
     return view(work.jets, (chunk * ROOMS + which) * each, n_rows, n_nudges)
 
