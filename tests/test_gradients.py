@@ -117,6 +117,28 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, dtype, sizes):
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.parametrize("n_chunks", [1, 2])
+@pytest.mark.parametrize("sizes", [(4, 70, 20, 12), (4, 9, 70, 20, 3)])
+@pytest.mark.parametrize("head", [("squared_error", "sigmoid"), ("categorical_cross_entropy", "softmax")])
+@pytest.mark.parametrize("scheme", ["forward", "central"])
+def test_deep_networks_wider_than_what_is_carried_together(chunks, n_chunks, sizes, head, scheme):
+    """More than `NUDGES` units below, more than `STRIP` above."""
+    chunks(n_chunks)
+    loss, output = head
+    rng = np.random.default_rng(0)
+    network = fastnn.mlp(*sizes, hidden="tanh", output=output, seed=0)
+    x = rng.normal(size=(9, sizes[0]))
+    y = np.eye(sizes[-1])[rng.integers(0, sizes[-1], 9)]
+    activations = [layer.activation for layer in network.layers]
+    wide = [w.astype(np.longdouble) for w in network.weights], activations, loss, x.astype(np.longdouble), y
+    truth, sizes = naive.differences(*wide, scheme=scheme)
+    size = max(float(s.max()) for s in sizes)
+    # The bound of deep networks is far above what is left out; sums are of up to 70.
+    allowed = (ROUNDINGS + 3 * 70) * np.finfo(float).eps * size
+    ours = fastnn.gradient(network, x, y, loss=loss, method=fastnn.Perturbation(scheme=scheme))
+    assert largest_difference(ours, truth) <= allowed + TOLERANCE * len(x) * size
+
+
 @pytest.mark.parametrize("n_chunks", [1, 2, 3])
 @pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Perturbation(evaluate="direct")])
 def test_many_inputs_are_taken_in_parts(chunks, n_chunks, method):

@@ -21,6 +21,7 @@ from fastnn.kernels.activations import (
     add_curvature,
     change_nudges,
     growth,
+    largest_difference,
     largest_size,
     softplus,
     taylor_units,
@@ -104,6 +105,22 @@ def output_delta(loss, code, a, slope, y, scale, delta):
     else:
         for k in range(y.size):
             delta[k] = scale * 2.0 * (a[k] - y[k]) * slope[k]
+
+
+@kernel
+def doubt(loss, a, y):
+    """Return how much one sample's loss can still bend, for `series.bound_loss`; a and y are (n_outputs,).
+
+    Of squared errors, the largest error; of a binary cross-entropy, the largest of errors and a (1 - a);
+    of a categorical one, the probability of what is not asked for.
+    """
+    if loss == Loss.SQUARED_ERROR:
+        return np.float64(largest_difference(a, y))
+    most, rest = 0.0, 0.0
+    for k in range(y.size):
+        most = max(most, abs(a[k] - y[k]), a[k] * (1.0 - a[k]))
+        rest += y[k] * (1.0 - a[k])
+    return most if loss == Loss.BINARY_CROSS_ENTROPY else rest
 
 
 @kernel

@@ -24,21 +24,32 @@ curvature.
 
 **The remainder.** By Taylor's theorem what K terms leave out is at most
 |t|**(K + 1) times a bound of the next coefficient over the nudge. That is found by
-carrying majorants up the same way: in place of each activation's coefficients their
-suprema over all z, in place of weights the largest absolute value (for the one unit
-that moves) or the largest sum of a unit's absolute weights. A sample keeps its series
-in a layer while eps**K max|a|**(K + 1) times the bound is at most `Task.tolerance`
-times the layer's size: the mean over the samples of the largest first-order difference
-max|c1| max|a|. So truncation adds at most the tolerance times that size to any entry.
-Other samples are measured by the direct kernel. So are the units of a sample whose
-nudge can reach the kink of a rectifier, here or one level up, and the whole sample
-where it can further up; between kinks a rectifier is linear and its series exact.
+carrying majorants m1 to m4 of z's coefficients up the same way: in place of each
+activation's coefficients their suprema over all z, in place of weights the largest
+absolute value (for the one unit that moves) or the largest sum of a unit's absolute
+weights. Such sums ignore that most of what they add cancels, by a factor of about the
+root of the units' number at each level, and its fourth power in m4; but u1 and u2 at
+t = 0 are at hand, and over a nudge of at most h the mean value theorem has
+
+    |z'| <= |u1| + 2 h m2        |z''| / 2 <= |u2| + 3 h m3
+
+so that m1 and m2 are these where these are less, and the sums only count once.
+At the loss the errors that are left count: a cross-entropy that is nearly 0 bends little.
+A sample keeps its series in a layer while eps**K max|a|**(K + 1) times the bound, or the
+mean of that over the samples, is at most `Task.tolerance` times the layer's size: the
+mean of the largest first-order difference max|c1| max|a|. So truncation adds at most the
+tolerance times that size to any entry. Other samples are measured by the direct kernel. So are the
+units of a sample whose nudge can reach the kink of a rectifier: their own by t, one in
+the next level by the weight in between, one further up by h (|u1| + 2 h m2). Between
+kinks a rectifier is linear and its series exact.
 """
 
+import math
+
 from fastnn._jit import kernel, line, unit, unpack
-from fastnn.kernels.activations import Activation, add_curvature, largest_difference, largest_size, taylor_units
+from fastnn.kernels.activations import Activation, add_curvature, largest_size, taylor_units
 from fastnn.kernels.backprop import backward, rows_alike
-from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs
+from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs, doubt
 from fastnn.kernels.products import add_product, clear, copy
 from fastnn.kernels.work import (
     BEND2,
@@ -47,11 +58,11 @@ from fastnn.kernels.work import (
     COEFFICIENTS,
     DELTA,
     DIRECT,
-    ERROR,
-    KINKED,
+    DOUBT,
     LARGEST,
     LARGEST_INPUT,
     MEAN,
+    NUDGE,
     NUDGES,
     PACKED,
     PULL,
@@ -106,57 +117,69 @@ def has_kink(code):
 
 
 @kernel
-def mark_kinks(layout, layer, n, n_samples, reach, work):
-    """Mark the units of sample n that a nudge of z by up to `reach` takes to a kink; return if one is far up.
-
-    The unit's own kink is known exactly, one level up by the weight in between, and
-    from there on by the sums of absolute weights.
-    """
-    n_layers = layout.activations.size
+def mark_kinks(layout, layer, n, n_samples, nudge, work):
+    """Mark the units of sample n that a nudge of z takes to their own kink, or to one in the next level."""
     marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-    z = values(layout, work, Z, layer + 1, n_samples)[n]
     code = layout.activations[layer]
-    for j in range(marks.size):
-        if has_kink(code) and abs(z[j]) <= reach:
-            marks[j] = 1.0
-    moved = suprema(code)[0] * reach
-    for level in range(layer + 2, n_layers + 1):
-        code = layout.activations[level - 1]
-        norms = unit_norms(layout, work, LARGEST if level == layer + 2 else SUM, level)
-        if has_kink(code):
-            z = values(layout, work, Z, level, n_samples)[n]
-            for k in range(z.size):
-                if abs(z[k]) > norms[k] * moved:
-                    continue
-                if level > layer + 2:
-                    return True
+    if has_kink(code):
+        z = values(layout, work, Z, layer + 1, n_samples)[n]
+        for j in range(marks.size):
+            if abs(z[j]) <= nudge:
+                marks[j] = 1.0
+    level = layer + 2
+    if level <= layout.activations.size and has_kink(layout.activations[level - 1]):
+        moved = suprema(code)[0] * nudge
+        norms = unit_norms(layout, work, LARGEST, level)
+        z = values(layout, work, Z, level, n_samples)[n]
+        for k in range(z.size):
+            if abs(z[k]) <= norms[k] * moved:
                 w = transposed_weights(layout, work, level - 1, 0)[k]
                 for j in range(w.size):
                     if abs(z[k]) <= abs(w[j]) * moved:
                         marks[j] = 1.0
-        moved *= suprema(code)[0] * largest_size(norms)
-    return False
+
+
+@kernel
+def mark_kinks_above(layout, layer, level, n, start, n_samples, nudge, m1, m2, u1, work):
+    """Mark the units `start` and on of sample n that a nudge takes to a kink further up; u1 (n_units, n_nudges)."""
+    if not has_kink(layout.activations[level - 1]):
+        return
+    marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+    z = values(layout, work, Z, level, n_samples)[n]
+    slope = suprema(layout.activations[layer])[0]
+    for k in range(z.size):
+        if abs(z[k]) <= nudge * m1:
+            for b in range(u1.shape[1]):
+                if abs(z[k]) <= nudge * (abs(u1[k, b]) * slope + 2.0 * nudge * m2):
+                    marks[start + b] = 1.0
+
+
+@kernel
+def start_majorants(layout, layer, work):
+    """Return bounds of the coefficients of z in the next level, or of the outputs' own, in a nudge of any unit's z."""
+    if layer + 1 == layout.activations.size:
+        return 1.0, 0.0, 0.0, 0.0
+    norm = largest_size(unit_norms(layout, work, LARGEST, layer + 2))
+    f1, f2, f3, f4 = suprema(layout.activations[layer])
+    return norm * f1, norm * f2, norm * f3, norm * f4
 
 
 @kernel(inline=True)
 def judge(layout, layer, block, task, first, last, work):
-    """Write the bound of what the series of samples first to last leave out in this layer, and mark kinks."""
+    """Write how far nudges of this layer reach and how large its differences are, for samples first to last.
+
+    And what is known before anything is carried up: kinks near by, and, unless more than
+    the next level bends it, the bound of what its series leaves out.
+    """
     n_layers = layout.activations.size
     n_samples = block.n_samples
     before = values(layout, work, A, layer, n_samples)
     delta = values(layout, work, DELTA, layer + 1, n_samples)
-    u1, u2, u3, u4 = 1.0, 0.0, 0.0, 0.0
-    rectified = has_kink(layout.activations[n_layers - 1])
-    for level in range(layer + 1, n_layers):
-        code = layout.activations[level - 1]
-        rectified |= has_kink(code)
-        g1, g2, g3, g4 = suprema(code)
-        u1, u2, u3, u4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        norm = largest_size(unit_norms(layout, work, LARGEST if level == layer + 1 else SUM, level + 1))
-        u1, u2, u3, u4 = norm * u1, norm * u2, norm * u3, norm * u4
-    fixed, rising, spread = bound_loss(
-        task.loss, layout.activations[n_layers - 1], layout.sizes[n_layers], task.n_terms, u1, u2, u3, u4
+    m1, m2, m3, m4 = start_majorants(layout, layer, work)
+    bounds = bound_loss(
+        task.loss, layout.activations[n_layers - 1], layout.sizes[n_layers], task.n_terms, m1, m2, m3, m4
     )
+    above = is_bent_above(layout, task.loss, layer)
     clear(stretch(layout, work, DIRECT, layer + 1, n_samples, first, last))
     for n in range(first, last):
         largest = 1.0  # a bias's input
@@ -166,49 +189,65 @@ def judge(layout, layer, block, task, first, last, work):
         else:
             largest = max(largest, largest_size(before[n]))
         nudge = task.eps * largest
-        left_out = nudge * nudge * (fixed + rising * (work.checks[ERROR, 0, n] + spread * nudge))
-        if task.n_terms == 3:
-            left_out *= nudge
-        work.checks[BOUND, layer, n] = left_out * largest * share(block, work, n)
+        work.checks[NUDGE, layer, n] = nudge
         work.checks[SIZE, layer, n] = largest * largest_size(delta[n])
-        kinked = rectified and mark_kinks(layout, layer, n, n_samples, nudge, work)
-        work.checks[KINKED, layer, n] = 1.0 if kinked else 0.0
+        work.checks[BOUND, layer, n] = 0.0 if above else bound_remainder(layer, n, block, task, bounds, work)
+        mark_kinks(layout, layer, n, n_samples, nudge, work)
 
 
-@kernel(inline=True)
+@kernel
+def bound_remainder(layer, n, block, task, bounds, work):
+    """Return the largest that sample n's series leave out in a layer, from what `bound_loss` returns."""
+    nudge = work.checks[NUDGE, layer, n]
+    cap, fixed, rising, spread = bounds
+    left_out = nudge * nudge * min(cap, fixed + rising * (work.checks[DOUBT, 0, n] + spread * nudge))
+    if task.n_terms == 3:
+        left_out *= nudge
+    return left_out * (nudge / task.eps) * share(block, work, n)
+
+
+@kernel
 def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
     """Return what bounds the next coefficient of a sample's loss, z of each output having up to u.
 
-    It is at most fixed + rising * (error + spread * nudge), error the largest |a - y|
-    before the nudge. Next after three terms is the fourth, else the third: one term is
-    kept of central differences only, whose second term is zero.
+    It is at most fixed + rising * (doubt + spread * nudge), doubt being `doubt` before the
+    nudge, and at most cap. Next after three terms is the fourth, else the third: one term
+    is kept of central differences only, whose second term is zero.
     """
-    third, fourth, third_rising, fourth_rising, spread = 0.0, 0.0, 0.0, 0.0, 0.0
+    cap3, cap4 = math.inf, math.inf
+    fixed3, fixed4 = 0.0, 0.0
     if loss == Loss.BINARY_CROSS_ENTROPY:  # softplus(z) - y z, slope at most 1
         g1, g2, g3, g4 = suprema(Activation.SOFTPLUS)
         v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        third, fourth = n_outputs * v3, n_outputs * v4
+        cap3, cap4 = n_outputs * v3, n_outputs * v4
+        # Its slope is s - y, and all others have a factor s (1 - s).
+        v1, v2, v3, v4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
+        rising3, rising4, spread = n_outputs * v3, n_outputs * v4, 0.25 * u1
     elif code == Activation.SOFTMAX:
         # exp(d) - 1, averaged with whatever probabilities hold in mid-nudge
         e1, e2, e3, e4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
         if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
             v1, v2, v3, v4 = compose(1.0, 0.5, 1.0 / 3.0, 0.25, e1, e2, e3, e4)
-            third, fourth = v3 + u3, v4 + u4  # log(1 + e), and y d
+            cap3, cap4 = v3 + u3, v4 + u4  # log(1 + e), and y d
+            # As log(1 + e) for each target, d measured from its own: e is over the other classes only.
+            e1, e2, e3, e4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 2.0 * u1, 2.0 * u2, 2.0 * u3, 2.0 * u4)
+            v1, v2, rising3, rising4 = compose(1.0, 0.5, 1.0 / 3.0, 0.25, e1, e2, e3, e4)
+            spread = 0.5 * u1  # p changes by p (1 - p) times a difference of two z
         else:
             i1, i2, i3, i4 = compose(1.0, 1.0, 1.0, 1.0, e1, e2, e3, e4)  # 1 / (1 + e)
             v1, v2 = e1 + i1, e2 + e1 * i1 + i2
             v3 = e3 + e2 * i1 + e1 * i2 + i3
             v4 = e4 + e3 * i1 + e2 * i2 + e1 * i3 + i4
-            third_rising, fourth_rising = 2.0 * v3, 2.0 * v4
-            third, fourth = 2.0 * v1 * v2 + third_rising, 2.0 * v1 * v3 + v2 * v2 + fourth_rising
+            rising3, rising4, spread = 2.0 * v3, 2.0 * v4, 0.0
+            fixed3, fixed4 = 2.0 * v1 * v2 + rising3, 2.0 * v1 * v3 + v2 * v2 + rising4
     else:
         g1, g2, g3, g4 = suprema(code)
         v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        third_rising, fourth_rising, spread = n_outputs * 2.0 * v3, n_outputs * 2.0 * v4, v1
-        third, fourth = n_outputs * 2.0 * v1 * v2, n_outputs * (2.0 * v1 * v3 + v2 * v2)
+        rising3, rising4, spread = n_outputs * 2.0 * v3, n_outputs * 2.0 * v4, v1
+        fixed3, fixed4 = n_outputs * 2.0 * v1 * v2, n_outputs * (2.0 * v1 * v3 + v2 * v2)
     if n_terms < 3:
-        return third, third_rising, spread
-    return fourth, fourth_rising, spread
+        return cap3, fixed3, rising3, spread
+    return cap4, fixed4, rising4, spread
 
 
 @kernel(inline=True)
@@ -292,13 +331,19 @@ def bend_next(layout, layer, block, task, first, last, work):
 
 @kernel
 def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
-    """Add to d2 and d3 of units `start` and on of sample n what bends past the next level."""
+    """Add to d2 and d3 of units `start` and on of sample n what bends past the next level.
+
+    Mark those that a nudge takes to a kink up there, and raise the bound of what is left out.
+    """
     n_samples = block.n_samples
     top = layout.activations.size
     both = task.n_terms > 2
     second = values(layout, work, SECOND, layer + 1, n_samples)
     third = values(layout, work, THIRD, layer + 1, n_samples)
     d2, d3 = second[n, start : start + n_nudges], third[n, start : start + n_nudges]
+    nudge = work.checks[NUDGE, layer, n]
+    f1, f2, _, _ = suprema(layout.activations[layer])
+    m1, m2, m3, m4 = start_majorants(layout, layer, work)
     for level in range(layer + 2, top):
         n_units, n_above = layout.sizes[level], layout.sizes[level + 1]
         slope = values(layout, work, SLOPE, level, n_samples)[n]
@@ -308,6 +353,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         if level > layer + 2:
             u1 = jet_room(work, chunk, 2, n_units, n_nudges)
             u2 = jet_room(work, chunk, 3, n_units, n_nudges)
+            mark_kinks_above(layout, layer, level, n, start, n_samples, nudge, m1, m2, u1, work)
             bend2 = values(layout, work, BEND2, level, n_samples)[n]
             bend3 = values(layout, work, BEND3, level, n_samples)[n]
             for k in range(n_units):
@@ -318,14 +364,22 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         through = transposed_weights(layout, work, level, 0)
         for term in range(2 if both else 1):
             above = jet_room(work, chunk, 2 + term, n_above, n_nudges)
-            for k in range(n_above):
-                clear(above[k])
+            clear(line(above, 0, n_above * n_nudges))
             if level > layer + 2:
                 add_product(through, v1 if term == 0 else v2, 0, n_above, above)
             else:  # along W[j] itself: u1 = W[j], u2 = 0
                 along = jet_room(work, chunk, PACKED + term, n_units, n_nudges)
                 strip = jet_room(work, chunk, 0, STRIP, n_units)
                 add_scaled_product(through, slope if term == 0 else taylor2, along, strip, above)
+        g1, g2, g3, g4 = suprema(layout.activations[level - 1])
+        m1, m2, m3, m4 = compose(g1, g2, g3, g4, m1, m2, m3, m4)
+        norm = largest_size(unit_norms(layout, work, SUM, level + 1))
+        m1, m2, m3, m4 = norm * m1, norm * m2, norm * m3, norm * m4
+        size1 = largest_size(line(jet_room(work, chunk, 2, n_above, n_nudges), 0, n_above * n_nudges))
+        if both:
+            size2 = largest_size(line(jet_room(work, chunk, 3, n_above, n_nudges), 0, n_above * n_nudges))
+            m2 = min(m2, f2 * size1 + f1 * f1 * size2 + 3.0 * nudge * m3)
+        m1 = min(m1, f1 * size1 + 2.0 * nudge * m2)
     u1 = jet_room(work, chunk, 2, layout.sizes[top], n_nudges)
     u2 = jet_room(work, chunk, 3, layout.sizes[top], n_nudges)
     if layer + 2 == top:
@@ -333,6 +387,11 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         for k in range(u1.shape[0]):
             scale_row(1.0, w[k, start : start + n_nudges], u1[k])
             clear(u2[k])
+    else:
+        mark_kinks_above(layout, layer, top, n, start, n_samples, nudge, m1, m2, u1, work)
+    bounds = bound_loss(task.loss, layout.activations[top - 1], layout.sizes[top], task.n_terms, m1, m2, m3, m4)
+    left_out = bound_remainder(layer, n, block, task, bounds, work)
+    work.checks[BOUND, layer, n] = max(work.checks[BOUND, layer, n], left_out)
     a = values(layout, work, A, top, n_samples)[n]
     add_loss_curvature(
         task.loss,
@@ -446,7 +505,7 @@ def run_expansion(packed, block, task, step, chunk):
     backward(layout, data, task, block, first, last, work)
     top = values(layout, work, A, layout.activations.size, block.n_samples)
     for n in range(first, last):
-        work.checks[ERROR, 0, n] = largest_difference(top[n], work.y[n])
+        work.checks[DOUBT, 0, n] = doubt(task.loss, top[n], work.y[n])
     if task.n_terms > 1:
         bend(layout, data, block, task, first, last, work)
     for layer in range(layout.activations.size):
@@ -464,7 +523,7 @@ def run_deep_expansion(packed, block, task, step, chunk):
     layout, _, _, _, work = unpack(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     for layer in range(layout.activations.size):
-        if task.n_terms > 1 and is_bent_above(layout, task.loss, layer):
+        if is_bent_above(layout, task.loss, layer):
             n_units = layout.sizes[layer + 1]
             for start in range(0, n_units, NUDGES):
                 n_nudges = min(NUDGES, n_units - start)
@@ -485,18 +544,18 @@ def choose(layout, block, task, work):
     for layer in range(layout.activations.size):
         rectified |= has_kink(layout.activations[layer])
     for layer in range(layout.activations.size):
-        size = 0.0
+        size, bound = 0.0, 0.0
         for n in range(n_samples):
             size += work.checks[SIZE, layer, n]
-        size /= n_samples
+            bound += work.checks[BOUND, layer, n]
         for n in range(n_samples):
-            kept = work.checks[BOUND, layer, n] <= task.tolerance * size
+            kept = min(bound, n_samples * work.checks[BOUND, layer, n]) <= task.tolerance * size
             held &= kept
             if kept and not rectified:
                 continue
             marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
             for j in range(marks.size):
-                if not kept or work.checks[KINKED, layer, n] != 0.0:
+                if not kept:
                     marks[j] = 1.0
                 if marks[j] != 0.0:
                     marked = True

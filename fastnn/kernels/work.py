@@ -18,10 +18,10 @@ STRIP = 8  # rows, the product's
 KINDS = 13
 Z, A, SLOPE, DELTA, DIRECT, PULL, SECOND, THIRD, TAYLOR2, TAYLOR3, BEND2, BEND3, MEAN = range(KINDS)
 COEFFICIENTS = DELTA, SECOND, THIRD
-# Rows of Work.checks: the size of a sample's differences, the bound of what their
-# series leaves out, and whether a nudge can reach a kink too far up to tell for which units.
-# In layer 0 also ERROR, the outputs' largest |a - y|, and LARGEST_INPUT and on, the largest of each part of the inputs.
-SIZE, BOUND, KINKED, ERROR, LARGEST_INPUT = range(5)
+# Rows of Work.checks: the size of a sample's differences in a layer, the bound of what their
+# series leaves out, and how far its nudges move z at most. In layer 0 also DOUBT, see
+# `losses.doubt`, and LARGEST_INPUT and on, the largest of each part of the inputs.
+SIZE, BOUND, NUDGE, DOUBT, LARGEST_INPUT = range(5)
 CHECKS = 6
 WIDE = 256  # inputs that are taken in two parts
 # Columns of Work.measured: a sample's loss, its right decisions, and how much it counts.
