@@ -1,5 +1,7 @@
 """The series, its bound from both sides, and what goes to the direct kernel instead."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import BODIES, HEADS
@@ -40,7 +42,10 @@ def count_marks(case, method):
 @pytest.mark.parametrize("head", [head for head in HEADS if "relu" not in head[1]], ids="-".join)
 def test_the_bound_bounds(make_case, head, body):
     """With any remainder tolerated, the error is below the bound."""
-    case = make_case(head, body, n_samples=3)
+    hold_to_the_bound(make_case(head, body, n_samples=3))
+
+
+def hold_to_the_bound(case):
     for scheme, n_terms in (("forward", 3), ("forward", 2), ("central", 3), ("central", 1)):
         for eps in (1e-3, 1e-2, 0.1):
             method = fastnn.Perturbation(eps, scheme)
@@ -51,6 +56,53 @@ def test_the_bound_bounds(make_case, head, body):
             for layer in range(len(allowed)):
                 parts = slice(2 * layer, 2 * layer + 2)
                 assert largest_difference(measured[parts], truth[parts]) <= allowed[layer] + rounding
+
+
+@pytest.mark.parametrize("body", SMOOTH, ids=lambda body: f"{body[1]}x{body[0]}")
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "categorical_cross_entropy"])
+def test_the_bound_bounds_what_is_nearly_learned(make_case, loss, body):
+    """Outputs that are nearly certain and right, so that the bound is a small part of what it is elsewhere."""
+    output = "sigmoid" if loss == "binary_cross_entropy" else "softmax"
+    case = make_case((loss, output), body, n_samples=3)
+    unsure, _ = measure(case, fastnn.Perturbation(), tolerance=np.inf)
+    case.network.weights[-1][:] = [15.0, -15.0, -15.0]
+    case.y[:] = [1.0, 0.0, 0.0]
+    sure, _ = measure(case, fastnn.Perturbation(), tolerance=np.inf)
+    assert sure.checks[BOUND, -1].mean() < 0.01 * unsure.checks[BOUND, -1].mean()
+    hold_to_the_bound(case)
+
+
+@pytest.mark.parametrize("hidden", ["sigmoid", "tanh", "softplus", "relu", "leaky_relu"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_deep_networks_keep_their_series(hidden, dtype):
+    """Weights as they are drawn, and twice as large."""
+    sizes = (100, 60, 50, 40, 10)
+    rng = np.random.default_rng(0)
+    x, y = rng.random((8, 100)), rng.integers(0, 10, 8)
+    for scale in (1.0, 2.0):
+        network = fastnn.mlp(*sizes, hidden=hidden, output="softmax", seed=0, dtype=dtype)
+        for w in network.weights:
+            w *= scale
+        case = SimpleNamespace(network=network, loss="categorical_cross_entropy", x=x, y=y)
+        for scheme in ("forward", "central"):
+            count = count_marks(case, fastnn.Perturbation(scheme=scheme))
+            # A rectifier is at its kink now and then.
+            assert count <= (0.01 * len(x) * sum(sizes[1:]) if "relu" in hidden else 0)
+
+
+def test_all_samples_are_kept_while_the_mean_of_their_bounds_is_small(make_case):
+    """One sample with larger inputs among forty, and then twenty."""
+    case = make_case(("squared_error", "identity"), ("tanh", 1), n_samples=40)
+    case.x[:], case.y[:] = [1.0, -0.5, 0.5], case.y[0]
+    case.x[0] *= 3
+    work, _ = measure(case, fastnn.Perturbation())
+    bounds, allowed = work.checks[BOUND, 0], gradients.TOLERANCE * work.checks[SIZE, 0].mean()
+    assert 4 * bounds.mean() < bounds.max()
+    # Bounds grow with eps**3: one that puts what is allowed between the two.
+    eps = 1e-4 * np.cbrt(allowed / bounds.mean() / 2)
+    assert not marks(case, fastnn.Perturbation(eps), 0).any()
+    case.x[:20] = case.x[0]
+    assert marks(case, fastnn.Perturbation(eps), 0)[:20].all()
 
 
 def test_small_nudges_keep_the_series_and_large_ones_do_not(make_case):

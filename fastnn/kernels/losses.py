@@ -1,7 +1,7 @@
 """Losses: values, slopes and exact changes, summed over outputs, one sample at a time.
 
 A new loss is a member of `Loss`, a branch in each of `sample_loss`,
-`output_delta`, `add_loss_change`, `bend_outputs` and `add_loss_curvature`, a
+`output_delta`, `doubt`, `add_loss_change`, `bend_outputs` and `add_loss_curvature`, a
 bound in `series.bound_loss`, and its pairing with output activations in
 `fastnn.losses`. The mean over samples is taken by the callers.
 

@@ -92,8 +92,8 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
             elif phase == Phase.SAMPLES:
                 first_unit, last_unit = 2 if again else 1, 2 + has_backward + deep
             elif phase == Phase.DIRECT:
-                first_unit, last_unit = 4, 4 + marked
-                if marked and needs_direct:
+                first_unit, last_unit = 4, 5
+                if needs_direct:
                     return step, End.NEEDS_DIRECT
             else:
                 first_unit, last_unit = 5, 5 + (task.method != Method.NONE)
@@ -122,7 +122,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
                     continue
                 if task.strict and not held:
                     return step, End.REFUSED
-            turn += 1
+            turn += 2 if phase == Phase.SAMPLES and not marked else 1  # past Phase.DIRECT
         totals[epoch, 0] += loss
         totals[epoch, 1] += right
     return last, End.DONE
