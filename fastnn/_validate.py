@@ -95,12 +95,13 @@ def generator(name: str, value: int | np.random.Generator | None) -> np.random.G
 
 def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> Array:
     """Return value as a C-contiguous array of finite numbers, without a copy where it already is one."""
-    if hasattr(value, "toarray"):
-        raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray() if it fits in memory")
-    if hasattr(value, "collect"):
-        raise TypeError(f"{name} is a lazy frame; pass {name}.collect()")
-    if isinstance(value, np.ndarray) and hasattr(value, "mask") and np.any(value.mask):  # np.ma takes 10 ms to import
-        raise ValueError(f"{name} has masked values; fill them, or drop such samples")
+    if type(value) is not np.ndarray:
+        if hasattr(value, "toarray"):
+            raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray() if it fits in memory")
+        if hasattr(value, "collect"):
+            raise TypeError(f"{name} is a lazy frame; pass {name}.collect()")
+        if isinstance(value, np.ndarray) and hasattr(value, "mask") and np.any(value.mask):  # np.ma: a 10 ms import
+            raise ValueError(f"{name} has masked values; fill them, or drop such samples")
     try:
         found = np.asarray(value)
     except ValueError as error:
@@ -116,8 +117,10 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
         raise TypeError(f"{name} is float16, whose 11 bits are too few to train with; pass {name}.astype('float32')")
     if found.size == 0:
         raise ValueError(f"{name} is empty: shape {found.shape}")
-    with np.errstate(over="ignore"):
-        result: Array = np.ascontiguousarray(found, dtype=to).reshape(found.shape)
+    result: Array = found
+    if found.dtype != to or not found.flags.c_contiguous:
+        with np.errstate(over="ignore"):
+            result = np.ascontiguousarray(found, dtype=to).reshape(found.shape)
     if result.nbytes > LARGE and not np.may_share_memory(result, found):
         order = "" if found.flags.c_contiguous else ", not C-contiguous"
         warnings.warn(

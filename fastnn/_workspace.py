@@ -1,6 +1,7 @@
 """What kernels are handed, allocated: layouts and room to work in."""
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,10 @@ BUDGET = 64 * 2**20
 
 def make_layout(sizes: Sequence[int], activations: Sequence[Activation], together: Sequence[bool] = ()) -> Layout:
     """Return the layout of a network; `together` says which of W1, b1, W2, ... are nudged as one."""
-    units = np.array(sizes, np.int64)
-    parameters = (units[:-1] + 1) * units[1:]
+    parameters = [(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)]
     return Layout(
-        sizes=units,
-        starts=np.array([np.cumsum(units) - units, np.concatenate([[0], np.cumsum(parameters)])]),
+        sizes=np.array(sizes, np.int64),
+        starts=np.array([[0, *accumulate(sizes[:-1])], [0, *accumulate(parameters)]], np.int64),
         activations=np.array(activations, np.int64),
         together=np.array(together or [False] * (2 * len(activations)), np.int64),
     )

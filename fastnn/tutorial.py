@@ -1,6 +1,7 @@
 """The tutorial's two NumPy functions, compiled: change the import and nothing else."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,7 +134,7 @@ def update_weights(
     >>> w.shape, w.ravel().round(7)
     ((2, 1, 1), array([2.9993365, 0.0044552]))
     """
-    eps = Perturbation(eps).eps
+    method = Perturbation(eps)
     optimizer = SGD(lr)
     epochs = _validate.integer("epochs", epochs, low=0)
     _validate.choice("each", each, ("weight", "array"))
@@ -145,7 +146,8 @@ def update_weights(
     shuffles = batch_size < n_samples
     # A generator takes 20 us, as long as 40 steps of the tutorial's network.
     rng = _validate.generator("seed", seed) if shuffles or seed is not None else None
-    method = Perturbation(eps, evaluate="direct" if problem.layout.together.any() else "auto")
+    if problem.layout.together.any():
+        method = replace(method, evaluate="direct")
     task = method.make_task(Loss.SQUARED_ERROR, FLOAT64, count_chunks(problem.layout, method.method, batch_size))
     update = optimizer.make_update(problem.theta)
     loop = Loop(problem.layout, problem.theta, task, update, n_samples, batch_size)

@@ -38,10 +38,10 @@ At the loss the errors that are left count: a cross-entropy that is nearly 0 ben
 A sample keeps its series in a layer while eps**K max|a|**(K + 1) times the bound, or the
 mean of that over the samples, is at most `Task.tolerance` times the layer's size: the
 mean of the largest first-order difference max|c1| max|a|. So truncation adds at most the
-tolerance times that size to any entry. Other samples are measured by the direct kernel. So are the
-units of a sample whose nudge can reach the kink of a rectifier: their own by t, one in
-the next level by the weight in between, one further up by h (|u1| + 2 h m2). Between
-kinks a rectifier is linear and its series exact.
+tolerance times that size to any entry. Other samples are measured by the direct kernel.
+So are the units of a sample whose nudge can reach the kink of a rectifier: their own by
+t, one in the next level by the weight in between, one further up by h (|u1| + 2 h m2).
+Between kinks a rectifier is linear and its series exact.
 """
 
 import math
@@ -162,6 +162,24 @@ def start_majorants(layout, layer, work):
     norm = largest_size(unit_norms(layout, work, LARGEST, layer + 2))
     f1, f2, f3, f4 = suprema(layout.activations[layer])
     return norm * f1, norm * f2, norm * f3, norm * f4
+
+
+@kernel
+def carry_majorants(layout, layer, level, nudge, both, u1, u2, work, m1, m2, m3, m4):
+    """Return bounds of the coefficients of z above a level, from those of its own and from u1 (n,) and u2 (n,) there.
+
+    u1 and u2, of use if both are, are coefficients in the change of the nudged unit's
+    activation, bounds in that of its z.
+    """
+    g1, g2, g3, g4 = suprema(layout.activations[level - 1])
+    m1, m2, m3, m4 = compose(g1, g2, g3, g4, m1, m2, m3, m4)
+    norm = largest_size(unit_norms(layout, work, SUM, level + 1))
+    m1, m2, m3, m4 = norm * m1, norm * m2, norm * m3, norm * m4
+    f1, f2, _, _ = suprema(layout.activations[layer])
+    size = largest_size(u1)
+    if both:
+        m2 = min(m2, f2 * size + f1 * f1 * largest_size(u2) + 3.0 * nudge * m3)
+    return min(m1, f1 * size + 2.0 * nudge * m2), m2, m3, m4
 
 
 @kernel(inline=True)
@@ -342,7 +360,6 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
     third = values(layout, work, THIRD, layer + 1, n_samples)
     d2, d3 = second[n, start : start + n_nudges], third[n, start : start + n_nudges]
     nudge = work.checks[NUDGE, layer, n]
-    f1, f2, _, _ = suprema(layout.activations[layer])
     m1, m2, m3, m4 = start_majorants(layout, layer, work)
     for level in range(layer + 2, top):
         n_units, n_above = layout.sizes[level], layout.sizes[level + 1]
@@ -371,15 +388,9 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
                 along = jet_room(work, chunk, PACKED + term, n_units, n_nudges)
                 strip = jet_room(work, chunk, 0, STRIP, n_units)
                 add_scaled_product(through, slope if term == 0 else taylor2, along, strip, above)
-        g1, g2, g3, g4 = suprema(layout.activations[level - 1])
-        m1, m2, m3, m4 = compose(g1, g2, g3, g4, m1, m2, m3, m4)
-        norm = largest_size(unit_norms(layout, work, SUM, level + 1))
-        m1, m2, m3, m4 = norm * m1, norm * m2, norm * m3, norm * m4
-        size1 = largest_size(line(jet_room(work, chunk, 2, n_above, n_nudges), 0, n_above * n_nudges))
-        if both:
-            size2 = largest_size(line(jet_room(work, chunk, 3, n_above, n_nudges), 0, n_above * n_nudges))
-            m2 = min(m2, f2 * size1 + f1 * f1 * size2 + 3.0 * nudge * m3)
-        m1 = min(m1, f1 * size1 + 2.0 * nudge * m2)
+        above1 = line(jet_room(work, chunk, 2, n_above, n_nudges), 0, n_above * n_nudges)
+        above2 = line(jet_room(work, chunk, 3, n_above, n_nudges), 0, n_above * n_nudges)
+        m1, m2, m3, m4 = carry_majorants(layout, layer, level, nudge, both, above1, above2, work, m1, m2, m3, m4)
     u1 = jet_room(work, chunk, 2, layout.sizes[top], n_nudges)
     u2 = jet_room(work, chunk, 3, layout.sizes[top], n_nudges)
     if layer + 2 == top:

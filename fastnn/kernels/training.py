@@ -104,7 +104,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
             if task.n_chunks == 1:
                 for unit in range(first_unit, last_unit):
                     call(units[unit], packed, block, plan, done + step + 1, np.int64(0))
-            elif first_unit < last_unit:
+            else:
                 for chunk in prange(task.n_chunks):
                     for unit in range(first_unit, last_unit):
                         call(units[unit], packed, block, plan, done + step + 1, np.int64(chunk))
