@@ -6,7 +6,7 @@ import pytest
 
 from fastnn.kernels.products import add_product, add_series_product
 
-# Rows beside tiles of 8, 4, 2 and 1 and beyond those that panels are copied for; inner dimensions
+# Rows beside tiles of 8, 4, 2 and 1, and more than panels are not copied for; inner dimensions
 # around a block of 256 (128 with three terms); columns around one to four registers.
 SHAPES = [(1, 1, 1), (7, 3, 5), (8, 257, 16), (9, 256, 25), (33, 130, 40), (47, 600, 33), (100, 20, 100), (3, 0, 4)]
 

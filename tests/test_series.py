@@ -9,6 +9,7 @@ from test_gradients import bound, largest_difference
 
 import fastnn
 from fastnn import _loop, _workspace, gradients
+from fastnn._jit import JIT_DISABLED
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import BOUND, DIRECT, SIZE, Method
 
@@ -88,6 +89,25 @@ def test_deep_networks_keep_their_series(hidden, dtype):
             count = count_marks(case, fastnn.Perturbation(scheme=scheme))
             # A rectifier is at its kink now and then.
             assert count <= (0.01 * len(x) * sum(sizes[1:]) if "relu" in hidden else 0)
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="plain Python is too slow for so many layers")
+@pytest.mark.parametrize("loss", ["squared_error", "binary_cross_entropy", "categorical_cross_entropy"])
+def test_a_bound_beyond_all_numbers_keeps_nothing(loss):
+    """Majorants that overflow in a deep network and meet the identity's second derivative, 0, are not numbers."""
+    output = {"squared_error": "identity", "binary_cross_entropy": "sigmoid", "categorical_cross_entropy": "softmax"}
+    rng = np.random.default_rng(0)
+    hidden = ["tanh", "tanh", "identity"] * 40
+    layers = [fastnn.Dense(16, activation) for activation in hidden] + [fastnn.Dense(2, output[loss])]
+    network = fastnn.Network(2, layers, seed=0)
+    for w in network.weights[::2]:
+        w[:] = rng.normal(scale=0.4, size=w.shape)
+    case = SimpleNamespace(network=network, loss=loss, x=rng.normal(size=(1, 2)), y=np.array([[1.0, 0.0]]))
+    work, _ = measure(case, fastnn.Perturbation(0.1), strict=True)  # refused, so that nothing is measured directly
+    assert np.isinf(work.checks[BOUND, 0, 0])
+    assert _workspace.view(network._layout, work, DIRECT, 1, 1).all()
+    with pytest.raises(ValueError, match="evaluate='series' is not accurate here"):
+        fastnn.gradient(network, case.x, case.y, loss=loss, method=fastnn.Perturbation(0.1, evaluate="series"))
 
 
 def test_all_samples_are_kept_while_the_mean_of_their_bounds_is_small(make_case):

@@ -109,7 +109,7 @@ def output_delta(loss, code, a, slope, y, scale, delta):
 
 @kernel
 def doubt(loss, a, y):
-    """Return how much one sample's loss can still bend, for `series.bound_loss`; a and y are (n_outputs,).
+    """Return what one sample's higher coefficients are proportional to, for `series.bound_loss`; a, y (n_outputs,).
 
     Of squared errors, the largest error; of a binary cross-entropy, the largest of errors and a (1 - a);
     of a categorical one, the probability of what is not asked for.

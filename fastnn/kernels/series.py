@@ -28,19 +28,21 @@ carrying majorants m1 to m4 of z's coefficients up the same way: in place of eac
 activation's coefficients their suprema over all z, in place of weights the largest
 absolute value (for the one unit that moves) or the largest sum of a unit's absolute
 weights. Such sums ignore that most of what they add cancels, by a factor of about the
-root of the units' number at each level, and its fourth power in m4; but u1 and u2 at
-t = 0 are at hand, and over a nudge of at most h the mean value theorem has
+root of the units' number at each level, and in m4 the fourth power of m1's. But u1 and,
+with three terms, u2 are at hand where t = 0. Over a nudge of at most h the mean value
+theorem has
 
-    |z'| <= |u1| + 2 h m2        |z''| / 2 <= |u2| + 3 h m3
+    |z'| <= f1 |u1| + 2 h m2        |z''| / 2 <= f2 |u1| + f1**2 |u2| + 3 h m3
 
-so that m1 and m2 are these where these are less, and the sums only count once.
-At the loss the errors that are left count: a cross-entropy that is nearly 0 bends little.
+with f1, f2 the suprema of the nudged unit, u being in tau. So m1 and m2 are these where
+these are less, and a level's sums only pass on m3 and m4. At the loss the errors that are
+left count: a cross-entropy that is nearly 0 bends little.
 A sample keeps its series in a layer while eps**K max|a|**(K + 1) times the bound, or the
 mean of that over the samples, is at most `Task.tolerance` times the layer's size: the
 mean of the largest first-order difference max|c1| max|a|. So truncation adds at most the
 tolerance times that size to any entry. Other samples are measured by the direct kernel.
 So are the units of a sample whose nudge can reach the kink of a rectifier: their own by
-t, one in the next level by the weight in between, one further up by h (|u1| + 2 h m2).
+t, one in the next level by the weight in between, one further up by the bound of |z'|.
 Between kinks a rectifier is linear and its series exact.
 """
 
@@ -148,9 +150,10 @@ def mark_kinks_above(layout, layer, level, n, start, n_samples, nudge, m1, m2, u
     z = values(layout, work, Z, level, n_samples)[n]
     slope = suprema(layout.activations[layer])[0]
     for k in range(z.size):
-        if abs(z[k]) <= nudge * m1:
+        # Not the other way round: majorants that overflow may be nan.
+        if not abs(z[k]) > nudge * m1:
             for b in range(u1.shape[1]):
-                if abs(z[k]) <= nudge * (abs(u1[k, b]) * slope + 2.0 * nudge * m2):
+                if not abs(z[k]) > nudge * (abs(u1[k, b]) * slope + 2.0 * nudge * m2):
                     marks[start + b] = 1.0
 
 
@@ -221,7 +224,8 @@ def bound_remainder(layer, n, block, task, bounds, work):
     left_out = nudge * nudge * min(cap, fixed + rising * (work.checks[DOUBT, 0, n] + spread * nudge))
     if task.n_terms == 3:
         left_out *= nudge
-    return left_out * (nudge / task.eps) * share(block, work, n)
+    left_out *= (nudge / task.eps) * share(block, work, n)
+    return math.inf if math.isnan(left_out) else left_out  # majorants overflow, and meet a derivative of 0
 
 
 @kernel
@@ -256,6 +260,7 @@ def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
             v1, v2 = e1 + i1, e2 + e1 * i1 + i2
             v3 = e3 + e2 * i1 + e1 * i2 + i3
             v4 = e4 + e3 * i1 + e2 * i2 + e1 * i3 + i4
+            # In mid-nudge an error is at most one more than before it: that is in fixed, and there is no spread.
             rising3, rising4, spread = 2.0 * v3, 2.0 * v4, 0.0
             fixed3, fixed4 = 2.0 * v1 * v2 + rising3, 2.0 * v1 * v3 + v2 * v2 + rising4
     else:

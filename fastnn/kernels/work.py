@@ -10,7 +10,7 @@ from fastnn.kernels.layout import level_values, weights_start
 
 # Nudges carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.
 NUDGES = 64
-STRIP = 8  # rows, the product's
+STRIP = 8  # rows, those of the product's largest tile
 # Rows of Work.values. With d a nudge of z, the batch's mean loss changes by
 # delta d + second d**2 / eps + third d**3 / eps**2; pull is its slope with a; DIRECT is 1 where a
 # nudge of this unit is measured directly. TAYLOR are an activation's second and third
@@ -22,7 +22,7 @@ COEFFICIENTS = DELTA, SECOND, THIRD
 # series leaves out, and how far its nudges move z at most. In layer 0 also DOUBT, see
 # `losses.doubt`, and LARGEST_INPUT and on, the largest of each part of the inputs.
 SIZE, BOUND, NUDGE, DOUBT, LARGEST_INPUT = range(5)
-CHECKS = 6
+CHECKS = LARGEST_INPUT + 2  # of two parts at most, see `count_parts`
 WIDE = 256  # inputs that are taken in two parts
 # Columns of Work.measured: a sample's loss, its right decisions, and how much it counts.
 LOSS, RIGHT, WEIGHT = range(3)
