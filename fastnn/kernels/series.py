@@ -201,6 +201,7 @@ def judge(layout, layer, block, task, first, last, work):
         task.loss, layout.activations[n_layers - 1], layout.sizes[n_layers], task.n_terms, m1, m2, m3, m4
     )
     above = is_bent_above(layout, task.loss, layer)
+    rectified = has_kink(layout.activations[layer]) or has_kink(layout.activations[min(layer + 1, n_layers - 1)])
     clear(stretch(layout, work, DIRECT, layer + 1, n_samples, first, last))
     for n in range(first, last):
         largest = 1.0  # a bias's input
@@ -212,19 +213,20 @@ def judge(layout, layer, block, task, first, last, work):
         nudge = task.eps * largest
         work.checks[NUDGE, layer, n] = nudge
         work.checks[SIZE, layer, n] = largest * largest_size(delta[n])
-        work.checks[BOUND, layer, n] = 0.0 if above else bound_remainder(layer, n, block, task, bounds, work)
-        mark_kinks(layout, layer, n, n_samples, nudge, work)
+        left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
+        work.checks[BOUND, layer, n] = 0.0 if above else left_out
+        if rectified:
+            mark_kinks(layout, layer, n, n_samples, nudge, work)
 
 
 @kernel
-def bound_remainder(layer, n, block, task, bounds, work):
-    """Return the largest that sample n's series leave out in a layer, from what `bound_loss` returns."""
-    nudge = work.checks[NUDGE, layer, n]
+def bound_remainder(task, nudge, doubt_before, weight, bounds):
+    """Return the largest that a sample's series leave out in a layer, from what `bound_loss` returns."""
     cap, fixed, rising, spread = bounds
-    left_out = nudge * nudge * min(cap, fixed + rising * (work.checks[DOUBT, 0, n] + spread * nudge))
+    left_out = nudge * nudge * min(cap, fixed + rising * (doubt_before + spread * nudge))
     if task.n_terms == 3:
         left_out *= nudge
-    left_out *= (nudge / task.eps) * share(block, work, n)
+    left_out *= (nudge / task.eps) * weight
     return math.inf if math.isnan(left_out) else left_out  # majorants overflow, and meet a derivative of 0
 
 
@@ -406,7 +408,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
     else:
         mark_kinks_above(layout, layer, top, n, start, n_samples, nudge, m1, m2, u1, work)
     bounds = bound_loss(task.loss, layout.activations[top - 1], layout.sizes[top], task.n_terms, m1, m2, m3, m4)
-    left_out = bound_remainder(layer, n, block, task, bounds, work)
+    left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
     work.checks[BOUND, layer, n] = max(work.checks[BOUND, layer, n], left_out)
     a = values(layout, work, A, top, n_samples)[n]
     add_loss_curvature(
