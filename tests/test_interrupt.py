@@ -9,6 +9,7 @@ from conftest import HEADS
 
 import fastnn
 from fastnn import _loop, _workspace, gradients
+from fastnn._interrupt import Interrupt
 from fastnn._jit import JIT_DISABLED
 from fastnn.callbacks import Callback
 from fastnn.kernels.direct import run_direct
@@ -228,6 +229,11 @@ def test_what_a_long_step_raises_is_raised(make_case, monkeypatch):
     monkeypatch.setattr(_loop, "run_steps", fail)
     with pytest.raises(MemoryError, match="no room"):
         trainer.fit(case.x, case.y)
+
+
+def test_what_takes_long_is_waited_for():
+    with Interrupt() as interrupt:
+        assert interrupt.call(lambda: threading.Event().wait(0.5)) is False
 
 
 def test_a_long_step_under_a_handler_of_ones_own(make_case, monkeypatch):
