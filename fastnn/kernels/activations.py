@@ -58,6 +58,12 @@ def growth(t):
     return t + t * t * tail
 
 
+@kernel
+def expm1(t):
+    """Return exp(t) - 1 for any t that does not overflow; `growth` where that is one."""
+    return growth(t) if abs(t) <= LARGE else math.expm1(t)
+
+
 @kernel(fastmath={"contract"})
 def decay(x):
     """Return exp(x) for x <= 0, within 1 ulp, or 0 below -708, where it is under 4e-308; and 1 - exp(x).
@@ -132,22 +138,51 @@ def value_and_slope(code, z):
 
 
 @kernel
-def softmax(z, a):
-    """Write the softmax of one sample's z, (n_units,), into a."""
-    top = z[0]
+def softmax(z, a, slope):
+    """Write the softmax of one sample's z, (n_units,), and the slope a (1 - a) of each with its own z.
+
+    One that is nearly 1 is found by what the others leave of it, so that its slope keeps its digits.
+    """
+    top = np.argmax(z)
+    rest = 0.0
     for k in range(z.size):
-        top = max(top, z[k])
-    total = 0.0
+        e = decay(np.float64(z[k] - z[top]))[0]
+        a[k] = e
+        rest += 0.0 if k == top else e
+    r = 1.0 / (1.0 + rest)
     for k in range(z.size):
-        a[k] = decay(np.float64(z[k] - top))[0]
-        total += a[k]
-    for k in range(z.size):
-        a[k] /= total
+        a[k] *= r
+        slope[k] = a[k] * (1.0 - a[k])
+    slope[top] = rest * r * r
+
+
+@kernel
+def complement(a, slope):
+    """Return 1 - a of a sigmoid's or softmax's value to full relative precision; slope is a (1 - a)."""
+    return np.float64(slope) / a if a > 0.5 else 1.0 - a
+
+
+@kernel
+def residual(code, a, slope, y):
+    """Return a - y to the precision of what a saturated unit still lacks, where a itself is rounded to its limit.
+
+    With a within rounding of y = 1 the two subtracted leave no digit, and a loss whose
+    every sample is nearly decided is nothing but such residuals.
+    """
+    if code == Activation.SIGMOID or code == Activation.SOFTMAX:
+        return (1.0 - y) - complement(a, slope) if a > 0.5 else np.float64(a) - y
+    if code == Activation.TANH:  # its slope is (1 - a) (1 + a)
+        lack = np.float64(slope) / (1.0 + abs(a))
+        if a > 0.5:
+            return (1.0 - y) - lack
+        if a < -0.5:
+            return lack - (1.0 + y)
+    return np.float64(a) - y
 
 
 @kernel
 def activate(code, z, a, slope):
-    """Write activations and slopes of any units of one kind, each (n,); softmax has no slope of its own.
+    """Write activations and slopes of any units of one kind, each (n,), but for softmax.
 
     `value_and_slope`, with loops of their own for the commonest codes, which vectorise.
     """
@@ -232,16 +267,6 @@ def sum_sizes(row):
     for k in range(row.size):
         total += abs(np.float64(row[k]))
     return total
-
-
-@kernel
-def largest_difference(a, b):
-    """Return the largest absolute difference of two vectors' entries, as `largest_size` does."""
-    largest = order_by_size(a.dtype.type(0.0))
-    for k in range(a.size):
-        order = order_by_size(a[k] - b[k])
-        largest = order if order > largest else largest
-    return size_in_order(largest)
 
 
 @kernel

@@ -20,13 +20,19 @@ from fastnn.kernels.activations import (
     Activation,
     add_curvature,
     change_nudges,
+    complement,
+    expm1,
     growth,
-    largest_difference,
     largest_size,
+    residual,
     softplus,
     taylor_units,
 )
 from fastnn.kernels.products import clear
+
+
+# Where one logit gains more than this on another, exp may overflow, and what was no probability be one.
+FAR = 300.0
 
 
 class Loss(IntEnum):
@@ -48,25 +54,13 @@ def log_sum_exp(z):
     return math.log1p(rest), z[top]
 
 
-@kernel
-def log_sum_exp_moved(z, moved, b):
-    """Return `log_sum_exp` of z (n,) + moved (n, n_nudges)[:, b]."""
-    top = z[0] + moved[0, b]
-    for k in range(z.size):
-        top = max(top, z[k] + moved[k, b])
-    total = 0.0
-    for k in range(z.size):
-        total += math.exp(z[k] + moved[k, b] - top)
-    return math.log(total), top
-
-
 @kernel(inline=True)
-def sample_loss(loss, z, a, y):
-    """Return one sample's loss; z, a and y are (n_outputs,)."""
+def sample_loss(loss, code, z, a, slope, y):
+    """Return one sample's loss; z, a, slope and y are (n_outputs,)."""
     total = 0.0
     if loss == Loss.SQUARED_ERROR:
         for k in range(y.size):
-            error = np.float64(a[k]) - y[k]
+            error = residual(code, a[k], slope[k], y[k])
             total += error * error
     elif loss == Loss.BINARY_CROSS_ENTROPY:
         for k in range(y.size):
@@ -95,32 +89,44 @@ def output_delta(loss, code, a, slope, y, scale, delta):
     """Write scale * d loss / d z into delta; all arrays are (n,), as for `bend_outputs`."""
     if loss != Loss.SQUARED_ERROR:
         for k in range(y.size):
-            delta[k] = scale * (a[k] - y[k])
+            delta[k] = scale * residual(code, a[k], slope[k], y[k])
     elif code == Activation.SOFTMAX:
         mean = 0.0
         for k in range(y.size):
-            mean += a[k] * (a[k] - y[k])
+            mean += a[k] * residual(code, a[k], slope[k], y[k])
+        # They sum to 0. The one that is nearly 1 would lose its digits: it is what the others leave.
+        top = np.argmax(a)
+        others = 0.0
         for k in range(y.size):
-            delta[k] = scale * 2.0 * a[k] * (a[k] - y[k] - mean)
+            d = scale * 2.0 * a[k] * (residual(code, a[k], slope[k], y[k]) - mean)
+            delta[k] = d
+            others += 0.0 if k == top else d
+        delta[top] = -others
+    elif code == Activation.IDENTITY:
+        for k in range(y.size):
+            delta[k] = scale * 2.0 * (a[k] - y[k])
     else:
         for k in range(y.size):
-            delta[k] = scale * 2.0 * (a[k] - y[k]) * slope[k]
+            delta[k] = scale * 2.0 * residual(code, a[k], slope[k], y[k]) * slope[k]
 
 
 @kernel
-def doubt(loss, a, y):
-    """Return what one sample's higher coefficients are proportional to, for `series.bound_loss`; a, y (n_outputs,).
+def doubt(loss, code, a, slope, y):
+    """Return what one sample's higher coefficients are proportional to, for `series.bound_loss`; all (n_outputs,).
 
     Of squared errors, the largest error; of a binary cross-entropy, the largest of errors and a (1 - a);
     of a categorical one, the probability of what is not asked for.
     """
-    if loss == Loss.SQUARED_ERROR:
-        return np.float64(largest_difference(a, y))
     most, rest = 0.0, 0.0
     for k in range(y.size):
-        most = max(most, abs(a[k] - y[k]), a[k] * (1.0 - a[k]))
-        rest += y[k] * (1.0 - a[k])
-    return most if loss == Loss.BINARY_CROSS_ENTROPY else rest
+        size = abs(residual(code, a[k], slope[k], y[k]))
+        # Not finite where one is nan, as `max` would not be.
+        most = size if not size <= most else most
+        if loss == Loss.BINARY_CROSS_ENTROPY:
+            most = max(most, np.float64(slope[k]))
+        elif loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+            rest += y[k] * complement(a[k], slope[k])
+    return rest if loss == Loss.CATEGORICAL_CROSS_ENTROPY else most
 
 
 @kernel
@@ -136,12 +142,12 @@ def add_loss_change(loss, code, z, a, slope, y, moved, factor, scratch, total):
         for k in range(y.size):
             _add_binary_change(z[k], y[k], moved[k], factor, scratch, total)
     elif code == Activation.SOFTMAX:
-        _add_softmax_squared_change(z, a, y, moved, factor, scratch, total)
+        _add_softmax_squared_change(z, a, slope, y, moved, factor, scratch, total)
     else:
         for k in range(y.size):
             d = moved[k]
             change_nudges(code, z[k], a[k], slope[k], d)
-            twice_error = 2.0 * (a[k] - y[k])
+            twice_error = 2.0 * residual(code, a[k], slope[k], y[k])
             for b in range(total.size):
                 total[b] += factor * (d[b] * (twice_error + d[b]))
 
@@ -175,7 +181,6 @@ def _add_categorical_change(z, p, y, moved, factor, scratch, total):
     small = True
     for m in range(y.size):
         small = small and largest_size(moved[m]) <= 0.5 * LARGE
-    before, top_before = log_sum_exp(z)
     for k in range(y.size):
         if y[k] == 0.0:
             continue
@@ -192,37 +197,91 @@ def _add_categorical_change(z, p, y, moved, factor, scratch, total):
                 total[b] += factor * y[k] * math.log1p(excess[b])
         else:
             for b in range(total.size):
-                after, top = log_sum_exp_moved(z, moved, b)
-                total[b] += factor * y[k] * ((after - before) + ((top - top_before) - own[b]))
+                total[b] += factor * y[k] * _surprise_change(z, p, moved, b, k)
 
 
 @kernel
-def _add_softmax_squared_change(z, p, y, moved, factor, scratch, total):
-    """Add the change of sum_k (p_k - y_k)**2, p the softmax, for each nudge."""
+def farthest(moved, b, k):
+    """Return by how much more than output k's z nudge b moves any other; moved (n_outputs, n_nudges)."""
+    largest = 0.0
+    for m in range(moved.shape[0]):
+        largest = max(largest, moved[m, b] - moved[k, b])
+    return largest
+
+
+@kernel
+def _surprise_change(z, p, moved, b, k):
+    """Return log(sum_m p_m exp(d_m - d_k)) for one nudge of any size; of a small one, what the loop for such returns."""
+    if farthest(moved, b, k) <= FAR:
+        excess = 0.0
+        for m in range(p.size):
+            excess += p[m] * expm1(moved[m, b] - moved[k, b])
+        if excess > -0.5:
+            return math.log1p(excess)
+    # Two losses, that differ by a half or more.
+    before, top = log_sum_exp(z)
+    highest, after = 0.0, 0.0
+    for m in range(p.size):
+        highest = max(highest, z[m] - z[k] + (moved[m, b] - moved[k, b]))
+    for m in range(p.size):
+        after += math.exp(z[m] - z[k] + (moved[m, b] - moved[k, b]) - highest)
+    return math.log(after) + highest - (before + (top - z[k]))
+
+
+@kernel
+def _add_softmax_squared_change(z, p, slope, y, moved, factor, scratch, total):
+    """Add the change of sum_k (p_k - y_k)**2, p the softmax, for each nudge.
+
+    Changes are measured from that of the likeliest class, whose own is what the others leave.
+    """
+    top = np.argmax(p)
     small = True
     for m in range(y.size):
-        small = small and largest_size(moved[m]) <= LARGE
+        small = small and largest_size(moved[m]) <= 0.5 * LARGE
     if small:
         mean = scratch
         for b in range(total.size):
             mean[b] = 0.0
+        own = moved[top]
         for m in range(y.size):
             row = moved[m]
-            for b in range(total.size):
-                row[b] = growth(row[b])
-                mean[b] += p[m] * row[b]
+            if m != top:
+                for b in range(total.size):
+                    row[b] = growth(row[b] - own[b])
+                    mean[b] += p[m] * row[b]
+        for b in range(total.size):
+            own[b] = 0.0
         for m in range(y.size):
             row = moved[m]
-            twice_error = 2.0 * (p[m] - y[m])
+            twice_error = 2.0 * residual(Activation.SOFTMAX, p[m], slope[m], y[m])
             for b in range(total.size):
                 d = p[m] * (row[b] - mean[b]) / (1.0 + mean[b])
                 total[b] += factor * (d * (twice_error + d))
     else:
         for b in range(total.size):
-            after, top = log_sum_exp_moved(z, moved, b)
-            for m in range(y.size):
-                d = math.exp(z[m] + moved[m, b] - top - after) - p[m]
-                total[b] += factor * (d * (2.0 * (p[m] - y[m]) + d))
+            total[b] += factor * _squared_change(z, p, slope, y, moved, b, top)
+
+
+@kernel
+def _squared_change(z, p, slope, y, moved, b, top):
+    """Return the change for one nudge of any size; of a small one, what the loop for such returns."""
+    is_far = farthest(moved, b, top) > FAR
+    mean, highest, total = 0.0, z[top] + moved[top, b], 0.0
+    for m in range(p.size):
+        highest = max(highest, z[m] + moved[m, b])
+    for m in range(p.size):
+        if is_far:
+            total += math.exp(z[m] + moved[m, b] - highest)
+        elif m != top:
+            mean += p[m] * expm1(moved[m, b] - moved[top, b])
+    change = 0.0
+    for m in range(p.size):
+        if is_far:
+            d = math.exp(z[m] + moved[m, b] - highest) / total - p[m]
+        else:
+            d = p[m] * ((expm1(moved[m, b] - moved[top, b]) if m != top else 0.0) - mean) / (1.0 + mean)
+        change += d * (2.0 * residual(Activation.SOFTMAX, p[m], slope[m], y[m]) + d)
+    return change
 
 
 @kernel
@@ -232,27 +291,26 @@ def bend_outputs(loss, code, a, slope, y, scale, second, third):
     All arrays are (n,): any outputs of any samples or, with softmax, those of one.
     """
     if loss != Loss.SQUARED_ERROR:  # log(1 + exp(z)), or the same with the other classes in place of 1
-        taylor_units(Activation.SOFTPLUS, a, a, second, third)
         for k in range(y.size):
-            second[k] *= scale
-            third[k] *= scale
+            second[k] = scale * 0.5 * slope[k]
+            third[k] = scale * slope[k] * (1.0 / 6.0 - a[k] * (1.0 / 3.0))
     elif code != Activation.SOFTMAX:
         taylor_units(code, a, slope, second, third)
         for k in range(y.size):
-            error, f1, f2 = a[k] - y[k], slope[k], second[k]
+            error, f1, f2 = residual(code, a[k], slope[k], y[k]), slope[k], second[k]
             second[k] = scale * (2.0 * error * f2 + f1 * f1)
             third[k] = scale * (2.0 * (error * third[k] + f1 * f2))
     else:
         for j in range(y.size):
             p = a[j]
             # Of exp(z_j) / sum: with w = [k = j] - p_j, p_k changes by p_k (w, x2 + w**2 / 2, x3 + w x2 + w**3 / 6).
-            variance = p * (1.0 - p)
+            variance = np.float64(slope[j])
             x2, x3 = -0.5 * variance, -variance * (1.0 - 2.0 * p) / 6.0
             q2, q3 = 0.0, 0.0
             for k in range(y.size):
-                w = (1.0 if k == j else 0.0) - p
+                w = complement(p, slope[j]) if k == j else np.float64(-p)
                 c1, c2, c3 = a[k] * w, a[k] * (x2 + 0.5 * w * w), a[k] * (x3 + w * x2 + w * w * w / 6.0)
-                error = a[k] - y[k]
+                error = residual(code, a[k], slope[k], y[k])
                 q2 += 2.0 * error * c2 + c1 * c1
                 q3 += 2.0 * (error * c3 + c1 * c2)
             second[j] = scale * q2
@@ -260,22 +318,23 @@ def bend_outputs(loss, code, a, slope, y, scale, second, third):
 
 
 @kernel
-def add_loss_curvature(loss, code, a, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3):
+def add_loss_curvature(loss, code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3):
     """Add to d2 and d3 (n_nudges,) what the loss itself bends: scale times its second and third coefficients.
 
     Along the outputs' z, whose own coefficients are u1 and u2 (n_outputs, n_nudges);
     what u2 adds to the second coefficient and the third ones to the third are left
     out, since they are first order in them. u2 and d3 are of no use unless both are
-    asked for. bend2 and bend3 are those of `bend_outputs`, a and y (n_outputs,); w1
+    asked for. bend2 and bend3 are those of `bend_outputs`, a, slope and y (n_outputs,); w1
     and w2 (n_outputs, n_nudges) and mean (n_nudges,) are room.
     """
     if code != Activation.SOFTMAX:
         for k in range(y.size):
             add_curvature(bend2[k], bend3[k], both, u1[k], u2[k], d2, d3)
         return
-    _center(a, u1, mean, w1)
+    top = np.argmax(a)
+    _center(a, top, u1, mean, w1)
     if both:
-        _center(a, u2, mean, w2)
+        _center(a, top, u2, mean, w2)
     if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
         # log(sum p exp(u)): half the variance, the covariance with u2 and a sixth of the third moment.
         for k in range(y.size):
@@ -295,20 +354,24 @@ def add_loss_curvature(loss, code, a, y, scale, bend2, bend3, both, u1, u2, w1, 
                 x2 = w2[k, b] + bare
                 c1, c2 = a[k] * w, a[k] * (x2 + 0.5 * w * w)
                 c3 = a[k] * (x3 + w * x2 + w * w * w / 6.0)
-                error = a[k] - y[k]
+                error = residual(code, a[k], slope[k], y[k])
                 d2[b] += scale * (2.0 * error * a[k] * (bare + 0.5 * w * w) + c1 * c1)
                 d3[b] += scale * 2.0 * (error * c3 + c1 * c2)
 
 
 @kernel
-def _center(p, u, mean, out):
-    """Write u (n_outputs, n_nudges) less its mean under p into out; mean (n_nudges,) is room."""
+def _center(p, top, u, mean, out):
+    """Write u (n_outputs, n_nudges) less its mean under p into out; mean (n_nudges,) is room.
+
+    Both from the row `top` of the likeliest class, whose own rest is then as exact as its probability is sure.
+    """
     clear(mean)
     for k in range(p.size):
-        weight, row = mean.dtype.type(p[k]), u[k]
+        weight, row, centered, own = mean.dtype.type(p[k]), u[k], out[k], u[top]
         for b in range(mean.size):
-            mean[b] += weight * row[b]
+            centered[b] = row[b] - own[b]
+            mean[b] += weight * centered[b]
     for k in range(p.size):
-        row, centered = u[k], out[k]
+        centered = out[k]
         for b in range(mean.size):
-            centered[b] = row[b] - mean[b]
+            centered[b] -= mean[b]

@@ -48,6 +48,8 @@ Between kinks a rectifier is linear and its series exact.
 
 import math
 
+import numpy as np
+
 from fastnn._jit import kernel, line, unit, unpack
 from fastnn.kernels.activations import Activation, add_curvature, largest_size, taylor_units
 from fastnn.kernels.backprop import backward, rows_alike
@@ -335,23 +337,34 @@ def bend_next(layout, layer, block, task, first, last, work):
             bend3 = values(layout, work, BEND3, level, n_samples)
             add_product(bend3, transposed_weights(layout, work, layer + 1, 2), first, last, third)
     elif task.loss == Loss.CATEGORICAL_CROSS_ENTROPY:
-        # log(sum p exp(w tau)): half the variance and a sixth of the third central moment of w under p.
+        # log(sum p exp(w tau)): half the variance and a sixth of the third central moment of w under p. Both from the
+        # likeliest class's w: sums over the others alone, so that they keep their digits where it is nearly certain.
         p = values(layout, work, A, top, n_samples)
+        others = values(layout, work, TAYLOR2, top, n_samples)  # of use below the outputs only
+        for n in range(first, last):
+            copy(p[n], others[n])
+            others[n, np.argmax(p[n])] = 0.0
         mean = values(layout, work, MEAN, layer + 1, n_samples)
         clear(stretch(layout, work, MEAN, layer + 1, n_samples, first, last))
-        add_product(p, transposed_weights(layout, work, layer + 1, 0), first, last, mean)
-        add_product(p, transposed_weights(layout, work, layer + 1, 1), first, last, second)
+        add_product(others, transposed_weights(layout, work, layer + 1, 0), first, last, mean)
+        add_product(others, transposed_weights(layout, work, layer + 1, 1), first, last, second)
         if task.n_terms > 2:
-            add_product(p, transposed_weights(layout, work, layer + 1, 2), first, last, third)
-        three = second.dtype.type(3.0)
+            add_product(others, transposed_weights(layout, work, layer + 1, 2), first, last, third)
+        two, three = second.dtype.type(2.0), second.dtype.type(3.0)
         for n in range(first, last):
             scale = share(block, work, n)
             half, sixth = second.dtype.type(0.5 * scale), second.dtype.type(scale / 6.0)
+            own = transposed_weights(layout, work, layer + 1, 0)[np.argmax(p[n])]
+            rest = second.dtype.type(0.0)
+            for k in range(p.shape[1]):
+                rest += others[n, k]
             for j in range(mean.shape[1]):
-                m = mean[n, j]
-                variance = second[n, j] - m * m
-                third[n, j] = sixth * (third[n, j] - m * (three * variance + m * m))
-                second[n, j] = half * variance
+                w, m1, m2 = own[j], mean[n, j], second[n, j]
+                m3 = third[n, j] - w * (three * m2 - w * (three * m1 - w * rest))
+                m2 -= w * (two * m1 - w * rest)
+                m1 -= w * rest
+                third[n, j] = sixth * (m3 - m1 * (three * m2 - two * m1 * m1))
+                second[n, j] = half * (m2 - m1 * m1)
 
 
 @kernel
@@ -415,6 +428,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         task.loss,
         layout.activations[top - 1],
         a,
+        values(layout, work, SLOPE, top, n_samples)[n],
         work.y[n],
         share(block, work, n),
         values(layout, work, BEND2, top, n_samples)[n],
@@ -522,8 +536,10 @@ def run_expansion(packed, block, task, step, chunk):
     first, last = span(block.n_samples, chunk, task.n_chunks)
     backward(layout, data, task, block, first, last, work)
     top = values(layout, work, A, layout.activations.size, block.n_samples)
+    slope = values(layout, work, SLOPE, layout.activations.size, block.n_samples)
+    code = layout.activations[layout.activations.size - 1]
     for n in range(first, last):
-        work.checks[DOUBT, 0, n] = doubt(task.loss, top[n], work.y[n])
+        work.checks[DOUBT, 0, n] = doubt(task.loss, code, top[n], slope[n], work.y[n])
     if task.n_terms > 1:
         bend(layout, data, block, task, first, last, work)
     for layer in range(layout.activations.size):
