@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._validate import Array
-from fastnn.kernels.activations import LEAKY_SLOPE
+from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
 from fastnn.layers import Dense
 from fastnn.network import Network
 

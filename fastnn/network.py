@@ -12,7 +12,7 @@ from fastnn import _files, _html, _validate
 from fastnn._loop import forward
 from fastnn._validate import Array
 from fastnn._workspace import count_parameters, make_layout, split, view
-from fastnn.kernels.activations import LEAKY_SLOPE, Activation
+from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.work import A, Z
 from fastnn.layers import Dense
 
@@ -417,5 +417,5 @@ def _check_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
 
 def _fan_in_deviation(code: Activation, n_in: int) -> float:
     """Return the standard deviation of a layer's initial weights; see `Network`."""
-    slope = {Activation.RELU: 0.0, Activation.SOFTPLUS: 0.0, Activation.LEAKY_RELU: LEAKY_SLOPE}.get(code, 1.0)
+    slope = MODULES[code].SLOPE_BELOW if code in MODULES else 1.0
     return float(np.sqrt(2.0 / ((1.0 + slope**2) * n_in)))

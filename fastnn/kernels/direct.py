@@ -9,11 +9,12 @@ running along the block. Any activation, any loss, any eps.
 import numpy as np
 
 from fastnn._jit import kernel, line, unit, unpack, view
-from fastnn.kernels.activations import change_nudges, largest_size
+from fastnn.kernels.activations import change_nudges
 from fastnn.kernels.layout import biases, weights_start
 from fastnn.kernels.losses import add_loss_change
-from fastnn.kernels.products import add_product, clear
+from fastnn.kernels.products import add_product
 from fastnn.kernels.updates import target
+from fastnn.kernels.vectors import clear, largest_size
 from fastnn.kernels.work import (
     DIRECT,
     NUDGES,

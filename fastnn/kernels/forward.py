@@ -1,11 +1,13 @@
 """The forward pass over a block of samples: the first part of every step."""
 
 from fastnn._jit import kernel, unit, unpack
-from fastnn.kernels.activations import Activation, activate, largest_size, softmax, sum_sizes
+from fastnn.kernels.activations import Activation, activate
+from fastnn.kernels.activations.softmax import softmax
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import Loss, count_correct, sample_loss
-from fastnn.kernels.products import add_product, clear, copy
+from fastnn.kernels.products import add_product
 from fastnn.kernels.updates import is_fused
+from fastnn.kernels.vectors import clear, copy, largest_size, sum_sizes
 from fastnn.kernels.work import (
     LARGEST,
     LARGEST_INPUT,

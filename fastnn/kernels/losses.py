@@ -15,21 +15,9 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._jit import kernel
-from fastnn.kernels.activations import (
-    LARGE,
-    Activation,
-    add_curvature,
-    change_nudges,
-    complement,
-    expm1,
-    growth,
-    largest_size,
-    residual,
-    softplus,
-    taylor_units,
-)
-from fastnn.kernels.products import clear
-
+from fastnn.kernels.activations import Activation, change_nudges, residual, softplus, taylor_units
+from fastnn.kernels.elementary import LARGE, complement, expm1, growth
+from fastnn.kernels.vectors import add_curvature, clear, largest_size
 
 # Where one logit gains more than this on another, exp may overflow, and what was no probability be one.
 FAR = 300.0
@@ -65,7 +53,7 @@ def sample_loss(loss, code, z, a, slope, y):
     elif loss == Loss.BINARY_CROSS_ENTROPY:
         for k in range(y.size):
             zk = np.float64(z[k])
-            total += y[k] * softplus(-zk)[0] + (1.0 - y[k]) * softplus(zk)[0]
+            total += y[k] * softplus.value_and_slope(-zk)[0] + (1.0 - y[k]) * softplus.value_and_slope(zk)[0]
     else:
         excess, top = log_sum_exp(z)
         for k in range(y.size):
@@ -160,12 +148,12 @@ def _add_binary_change(z, y, moved, factor, scratch, total):
         change[b] = moved[b]
         moved[b] = -moved[b]
     if y < 1.0:
-        value, slope = softplus(z)
+        value, slope = softplus.value_and_slope(z)
         change_nudges(Activation.SOFTPLUS, z, value, slope, change)
         for b in range(total.size):
             total[b] += factor * (1.0 - y) * change[b]
     if y > 0.0:
-        value, slope = softplus(-z)
+        value, slope = softplus.value_and_slope(-z)
         change_nudges(Activation.SOFTPLUS, -z, value, slope, moved)
         for b in range(total.size):
             total[b] += factor * y * moved[b]
@@ -285,7 +273,7 @@ def _squared_change(z, p, slope, y, moved, b, top):
 
 
 @kernel
-def bend_outputs(loss, code, a, slope, y, scale, second, third):
+def bend_outputs(loss, code, z, a, slope, y, scale, second, third):
     """Write scale times the second and third Taylor coefficients of the loss in z of each output.
 
     All arrays are (n,): any outputs of any samples or, with softmax, those of one.
@@ -295,7 +283,7 @@ def bend_outputs(loss, code, a, slope, y, scale, second, third):
             second[k] = scale * 0.5 * slope[k]
             third[k] = scale * slope[k] * (1.0 / 6.0 - a[k] * (1.0 / 3.0))
     elif code != Activation.SOFTMAX:
-        taylor_units(code, a, slope, second, third)
+        taylor_units(code, z, a, slope, second, third)
         for k in range(y.size):
             error, f1, f2 = residual(code, a[k], slope[k], y[k]), slope[k], second[k]
             second[k] = scale * (2.0 * error * f2 + f1 * f1)

@@ -51,10 +51,11 @@ import math
 import numpy as np
 
 from fastnn._jit import kernel, line, unit, unpack
-from fastnn.kernels.activations import Activation, add_curvature, largest_size, taylor_units
+from fastnn.kernels.activations import Activation, derivative_bounds, has_kink, taylor_units
 from fastnn.kernels.backprop import backward, rows_alike
 from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs, doubt
-from fastnn.kernels.products import add_product, clear, copy
+from fastnn.kernels.products import add_product
+from fastnn.kernels.vectors import add_curvature, clear, copy, largest_size
 from fastnn.kernels.work import (
     BEND2,
     BEND3,
@@ -92,18 +93,6 @@ from fastnn.kernels.work import (
 
 
 @kernel
-def suprema(code):
-    """Return bounds of |f'|, |f''| / 2, |f'''| / 6 and |f''''| / 24 over all z; a rectifier's hold between kinks."""
-    if code == Activation.SIGMOID:
-        return 0.25, 0.0481126, 0.0208334, 0.00532021
-    if code == Activation.TANH:  # 2 sigmoid(2 z) - 1
-        return 1.0, 0.384901, 0.333334, 0.170247
-    if code == Activation.SOFTPLUS:  # its slope is the sigmoid
-        return 1.0, 0.125, 0.0160376, 0.00520834
-    return 1.0, 0.0, 0.0, 0.0
-
-
-@kernel
 def compose(g1, g2, g3, g4, u1, u2, u3, u4):
     """Return the first four coefficients of g(u(t))."""
     return (
@@ -112,12 +101,6 @@ def compose(g1, g2, g3, g4, u1, u2, u3, u4):
         g1 * u3 + 2.0 * g2 * u1 * u2 + g3 * u1 * u1 * u1,
         g1 * u4 + g2 * (2.0 * u1 * u3 + u2 * u2) + 3.0 * g3 * u1 * u1 * u2 + g4 * u1 * u1 * u1 * u1,
     )
-
-
-@kernel
-def has_kink(code):
-    """Return if an activation is a rectifier."""
-    return code == Activation.RELU or code == Activation.LEAKY_RELU
 
 
 @kernel
@@ -132,7 +115,7 @@ def mark_kinks(layout, layer, n, n_samples, nudge, work):
                 marks[j] = 1.0
     level = layer + 2
     if level <= layout.activations.size and has_kink(layout.activations[level - 1]):
-        moved = suprema(code)[0] * nudge
+        moved = derivative_bounds(code)[0] * nudge
         norms = unit_norms(layout, work, LARGEST, level)
         z = values(layout, work, Z, level, n_samples)[n]
         for k in range(z.size):
@@ -150,7 +133,7 @@ def mark_kinks_above(layout, layer, level, n, start, n_samples, nudge, m1, m2, u
         return
     marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
     z = values(layout, work, Z, level, n_samples)[n]
-    slope = suprema(layout.activations[layer])[0]
+    slope = derivative_bounds(layout.activations[layer])[0]
     for k in range(z.size):
         # Not the other way round: majorants that overflow may be nan.
         if not abs(z[k]) > nudge * m1:
@@ -165,7 +148,7 @@ def start_majorants(layout, layer, work):
     if layer + 1 == layout.activations.size:
         return 1.0, 0.0, 0.0, 0.0
     norm = largest_size(unit_norms(layout, work, LARGEST, layer + 2))
-    f1, f2, f3, f4 = suprema(layout.activations[layer])
+    f1, f2, f3, f4 = derivative_bounds(layout.activations[layer])
     return norm * f1, norm * f2, norm * f3, norm * f4
 
 
@@ -176,11 +159,11 @@ def carry_majorants(layout, layer, level, nudge, both, u1, u2, work, m1, m2, m3,
     u1 and u2, of use if both are, are coefficients in the change of the nudged unit's
     activation, bounds in that of its z.
     """
-    g1, g2, g3, g4 = suprema(layout.activations[level - 1])
+    g1, g2, g3, g4 = derivative_bounds(layout.activations[level - 1])
     m1, m2, m3, m4 = compose(g1, g2, g3, g4, m1, m2, m3, m4)
     norm = largest_size(unit_norms(layout, work, SUM, level + 1))
     m1, m2, m3, m4 = norm * m1, norm * m2, norm * m3, norm * m4
-    f1, f2, _, _ = suprema(layout.activations[layer])
+    f1, f2, _, _ = derivative_bounds(layout.activations[layer])
     size = largest_size(u1)
     if both:
         m2 = min(m2, f2 * size + f1 * f1 * largest_size(u2) + 3.0 * nudge * m3)
@@ -243,7 +226,7 @@ def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
     cap3, cap4 = math.inf, math.inf
     fixed3, fixed4 = 0.0, 0.0
     if loss == Loss.BINARY_CROSS_ENTROPY:  # softplus(z) - y z, slope at most 1
-        g1, g2, g3, g4 = suprema(Activation.SOFTPLUS)
+        g1, g2, g3, g4 = derivative_bounds(Activation.SOFTPLUS)
         v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
         cap3, cap4 = n_outputs * v3, n_outputs * v4
         # Its slope is s - y, and all others have a factor s (1 - s).
@@ -268,7 +251,7 @@ def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
             rising3, rising4, spread = 2.0 * v3, 2.0 * v4, 0.0
             fixed3, fixed4 = 2.0 * v1 * v2 + rising3, 2.0 * v1 * v3 + v2 * v2 + rising4
     else:
-        g1, g2, g3, g4 = suprema(code)
+        g1, g2, g3, g4 = derivative_bounds(code)
         v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
         rising3, rising4, spread = n_outputs * 2.0 * v3, n_outputs * 2.0 * v4, v1
         fixed3, fixed4 = n_outputs * 2.0 * v1 * v2, n_outputs * (2.0 * v1 * v3 + v2 * v2)
@@ -287,6 +270,7 @@ def bend(layout, data, block, task, first, last, work):
         taylor3 = stretch(layout, work, TAYLOR3, level, n_samples, first, last)
         taylor_units(
             layout.activations[level - 1],
+            stretch(layout, work, Z, level, n_samples, first, last),
             stretch(layout, work, A, level, n_samples, first, last),
             stretch(layout, work, SLOPE, level, n_samples, first, last),
             taylor2,
@@ -306,6 +290,7 @@ def bend(layout, data, block, task, first, last, work):
         bend_outputs(
             task.loss,
             code,
+            stretch(layout, work, Z, top, n_samples, start, start + rows),
             stretch(layout, work, A, top, n_samples, start, start + rows),
             stretch(layout, work, SLOPE, top, n_samples, start, start + rows),
             line(work.y, start * work.y.shape[1], rows * work.y.shape[1]),
