@@ -77,8 +77,8 @@ def _resolve_plainly(resolve, arguments, keywords):
     return resolve(tuple(kind.dtype if isinstance(kind, types.IntEnumMember) else kind for kind in plain), keywords)
 
 
-def by_code(name, arguments, functions, default=None):
-    """Return a kernel (code, *arguments) that calls the function of that code, or default(code, *arguments).
+def by_code(name, arguments, functions, default=None, inline=False):
+    """Return a kernel (choice, *arguments) that calls the function of that code, or default(choice, *arguments).
 
     Without a default the last function is that of every code that is no other's. One `if` after
     another, as one would write them: functions as arguments would be compiled anew in every process.
@@ -86,12 +86,12 @@ def by_code(name, arguments, functions, default=None):
     names = {f"{name}_{code.name.lower()}": function for code, function in functions.items()}
     *cases, last = [(int(code), f"{called}({arguments})") for code, called in zip(functions, names, strict=True)]
     if default is not None:
-        cases, last = [*cases, last], (None, f"default(code, {arguments})")
-    lines = [f"    if code == {code}:\n        return {call}\n" for code, call in cases]
-    source = f"def {name}(code, {arguments}):\n{''.join(lines)}    return {last[1]}\n"
+        cases, last = [*cases, last], (None, f"default(choice, {arguments})")
+    lines = [f"    if choice == {code}:\n        return {call}\n" for code, call in cases]
+    source = f"def {name}(choice, {arguments}):\n{''.join(lines)}    return {last[1]}\n"
     scope = {"__name__": __name__, "default": default, **names}
     exec(source, scope)
-    return kernel(scope[name])
+    return kernel(scope[name], inline=inline)
 
 
 def entry_point(function=None, *, parallel=False):

@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.kernels import activations
-from fastnn.kernels.activations import Activation
+from fastnn.kernels import activations, elementary
 
-EXTENDED = {
-    Activation.IDENTITY: lambda z: z,
-    Activation.SIGMOID: lambda z: 1 / (1 + np.exp(-z)),
-    Activation.TANH: np.tanh,
-    Activation.RELU: lambda z: np.maximum(z, 0),
-    Activation.LEAKY_RELU: lambda z: np.where(z < 0, np.longdouble(activations.LEAKY_SLOPE) * z, z),
-    Activation.SOFTPLUS: lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
-}
+# The definitions, to be evaluated in extended precision.
+EXTENDED = {code: naive.ACTIVATIONS[code.name.lower()] for code in activations.MODULES}
 
 
 @numba.njit
@@ -91,7 +84,7 @@ def decays(x):
     """Return the kernel's exp(x) and 1 - exp(x), element by element."""
     e, rest = np.empty(x.size), np.empty(x.size)
     for k in range(x.size):
-        e[k], rest[k] = activations.decay(x[k])
+        e[k], rest[k] = elementary.decay(x[k])
     return e, rest
 
 

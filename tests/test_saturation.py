@@ -19,7 +19,7 @@ SATURATING = [
 
 def draw(head, depth, dtype, seed):
     """Return a network whose outputs are within 1e-2 to 1e-17 of certain, with samples, some of them told otherwise."""
-    loss, output = head
+    output = head[1]
     rng = np.random.default_rng(seed)
     network = fastnn.mlp(2, *[3] * depth, 3, hidden="tanh", output=output, seed=seed, dtype=dtype)
     network.weights[-1][:] = rng.uniform(4.0, 40.0) * rng.permutation([1.0, -1.0, -0.5])

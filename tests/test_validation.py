@@ -164,7 +164,7 @@ CLASSES = [
     ("softmax", [0, 1e300, 1, 0], r"got values from 0 to 1e\+300"),
     ("softmax", [0, 0.5, 1, 0], "integer labels or one-hot rows, got fractions in a vector"),
     ("softmax", np.full((4, 2), 0.3), "rows of y must be one-hot or sum to 1; row 0 sums to 0.6"),
-    ("softmax", [[2, -1]] * 4, "y must lie between 0 and 1 for a cross-entropy, got values from -1 to 2"),
+    ("softmax", [[2, -1]] * 4, "y must lie between 0 and 1 for categorical_cross_entropy, got values from -1 to 2"),
     ("softmax", np.ones((4, 3)), r"y must have shape \(4, 2\), got \(4, 3\), or integer labels of shape \(4,\)"),
     ("sigmoid", [[2, 0]] * 4, "y must lie between 0 and 1"),
     ("sigmoid", [0, 1, 1, 0], r"y must have shape \(4, 2\), got \(4,\)"),

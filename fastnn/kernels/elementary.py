@@ -97,3 +97,14 @@ def rectify_change(z, a, t, below):
     if z <= 0.0 and z + t <= 0.0:
         return below * t
     return rectify(z + t, below)[0] - a
+
+
+@kernel
+def compose(g1, g2, g3, g4, u1, u2, u3, u4):
+    """Return the first four coefficients of g(u(t))."""
+    return (
+        g1 * u1,
+        g1 * u2 + g2 * u1 * u1,
+        g1 * u3 + 2.0 * g2 * u1 * u2 + g3 * u1 * u1 * u1,
+        g1 * u4 + g2 * (2.0 * u1 * u3 + u2 * u2) + 3.0 * g3 * u1 * u1 * u2 + g4 * u1 * u1 * u1 * u1,
+    )

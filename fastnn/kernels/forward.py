@@ -4,7 +4,7 @@ from fastnn._jit import kernel, unit, unpack
 from fastnn.kernels.activations import Activation, activate
 from fastnn.kernels.activations.softmax import softmax
 from fastnn.kernels.layout import biases, weights
-from fastnn.kernels.losses import Loss, count_correct, sample_loss
+from fastnn.kernels.losses import count_correct, sample_loss
 from fastnn.kernels.products import add_product
 from fastnn.kernels.updates import is_fused
 from fastnn.kernels.vectors import clear, copy, largest_size, sum_sizes
@@ -105,9 +105,7 @@ def measure(layout, loss, n_samples, first, last, work):
     code = layout.activations[top - 1]
     for n in range(first, last):
         work.measured[n, LOSS] = work.measured[n, WEIGHT] * sample_loss(loss, code, z[n], a[n], slope[n], work.y[n])
-    if loss != Loss.SQUARED_ERROR:
-        for n in range(first, last):
-            work.measured[n, RIGHT] = count_correct(loss, a[n], work.y[n])
+        work.measured[n, RIGHT] = count_correct(loss, a[n], work.y[n])
 
 
 @kernel(inline=True)

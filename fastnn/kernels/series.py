@@ -53,7 +53,8 @@ import numpy as np
 from fastnn._jit import kernel, line, unit, unpack
 from fastnn.kernels.activations import Activation, derivative_bounds, has_kink, taylor_units
 from fastnn.kernels.backprop import backward, rows_alike
-from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs, doubt
+from fastnn.kernels.elementary import compose
+from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs, bound_loss, doubt
 from fastnn.kernels.products import add_product
 from fastnn.kernels.vectors import add_curvature, clear, copy, largest_size
 from fastnn.kernels.work import (
@@ -90,17 +91,6 @@ from fastnn.kernels.work import (
     unit_norms,
     values,
 )
-
-
-@kernel
-def compose(g1, g2, g3, g4, u1, u2, u3, u4):
-    """Return the first four coefficients of g(u(t))."""
-    return (
-        g1 * u1,
-        g1 * u2 + g2 * u1 * u1,
-        g1 * u3 + 2.0 * g2 * u1 * u2 + g3 * u1 * u1 * u1,
-        g1 * u4 + g2 * (2.0 * u1 * u3 + u2 * u2) + 3.0 * g3 * u1 * u1 * u2 + g4 * u1 * u1 * u1 * u1,
-    )
 
 
 @kernel
@@ -213,51 +203,6 @@ def bound_remainder(task, nudge, doubt_before, weight, bounds):
         left_out *= nudge
     left_out *= (nudge / task.eps) * weight
     return math.inf if math.isnan(left_out) else left_out  # majorants overflow, and meet a derivative of 0
-
-
-@kernel
-def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
-    """Return what bounds the next coefficient of a sample's loss, z of each output having up to u.
-
-    It is at most fixed + rising * (doubt + spread * nudge), doubt being `doubt` before the
-    nudge, and at most cap. Next after three terms is the fourth, else the third: one term
-    is kept of central differences only, whose second term is zero.
-    """
-    cap3, cap4 = math.inf, math.inf
-    fixed3, fixed4 = 0.0, 0.0
-    if loss == Loss.BINARY_CROSS_ENTROPY:  # softplus(z) - y z, slope at most 1
-        g1, g2, g3, g4 = derivative_bounds(Activation.SOFTPLUS)
-        v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        cap3, cap4 = n_outputs * v3, n_outputs * v4
-        # Its slope is s - y, and all others have a factor s (1 - s).
-        v1, v2, v3, v4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
-        rising3, rising4, spread = n_outputs * v3, n_outputs * v4, 0.25 * u1
-    elif code == Activation.SOFTMAX:
-        # exp(d) - 1, averaged with whatever probabilities hold in mid-nudge
-        e1, e2, e3, e4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
-        if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
-            v1, v2, v3, v4 = compose(1.0, 0.5, 1.0 / 3.0, 0.25, e1, e2, e3, e4)
-            cap3, cap4 = v3 + u3, v4 + u4  # log(1 + e), and y d
-            # As log(1 + e) for each target, d measured from its own: e is over the other classes only.
-            e1, e2, e3, e4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 2.0 * u1, 2.0 * u2, 2.0 * u3, 2.0 * u4)
-            v1, v2, rising3, rising4 = compose(1.0, 0.5, 1.0 / 3.0, 0.25, e1, e2, e3, e4)
-            spread = 0.5 * u1  # p changes by p (1 - p) times a difference of two z
-        else:
-            i1, i2, i3, i4 = compose(1.0, 1.0, 1.0, 1.0, e1, e2, e3, e4)  # 1 / (1 + e)
-            v1, v2 = e1 + i1, e2 + e1 * i1 + i2
-            v3 = e3 + e2 * i1 + e1 * i2 + i3
-            v4 = e4 + e3 * i1 + e2 * i2 + e1 * i3 + i4
-            # In mid-nudge an error is at most one more than before it: that is in fixed, and there is no spread.
-            rising3, rising4, spread = 2.0 * v3, 2.0 * v4, 0.0
-            fixed3, fixed4 = 2.0 * v1 * v2 + rising3, 2.0 * v1 * v3 + v2 * v2 + rising4
-    else:
-        g1, g2, g3, g4 = derivative_bounds(code)
-        v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        rising3, rising4, spread = n_outputs * 2.0 * v3, n_outputs * 2.0 * v4, v1
-        fixed3, fixed4 = n_outputs * 2.0 * v1 * v2, n_outputs * (2.0 * v1 * v3 + v2 * v2)
-    if n_terms < 3:
-        return cap3, fixed3, rising3, spread
-    return cap4, fixed4, rising4, spread
 
 
 @kernel(inline=True)

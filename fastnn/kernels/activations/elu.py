@@ -6,7 +6,7 @@ Its slope is continuous; its second derivative jumps at 0, from 1 to 0.
 import numpy as np
 
 from fastnn._jit import kernel
-from fastnn.kernels.elementary import decay, expm1
+from fastnn.kernels.elementary import decay, growth
 
 DERIVATIVE_BOUNDS = (1.0, 0.5, 0.166667, 0.0416667)
 HAS_KINK = True
@@ -32,13 +32,20 @@ def value_and_slope(z):
 
 @kernel
 def change(z, a, slope, t):
-    """Return f(z + t) - f(z) for any t; across the kink, a difference of numbers of opposite signs."""
+    """Return f(z + t) - f(z) for a small t; across the kink, a difference of numbers of opposite signs."""
     if z > 0.0:
-        return t if z + t > 0.0 else expm1(z + t) - z
-    return z + t - a if z + t > 0.0 else slope * expm1(t)
+        return t if z + t > 0.0 else growth(z + t) - z
+    return z + t - a if z + t > 0.0 else slope * growth(t)
 
 
-large_change = change
+@kernel
+def large_change(z, a, slope, t):
+    """Return f(z + t) - f(z) for a large t; below the kink, exp of the larger of the two as a factor."""
+    if z > 0.0:
+        return t if z + t > 0.0 else -decay(z + t)[1] - z
+    if z + t > 0.0:
+        return z + t - a
+    return decay(z + t)[0] * decay(-t)[1] if t > 0.0 else -slope * decay(t)[1]
 
 
 @kernel
