@@ -44,7 +44,7 @@ class Network:
         Weights are drawn from a Gaussian of mean 0; biases are zero. With "fan_in" its
         standard deviation is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
         softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
-        slope being 0.01 for leaky_relu and 0 for relu and softplus [2]_. With
+        slope being 0.01 for leaky_relu and 0 for relu, elu and softplus [2]_. With
         "standard_normal" it is 1.
 
     Raises
@@ -410,7 +410,7 @@ def _check_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
         if layer.code == Activation.SOFTMAX and k < len(checked) - 1:
             raise ValueError(
                 f"layers[{k}] is softmax, which is for the output layer only; "
-                "use sigmoid, tanh, relu, leaky_relu, softplus or identity"
+                f"use {', '.join(code.name.lower() for code in MODULES)}"
             )
     return checked
 
