@@ -25,6 +25,7 @@ from fastnn.kernels.work import (
     A,
     Method,
     Z,
+    count_direct,
     moved_room,
     scratch_room,
     share,
@@ -207,6 +208,7 @@ def run_direct(packed, block, task, step, chunk):
                 if wanted != size:
                     size = wanted
                     n_picked = pick_inputs(before, size, n_listed, all_inputs, picked)
+                count_direct(layout, layer, n_picked, chunk, work)
                 for first in range(0, n_picked, NUDGES):
                     if work.stop[0] != 0:
                         return

@@ -95,7 +95,7 @@ from fastnn.kernels.work import (
 ROUNDED = 2.0**-20
 # Of inputs that are measured directly the series is taken off again, unless it is this many times the
 # largest first term of its sample: then their rounding would be too much, and nothing is put in.
-CANCELLED = 8.0
+CANCELLED = 2.0
 
 
 @kernel

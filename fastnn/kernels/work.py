@@ -88,7 +88,7 @@ class Work(NamedTuple):
     norms: ndarray  # (2, n_units) float64, of each unit's incoming weights, absolute: the largest, the sum
     checks: ndarray  # (CHECKS, n_layers, block) float64
     jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series, and deep
-    room: ndarray  # (n_chunks, n) float64, see `total_room` and on; empty unless perturbing
+    room: ndarray  # (n_chunks, n) float64, see `total_room` and on, and a count last; only that unless perturbing
     listed: ndarray  # (n_chunks, 2, widest + 1) int64, inputs that move a unit, and those that are large enough
     stop: ndarray  # (1,) int64, not 0 as soon as nobody wants this step any more
 
@@ -176,7 +176,19 @@ def moved_room(work, chunk, which, n_units, n_nudges):
 
 def room_size(widest: int) -> int:
     """Return (to Python) how much room a chunk needs when the widest level above the inputs has that many units."""
-    return 2 * NUDGES + 2 * widest * NUDGES
+    return 2 * NUDGES + 2 * widest * NUDGES + 1
+
+
+@kernel
+def count_direct(layout, layer, n_nudges, chunk, work):
+    """Count what nudges of a layer's weights cost that are measured directly, in ns, at the end of the room.
+
+    About one, and one more for each unit that is moved.
+    """
+    moved = 1
+    for level in range(layer + 2, layout.sizes.size):
+        moved += layout.sizes[level]
+    work.room[chunk, work.room.shape[1] - 1] += n_nudges * moved
 
 
 def jets_size(widest: int) -> int:
