@@ -2,14 +2,16 @@
 
 import copy
 import time
+import warnings
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn._interrupt import Interrupt
 from fastnn._threads import take_turn
-from fastnn._validate import Array
+from fastnn._validate import Array, find_caller
 from fastnn._workspace import make_data, make_plain_task, make_work
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
@@ -34,6 +36,16 @@ LONG_PRODUCT = 10**6
 ORDER_LENGTH = 2**18
 
 
+# A fit that has measured this long looks whether most of it goes into direct measurement.
+PATIENCE = 1.0
+# An eps whose nudges need no direct measurement, for comparison.
+TINY = 1e-12
+
+SLOW = (
+    "a step takes {:.0f} times as long as it would if every difference came from its series: with inputs up to {:.3g}, "
+    "nudges of eps={:g} are too large for most, and those are measured directly. Scale the inputs to about 1, or take "
+    "a smaller eps"
+)
 SERIES_REFUSED = (
     "evaluate='series' is not accurate here: what it leaves out may exceed 1e-8 of the differences (1e-6 in float32); "
     "use evaluate='auto', a smaller eps, or inputs scaled to about 1"
@@ -83,9 +95,11 @@ class Loop:
         self.update = update
         self.batch_size = batch_size
         self.n_batches = -(-n_samples // batch_size)
-        self.done = done
+        self.done = self._begun = done
         self.work = make_work(layout, min(batch_size, n_samples), Method(task.method), theta.dtype, task.n_chunks)
         self._before: Snapshot | None = None
+        self._elapsed = 0.0
+        self._is_watched = task.method == Method.SERIES
         product = theta.size * batch_size
         self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / product))
         self._is_long = product > LONG_PRODUCT
@@ -145,6 +159,10 @@ class Loop:
                 self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
                 self._before = here
                 self.done = done + stop
+                self._elapsed += elapsed
+                if self._is_watched and self._elapsed >= PATIENCE:
+                    self._is_watched = False
+                    self._warn_of_direct(here, stop)
                 first = stop
             except Diverged:
                 raise
@@ -172,6 +190,25 @@ class Loop:
         self.update.moments[:] = twin.update.moments
         return reached, end
 
+    def _warn_of_direct(self, here: Snapshot, stop: int) -> None:
+        """Warn if the steps so far spent most of their time on direct measurement, with what it costs one of them."""
+        n_samples = (self.done - self._begun) * self.batch_size
+        if self.work.room[:, -1].sum() <= n_samples * series_cost(self.layout):
+            return
+        epochs = -(-stop // self.n_batches)
+        seconds = []
+        for eps in (self.task.eps, TINY):
+            task, taken = self.task._replace(eps=eps), []
+            for _ in range(3):
+                started = time.perf_counter()
+                arguments = self.layout, self.theta, here.data, task, rest(self.theta), self.work, self.batch_size
+                take_steps(*arguments, stop - 1, stop, 0, np.zeros((epochs, 2)))
+                taken.append(time.perf_counter() - started)
+            seconds.append(min(taken))
+        largest = float(np.abs(here.data.x).max())
+        message = SLOW.format(seconds[0] / seconds[1], largest, self.task.eps)
+        warnings.warn(message, stacklevel=find_caller())
+
     def _rewind(self, here: Snapshot, reached: int) -> None:
         """Take back the step before `reached`: steps give the same bits when they are run again."""
         if reached > here.first:
@@ -193,6 +230,11 @@ class Loop:
         self.theta[:] = here.theta
         self.update.moments[:] = here.moments
         self.done = here.done + here.first
+
+
+def series_cost(layout: Layout) -> float:
+    """Return what the series of all weights costs a sample, in ns: about six products at 20 GFLOP/s."""
+    return 0.6 * sum(int(n_in * n_out) for n_in, n_out in pairwise(layout.sizes))
 
 
 def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -126,7 +126,7 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
         warnings.warn(
             f"{name} is {found.dtype}{order}, and copied whole: {result.nbytes / 2**20:,.0f} MB. "
             f"A C-contiguous array of {to.name} is not",
-            stacklevel=_find_caller(),
+            stacklevel=find_caller(),
         )
     # min and max carry NaN, and need no temporary array of the size of X.
     if not (math.isfinite(result.min()) and math.isfinite(result.max())):
@@ -138,7 +138,7 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
     return result
 
 
-def _find_caller() -> int:
+def find_caller() -> int:
     """Return the `stacklevel` of whoever called fastnn."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals["__name__"].startswith("fastnn"):

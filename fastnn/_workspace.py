@@ -64,8 +64,8 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         norms=np.empty((2, n_units), np.float64),
         checks=np.empty((CHECKS, n_layers, block), np.float64),
         jets=np.empty((n_chunks, jets_size(widest) if deep else 0), dtype),
-        room=np.empty((n_chunks, room_size(widest) if perturbs else 0), np.float64),
-        listed=np.empty((n_chunks, widest + 1), np.int64),
+        room=np.zeros((n_chunks, room_size(widest if perturbs else 0)), np.float64),
+        listed=np.empty((n_chunks, 2, widest + 1), np.int64),
         stop=np.zeros(1, np.int64),
     )
 

@@ -72,6 +72,7 @@ from fastnn.kernels.work import (
     NUDGES,
     PACKED,
     PULL,
+    REACH,
     SECOND,
     SIZE,
     SLOPE,
@@ -92,17 +93,30 @@ from fastnn.kernels.work import (
     values,
 )
 
+# By how much what is compared with a kink, or with the bound's root, may be rounded.
+ROUNDED = 2.0**-20
+# Of inputs that are measured directly the series is taken off again, unless it is this many times the
+# largest first term of its sample: then their rounding would be too much, and nothing is put in.
+CANCELLED = 2.0
+
 
 @kernel
-def mark_kinks(layout, layer, n, n_samples, nudge, work):
-    """Mark the units of sample n that a nudge of z takes to their own kink, or to one in the next level."""
-    marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+def mark(direct, j, distance, eps):
+    """Have inputs measured directly in unit j whose nudge moves its z at least so far: direct (n_units,) are sizes."""
+    size = distance * (1.0 - ROUNDED) / eps
+    direct[j] = min(direct[j], size if size > 0.0 else 0.0)  # all, should the distance not be a number
+
+
+@kernel
+def mark_kinks(layout, layer, n, n_samples, eps, nudge, work):
+    """Mark what of sample n a nudge of z, up to the largest, takes to a unit's own kink, or to one in the next level."""
+    direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
     code = layout.activations[layer]
     if has_kink(code):
         z = values(layout, work, Z, layer + 1, n_samples)[n]
-        for j in range(marks.size):
+        for j in range(direct.size):
             if abs(z[j]) <= nudge:
-                marks[j] = 1.0
+                mark(direct, j, np.float64(abs(z[j])), eps)
     level = layer + 2
     if level <= layout.activations.size and has_kink(layout.activations[level - 1]):
         moved = derivative_bounds(code)[0] * nudge
@@ -113,30 +127,32 @@ def mark_kinks(layout, layer, n, n_samples, nudge, work):
                 w = transposed_weights(layout, work, level - 1, 0)[k]
                 for j in range(w.size):
                     if abs(z[k]) <= abs(w[j]) * moved:
-                        marks[j] = 1.0
+                        mark(direct, j, nudge * (abs(z[k]) / (abs(w[j]) * moved)), eps)
 
 
 @kernel
-def mark_kinks_above(layout, layer, level, n, start, n_samples, nudge, m1, m2, u1, work):
-    """Mark the units `start` and on of sample n that a nudge takes to a kink further up; u1 (n_units, n_nudges)."""
+def mark_kinks_above(layout, layer, level, n, start, n_samples, eps, nudge, m1, m2, u1, work):
+    """Mark what a nudge of units `start` and on of sample n takes to a kink further up; u1 (n_units, n_nudges)."""
     if not has_kink(layout.activations[level - 1]):
         return
-    marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+    direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
     z = values(layout, work, Z, level, n_samples)[n]
     slope = derivative_bounds(layout.activations[layer])[0]
     for k in range(z.size):
         # Not the other way round: majorants that overflow may be nan.
         if not abs(z[k]) > nudge * m1:
             for b in range(u1.shape[1]):
-                if not abs(z[k]) > nudge * (abs(u1[k, b]) * slope + 2.0 * nudge * m2):
-                    marks[start + b] = 1.0
+                moved = nudge * (abs(u1[k, b]) * slope + 2.0 * nudge * m2)
+                if not abs(z[k]) > moved:
+                    mark(direct, start + b, nudge * (abs(z[k]) / moved), eps)
 
 
 @kernel
 def start_majorants(layout, layer, work):
     """Return bounds of the coefficients of z in the next level, or of the outputs' own, in a nudge of any unit's z."""
     if layer + 1 == layout.activations.size:
-        return 1.0, 0.0, 0.0, 0.0
+        # Softmax and its losses know only differences: one z up by t is that z up and the others down by t / 2.
+        return (0.5 if layout.activations[layer] == Activation.SOFTMAX else 1.0), 0.0, 0.0, 0.0
     norm = largest_size(unit_norms(layout, work, LARGEST, layer + 2))
     f1, f2, f3, f4 = derivative_bounds(layout.activations[layer])
     return norm * f1, norm * f2, norm * f3, norm * f4
@@ -172,12 +188,13 @@ def judge(layout, layer, block, task, first, last, work):
     before = values(layout, work, A, layer, n_samples)
     delta = values(layout, work, DELTA, layer + 1, n_samples)
     m1, m2, m3, m4 = start_majorants(layout, layer, work)
-    bounds = bound_loss(
-        task.loss, layout.activations[n_layers - 1], layout.sizes[n_layers], task.n_terms, m1, m2, m3, m4
-    )
+    n_moved = layout.sizes[n_layers] if layer + 1 < n_layers else 1
+    bounds = bound_loss(task.loss, layout.activations[n_layers - 1], n_moved, task.n_terms, m1, m2, m3, m4)
     above = is_bent_above(layout, task.loss, layer)
     rectified = has_kink(layout.activations[layer]) or has_kink(layout.activations[min(layer + 1, n_layers - 1)])
-    clear(stretch(layout, work, DIRECT, layer + 1, n_samples, first, last))
+    direct = stretch(layout, work, DIRECT, layer + 1, n_samples, first, last)
+    for k in range(direct.size):
+        direct[k] = math.inf
     for n in range(first, last):
         largest = 1.0  # a bias's input
         if layer == 0:
@@ -191,7 +208,7 @@ def judge(layout, layer, block, task, first, last, work):
         left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
         work.checks[BOUND, layer, n] = 0.0 if above else left_out
         if rectified:
-            mark_kinks(layout, layer, n, n_samples, nudge, work)
+            mark_kinks(layout, layer, n, n_samples, task.eps, nudge, work)
 
 
 @kernel
@@ -320,7 +337,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         if level > layer + 2:
             u1 = jet_room(work, chunk, 2, n_units, n_nudges)
             u2 = jet_room(work, chunk, 3, n_units, n_nudges)
-            mark_kinks_above(layout, layer, level, n, start, n_samples, nudge, m1, m2, u1, work)
+            mark_kinks_above(layout, layer, level, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
             bend2 = values(layout, work, BEND2, level, n_samples)[n]
             bend3 = values(layout, work, BEND3, level, n_samples)[n]
             for k in range(n_units):
@@ -349,7 +366,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
             scale_row(1.0, w[k, start : start + n_nudges], u1[k])
             clear(u2[k])
     else:
-        mark_kinks_above(layout, layer, top, n, start, n_samples, nudge, m1, m2, u1, work)
+        mark_kinks_above(layout, layer, top, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
     bounds = bound_loss(task.loss, layout.activations[top - 1], layout.sizes[top], task.n_terms, m1, m2, m3, m4)
     left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
     work.checks[BOUND, layer, n] = max(work.checks[BOUND, layer, n], left_out)
@@ -501,7 +518,11 @@ def run_deep_expansion(packed, block, task, step, chunk):
 
 @kernel
 def choose(layout, block, task, work):
-    """Mark what goes to the direct kernel and drop its series; return if all bounds held, and if any was marked."""
+    """Write how large an input must be for the direct kernel; return if all bounds held, and if any input is to go.
+
+    What a series leaves out grows at least with the power of the nudge that it is next to, so inputs
+    below REACH leave out what is allowed at most, and keep it.
+    """
     n_samples = block.n_samples
     held, marked = True, False
     rectified = False
@@ -513,16 +534,27 @@ def choose(layout, block, task, work):
             size += work.checks[SIZE, layer, n]
             bound += work.checks[BOUND, layer, n]
         for n in range(n_samples):
-            kept = min(bound, n_samples * work.checks[BOUND, layer, n]) <= task.tolerance * size
+            left_out = n_samples * work.checks[BOUND, layer, n]
+            kept = min(bound, left_out) <= task.tolerance * size
             held &= kept
+            work.checks[REACH, layer, n] = math.inf
             if kept and not rectified:
                 continue
-            marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-            for j in range(marks.size):
-                if not kept:
-                    marks[j] = 1.0
-                if marks[j] != 0.0:
+            largest = work.checks[NUDGE, layer, n] / task.eps
+            if not kept:
+                marked = True
+                part = (task.tolerance * size / left_out) ** (1.0 / (1 + max(task.n_terms, 2)))
+                work.checks[REACH, layer, n] = largest * (1.0 - ROUNDED) * part if part > 0.0 else 0.0
+            direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+            for j in range(direct.size):
+                if not kept or direct[j] < math.inf:
                     marked = True
+                    most = 0.0
                     for term in range(task.n_terms):
-                        values(layout, work, COEFFICIENTS[term], layer + 1, n_samples)[n, j] = 0.0
+                        coefficient = values(layout, work, COEFFICIENTS[term], layer + 1, n_samples)[n, j]
+                        most += abs(coefficient) * largest ** (term + 1)
+                    if not most <= CANCELLED * work.checks[SIZE, layer, n]:
+                        direct[j] = 0.0
+                        for term in range(task.n_terms):
+                            values(layout, work, COEFFICIENTS[term], layer + 1, n_samples)[n, j] = 0.0
     return held, marked

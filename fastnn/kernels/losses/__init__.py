@@ -24,8 +24,8 @@ where another shape is said),
   third ones to the third are left out, since they are first order in them; u2 and d3 are of no use
   unless both are asked for. bend2 and bend3 are those of `bend_outputs`; w1 and w2
   (n_outputs, n_nudges) and mean (n_nudges,) are room;
-- ``bound_loss(code, n_outputs, n_terms, u1, u2, u3, u4)``: what bounds the next coefficient, z of each output having up
-  to u: four numbers (cap, fixed, rising, spread). It is at most fixed + rising * (doubt + spread * nudge), doubt
+- ``bound_loss(code, n_moved, n_terms, u1, u2, u3, u4)``: what bounds the next coefficient, z of n_moved outputs having
+  up to u: four numbers (cap, fixed, rising, spread). It is at most fixed + rising * (doubt + spread * nudge), doubt
   being that before the nudge, and at most cap. Next after three terms is the fourth, else
   the third: one term is kept of central differences only, whose second term is zero.
 """
@@ -70,4 +70,4 @@ add_loss_change = _by_loss("add_change", "code, z, a, slope, y, moved, factor, s
 add_loss_curvature = _by_loss(
     "add_loss_curvature", "code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3"
 )
-bound_loss = _by_loss("bound_loss", "code, n_outputs, n_terms, u1, u2, u3, u4")
+bound_loss = _by_loss("bound_loss", "code, n_moved, n_terms, u1, u2, u3, u4")

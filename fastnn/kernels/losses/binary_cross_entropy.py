@@ -88,12 +88,12 @@ def add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1,
 
 
 @kernel
-def bound_loss(code, n_outputs, n_terms, u1, u2, u3, u4):
+def bound_loss(code, n_moved, n_terms, u1, u2, u3, u4):
     """Return what bounds the next coefficient: softplus(z) - y z, slope at most 1."""
     g1, g2, g3, g4 = softplus.DERIVATIVE_BOUNDS
     _, _, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
     # Its slope is s - y, and all others have a factor s (1 - s).
     _, _, w3, w4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
     if n_terms < 3:
-        return n_outputs * v3, 0.0, n_outputs * w3, 0.25 * u1
-    return n_outputs * v4, 0.0, n_outputs * w4, 0.25 * u1
+        return n_moved * v3, 0.0, n_moved * w3, 0.25 * u1
+    return n_moved * v4, 0.0, n_moved * w4, 0.25 * u1

@@ -190,7 +190,7 @@ def add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1,
 
 
 @kernel
-def bound_loss(code, n_outputs, n_terms, u1, u2, u3, u4):
+def bound_loss(code, n_moved, n_terms, u1, u2, u3, u4):
     """Return what bounds the next coefficient."""
     if code == Activation.SOFTMAX:
         # exp(d) - 1, averaged with whatever probabilities hold in mid-nudge, and 1 / (1 + e)
@@ -205,8 +205,8 @@ def bound_loss(code, n_outputs, n_terms, u1, u2, u3, u4):
     else:
         g1, g2, g3, g4 = derivative_bounds(code)
         v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        rising3, rising4, spread = n_outputs * 2.0 * v3, n_outputs * 2.0 * v4, v1
-        fixed3, fixed4 = n_outputs * 2.0 * v1 * v2, n_outputs * (2.0 * v1 * v3 + v2 * v2)
+        rising3, rising4, spread = n_moved * 2.0 * v3, n_moved * 2.0 * v4, v1
+        fixed3, fixed4 = n_moved * 2.0 * v1 * v2, n_moved * (2.0 * v1 * v3 + v2 * v2)
     if n_terms < 3:
         return math.inf, fixed3, rising3, spread
     return math.inf, fixed4, rising4, spread
