@@ -337,7 +337,9 @@ def test_a_fit_that_measures_directly_warns_once(monkeypatch):
     with pytest.warns(UserWarning, match="eps=1 are too large"):
         fit("tanh", x, fastnn.Perturbation(1.0))
     with pytest.warns(UserWarning, match="eps=1 are too large"):
-        fastnn.update_weights(x, x[:, :1], [np.ones((8, 6)), np.zeros(6), np.ones((6, 1)), 0.0], 4, lr=1e-9, eps=1.0, hidden="tanh")
+        fastnn.update_weights(
+            x, x[:, :1], [np.ones((8, 6)), np.zeros(6), np.ones((6, 1)), 0.0], 4, lr=1e-9, eps=1.0, hidden="tanh"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit("tanh", x, fastnn.Perturbation(1e-4))

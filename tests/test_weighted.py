@@ -39,7 +39,8 @@ def test_gradients_are_weighted_means(make_case, head, body):
 
 # Small enough for the series to be taken for every sample of both.
 @pytest.mark.parametrize(
-    "method", [fastnn.Backprop(), fastnn.Perturbation(1e-6, evaluate="series"), fastnn.Perturbation(1e-4, evaluate="direct")]
+    "method",
+    [fastnn.Backprop(), fastnn.Perturbation(1e-6, evaluate="series"), fastnn.Perturbation(1e-4, evaluate="direct")],
 )
 def test_whole_weights_are_repetitions(make_case, method):
     case = make_case(CROSS_ENTROPY, ("tanh", 2))

@@ -138,7 +138,7 @@ def mark(direct, j, distance, eps):
 
 @kernel
 def mark_kinks(layout, layer, n, n_samples, eps, nudge, work):
-    """Mark what of sample n a nudge of z, up to the largest, takes to a unit's own kink, or to one in the next level."""
+    """Mark what of sample n nudges of z, up to the largest, take to a unit's own kink or to one in the next level."""
     direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
     code = layout.activations[layer]
     if has_kink(code):
