@@ -157,12 +157,12 @@ class Loop:
                 seconds[touched] += (edges[1:] - edges[:-1]) * (elapsed / (stop - first))
                 self._is_long = elapsed / (stop - first) > LONG_SECONDS
                 self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
-                self._before = here
                 self.done = done + stop
                 self._elapsed += elapsed
-                if self._is_watched and self._elapsed >= PATIENCE:
+                if self._is_watched and self._before and self._elapsed >= PATIENCE:  # the first call compiled
                     self._is_watched = False
-                    self._warn_of_direct(here, stop)
+                    self._warn_of_direct(here, stop, elapsed / (stop - first))
+                self._before = here
                 first = stop
             except Diverged:
                 raise
@@ -190,23 +190,20 @@ class Loop:
         self.update.moments[:] = twin.update.moments
         return reached, end
 
-    def _warn_of_direct(self, here: Snapshot, stop: int) -> None:
-        """Warn if the steps so far spent most of their time on direct measurement, with what it costs one of them."""
+    def _warn_of_direct(self, here: Snapshot, stop: int, seconds: float) -> None:
+        """Warn if direct measurement was most of the work so far, with how much longer a step takes for it."""
         n_samples = (self.done - self._begun) * self.batch_size
         if self.work.room[:, -1].sum() <= n_samples * series_cost(self.layout):
             return
-        epochs = -(-stop // self.n_batches)
-        seconds = []
-        for eps in (self.task.eps, TINY):
-            task, taken = self.task._replace(eps=eps), []
-            for _ in range(3):
-                started = time.perf_counter()
-                arguments = self.layout, self.theta, here.data, task, rest(self.theta), self.work, self.batch_size
-                take_steps(*arguments, stop - 1, stop, 0, np.zeros((epochs, 2)))
-                taken.append(time.perf_counter() - started)
-            seconds.append(min(taken))
-        largest = float(np.abs(here.data.x).max())
-        message = SLOW.format(seconds[0] / seconds[1], largest, self.task.eps)
+        task = self.task._replace(eps=TINY)
+        totals = np.zeros((-(-stop // self.n_batches), 2))
+        n_times = 5
+        started = time.perf_counter()
+        for _ in range(n_times):
+            arguments = self.layout, self.theta, here.data, task, rest(self.theta), self.work, self.batch_size
+            take_steps(*arguments, stop - 1, stop, 0, totals)
+        factor = n_times * seconds / (time.perf_counter() - started)
+        message = SLOW.format(factor, np.abs(here.data.x).max(), self.task.eps)
         warnings.warn(message, stacklevel=find_caller())
 
     def _rewind(self, here: Snapshot, reached: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from fastnn._validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.work import CHECKS, KINDS, Data, Method, Task, Work, jets_size, room_size
+from fastnn.kernels.work import CHECKS, KINDS, NUDGES, Data, Method, Task, Work, jets_size, room_size
 
 # Samples are taken in blocks so that the room for their values stays below this.
 BUDGET = 64 * 2**20
@@ -65,7 +65,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         checks=np.empty((CHECKS, n_layers, block), np.float64),
         jets=np.empty((n_chunks, jets_size(widest) if deep else 0), dtype),
         room=np.zeros((n_chunks, room_size(widest if perturbs else 0)), np.float64),
-        listed=np.empty((n_chunks, 2, widest + 1), np.int64),
+        listed=np.empty((n_chunks, 4, widest + NUDGES), np.int64),
         stop=np.zeros(1, np.int64),
     )
 

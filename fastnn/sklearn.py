@@ -231,8 +231,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         are not named; "balanced" has every class count the same.
     gradient : {"perturbation", "backprop"}, default "perturbation"
     eps : float, default 1e-6
-        The nudge; see `fastnn.Perturbation`. Smaller than the default there: nudges that
-        take a rectifier across its kink, where rounding is magnified by 1 / eps, are rare.
+        The nudge; see `fastnn.Perturbation`.
     scheme : {"forward", "central"}, default "forward"
         See `fastnn.Perturbation`.
     solver : {"adam", "sgd"}, default "adam"
@@ -487,8 +486,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         the same), "tanh", "relu", "leaky_relu", "elu" or "softplus".
     gradient : {"perturbation", "backprop"}, default "perturbation"
     eps : float, default 1e-6
-        The nudge; see `fastnn.Perturbation`. Smaller than the default there: nudges that
-        take a rectifier across its kink, where rounding is magnified by 1 / eps, are rare.
+        The nudge; see `fastnn.Perturbation`.
     scheme : {"forward", "central"}, default "forward"
         See `fastnn.Perturbation`.
     solver : {"adam", "sgd"}, default "adam"

@@ -111,7 +111,7 @@ def test_float32_differences_are_right_where_the_naive_ones_are_noise():
     wide = [[w.astype(np.longdouble) for w in network.weights], layers, "squared_error"]
     truth, _ = naive.differences(*wide, x.astype(np.longdouble), y.astype(np.longdouble))
     noisy, _ = naive.differences(network.weights, layers, "squared_error", x, y)
-    ours = fastnn.gradient(network, x, y)
+    ours = fastnn.gradient(network, x, y, method=fastnn.Perturbation(1e-4))
     scale = max(float(np.abs(g).max()) for g in truth)
 
     def error(gradient):

@@ -23,7 +23,7 @@ def test_one_step_is_the_naive_step(make_case, head, scheme):
     trainer = fastnn.Trainer(
         case.network,
         loss=case.loss,
-        gradient=fastnn.Perturbation(scheme=scheme, evaluate="direct"),
+        gradient=fastnn.Perturbation(1e-4, scheme, evaluate="direct"),
         optimizer=fastnn.SGD(0.5),
     )
     before = case.mean_loss()

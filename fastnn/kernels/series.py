@@ -39,11 +39,13 @@ these are less, and a level's sums only pass on m3 and m4. At the loss the error
 left count: a cross-entropy that is nearly 0 bends little.
 A sample keeps its series in a layer while eps**K max|a|**(K + 1) times the bound, or the
 mean of that over the samples, is at most `Task.tolerance` times the layer's size: the
-mean of the largest first-order difference max|c1| max|a|. So truncation adds at most the
-tolerance times that size to any entry. Other samples are measured by the direct kernel.
-So are the units of a sample whose nudge can reach the kink of a rectifier: their own by
-t, one in the next level by the weight in between, one further up by the bound of |z'|.
-Between kinks a rectifier is linear and its series exact.
+mean of the largest first-order difference max|c1| max|a|. Elsewhere its inputs do that are
+small enough: with L times what is allowed, those up to max|a| / L**(1 / (K + 1)), since the
+bound of a smaller nudge is less by that power at least. So truncation adds at most the
+tolerance times that size to any entry. Other inputs are measured by the direct kernel, which
+adds what there is beyond their series. So are those whose nudge can reach the kink of a
+rectifier: of their own unit by t, one in the next level by the weight in between, one
+further up by the bound of |z'|. Between kinks a rectifier is linear and its series exact.
 """
 
 import math
@@ -109,7 +111,7 @@ def mark(direct, j, distance, eps):
 
 @kernel
 def mark_kinks(layout, layer, n, n_samples, eps, nudge, work):
-    """Mark what of sample n a nudge of z, up to the largest, takes to a unit's own kink, or to one in the next level."""
+    """Mark what of sample n nudges of z, up to the largest, take to a unit's own kink or to one in the next level."""
     direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
     code = layout.activations[layer]
     if has_kink(code):

@@ -27,6 +27,9 @@ CHECKS = LARGEST_INPUT + 2  # of two parts at most, see `count_parts`
 WIDE = 256  # inputs that are taken in two parts
 # Columns of Work.measured: a sample's loss, its right decisions, and how much it counts.
 LOSS, RIGHT, WEIGHT = range(3)
+# Rows of Work.listed: inputs that move a unit, those that are large enough, and of the nudges that are
+# carried together the inputs and the units.
+LISTED, PICKED, GATHERED, UNITS = range(4)
 # Rows of Work.norms.
 LARGEST, SUM = range(2)
 # Of NUDGES columns and the widest level's rows: two pairs for coefficients, one for a row of means, and from
@@ -89,7 +92,7 @@ class Work(NamedTuple):
     checks: ndarray  # (CHECKS, n_layers, block) float64
     jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series, and deep
     room: ndarray  # (n_chunks, n) float64, see `total_room` and on, and a count last; only that unless perturbing
-    listed: ndarray  # (n_chunks, 2, widest + 1) int64, inputs that move a unit, and those that are large enough
+    listed: ndarray  # (n_chunks, 4, widest + NUDGES) int64, see LISTED and on
     stop: ndarray  # (1,) int64, not 0 as soon as nobody wants this step any more
 
 
