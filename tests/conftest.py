@@ -22,9 +22,10 @@ hypothesis.settings.register_profile("fastnn", derandomize=True, deadline=None, 
 hypothesis.settings.load_profile("fastnn")
 
 ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu"]
-# Every loss with every output activation it is allowed on.
+# Every loss, and every output activation with one.
 HEADS = [
     *(("squared_error", output) for output in [*ELEMENTWISE, "softmax"]),
+    *(("huber", output) for output in ("identity", "sigmoid")),  # as the squared error's
     ("binary_cross_entropy", "sigmoid"),
     ("categorical_cross_entropy", "softmax"),
 ]

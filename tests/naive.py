@@ -48,6 +48,9 @@ def sample_losses(loss, z, a, y):
     elif loss == "categorical_cross_entropy":
         largest = z.max(axis=1, keepdims=True)
         terms = y * (largest + np.log(np.exp(z - largest).sum(axis=1, keepdims=True)) - z)
+    elif loss == "huber":
+        size = np.abs(a - y)
+        terms = np.where(size <= 1, size * size / 2, size - a.dtype.type(0.5))
     else:
         raise KeyError(loss)
     return terms.sum(axis=1)

@@ -26,7 +26,7 @@ NEEDED = {
         *("residual", "value_and_slope", "change", "large_change", "taylor"),
     ),
     "loss": (
-        *("OUTPUTS", "TARGETS", "sample_loss", "count_correct", "output_delta", "bend_outputs"),
+        *("OUTPUTS", "TARGETS", "KINK", "sample_loss", "count_correct", "output_delta", "bend_outputs"),
         *("doubt", "add_change", "add_loss_curvature", "bound_loss"),
     ),
 }

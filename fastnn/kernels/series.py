@@ -53,10 +53,10 @@ import math
 import numpy as np
 
 from fastnn._jit import kernel, line, unit, unpack
-from fastnn.kernels.activations import Activation, derivative_bounds, has_kink, taylor_units
+from fastnn.kernels.activations import Activation, derivative_bounds, has_kink, residual, taylor_units
 from fastnn.kernels.backprop import backward, rows_alike
 from fastnn.kernels.elementary import compose
-from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs, bound_loss, doubt
+from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs, bound_loss, doubt, loss_kink
 from fastnn.kernels.products import add_product
 from fastnn.kernels.vectors import add_curvature, clear, copy, largest_size
 from fastnn.kernels.work import (
@@ -110,43 +110,62 @@ def mark(direct, j, distance, eps):
 
 
 @kernel
-def mark_kinks(layout, layer, n, n_samples, eps, nudge, work):
-    """Mark what of sample n nudges of z, up to the largest, take to a unit's own kink or to one in the next level."""
-    direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-    code = layout.activations[layer]
-    if has_kink(code):
-        z = values(layout, work, Z, layer + 1, n_samples)[n]
-        for j in range(direct.size):
-            if abs(z[j]) <= nudge:
-                mark(direct, j, np.float64(abs(z[j])), eps)
-    level = layer + 2
-    if level <= layout.activations.size and has_kink(layout.activations[level - 1]):
-        moved = derivative_bounds(code)[0] * nudge
-        norms = unit_norms(layout, work, LARGEST, level)
-        z = values(layout, work, Z, level, n_samples)[n]
-        for k in range(z.size):
-            if abs(z[k]) <= norms[k] * moved:
-                w = transposed_weights(layout, work, level - 1, 0)[k]
-                for j in range(w.size):
-                    if abs(z[k]) <= abs(w[j]) * moved:
-                        mark(direct, j, nudge * (abs(z[k]) / (abs(w[j]) * moved)), eps)
+def has_kinks(layout, loss, level):
+    """Return if units of a level, or the loss of those on top, have kinks."""
+    is_top = level == layout.activations.size
+    return has_kink(layout.activations[level - 1]) or (is_top and loss_kink(loss) < math.inf)
 
 
 @kernel
-def mark_kinks_above(layout, layer, level, n, start, n_samples, eps, nudge, m1, m2, u1, work):
+def distance(layout, loss, level, n, k, n_samples, work):
+    """Return how far at least z of unit k of a level is from a kink, its own or, on top, one of the loss."""
+    code = layout.activations[level - 1]
+    nearest = np.float64(abs(values(layout, work, Z, level, n_samples)[n, k])) if has_kink(code) else math.inf
+    if level == layout.activations.size and loss_kink(loss) < math.inf:
+        a = values(layout, work, A, level, n_samples)[n, k]
+        slope = values(layout, work, SLOPE, level, n_samples)[n, k]
+        error = abs(residual(code, a, slope, work.y[n, k]))
+        nearest = min(nearest, abs(error - loss_kink(loss)) / derivative_bounds(code)[0])
+    return nearest
+
+
+@kernel
+def mark_kinks(layout, loss, layer, n, n_samples, eps, nudge, work):
+    """Mark what of sample n a nudge of z, up to the largest, takes to a kink of its own unit, or of the next level."""
+    direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+    if has_kinks(layout, loss, layer + 1):
+        for j in range(direct.size):
+            away = distance(layout, loss, layer + 1, n, j, n_samples, work)
+            if away <= nudge:
+                mark(direct, j, away, eps)
+    level = layer + 2
+    if level <= layout.activations.size and has_kinks(layout, loss, level):
+        moved = derivative_bounds(layout.activations[layer])[0] * nudge
+        norms = unit_norms(layout, work, LARGEST, level)
+        for k in range(norms.size):
+            away = distance(layout, loss, level, n, k, n_samples, work)
+            if away <= norms[k] * moved:
+                w = transposed_weights(layout, work, level - 1, 0)[k]
+                for j in range(w.size):
+                    if away <= abs(w[j]) * moved:
+                        mark(direct, j, nudge * (away / (abs(w[j]) * moved)), eps)
+
+
+@kernel
+def mark_kinks_above(layout, loss, layer, level, n, start, n_samples, eps, nudge, m1, m2, u1, work):
     """Mark what a nudge of units `start` and on of sample n takes to a kink further up; u1 (n_units, n_nudges)."""
-    if not has_kink(layout.activations[level - 1]):
+    if not has_kinks(layout, loss, level):
         return
     direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-    z = values(layout, work, Z, level, n_samples)[n]
     slope = derivative_bounds(layout.activations[layer])[0]
-    for k in range(z.size):
+    for k in range(u1.shape[0]):
+        away = distance(layout, loss, level, n, k, n_samples, work)
         # Not the other way round: majorants that overflow may be nan.
-        if not abs(z[k]) > nudge * m1:
+        if not away > nudge * m1:
             for b in range(u1.shape[1]):
                 moved = nudge * (abs(u1[k, b]) * slope + 2.0 * nudge * m2)
-                if not abs(z[k]) > moved:
-                    mark(direct, start + b, nudge * (abs(z[k]) / moved), eps)
+                if not away > moved:
+                    mark(direct, start + b, nudge * (away / moved), eps)
 
 
 @kernel
@@ -193,7 +212,7 @@ def judge(layout, layer, block, task, first, last, work):
     n_moved = layout.sizes[n_layers] if layer + 1 < n_layers else 1
     bounds = bound_loss(task.loss, layout.activations[n_layers - 1], n_moved, task.n_terms, m1, m2, m3, m4)
     above = is_bent_above(layout, task.loss, layer)
-    rectified = has_kink(layout.activations[layer]) or has_kink(layout.activations[min(layer + 1, n_layers - 1)])
+    kinked = has_kinks(layout, task.loss, layer + 1) or has_kinks(layout, task.loss, min(layer + 2, n_layers))
     direct = stretch(layout, work, DIRECT, layer + 1, n_samples, first, last)
     for k in range(direct.size):
         direct[k] = math.inf
@@ -209,8 +228,8 @@ def judge(layout, layer, block, task, first, last, work):
         work.checks[SIZE, layer, n] = largest * largest_size(delta[n])
         left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
         work.checks[BOUND, layer, n] = 0.0 if above else left_out
-        if rectified:
-            mark_kinks(layout, layer, n, n_samples, task.eps, nudge, work)
+        if kinked:
+            mark_kinks(layout, task.loss, layer, n, n_samples, task.eps, nudge, work)
 
 
 @kernel
@@ -339,7 +358,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         if level > layer + 2:
             u1 = jet_room(work, chunk, 2, n_units, n_nudges)
             u2 = jet_room(work, chunk, 3, n_units, n_nudges)
-            mark_kinks_above(layout, layer, level, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
+            mark_kinks_above(layout, task.loss, layer, level, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
             bend2 = values(layout, work, BEND2, level, n_samples)[n]
             bend3 = values(layout, work, BEND3, level, n_samples)[n]
             for k in range(n_units):
@@ -368,7 +387,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
             scale_row(1.0, w[k, start : start + n_nudges], u1[k])
             clear(u2[k])
     else:
-        mark_kinks_above(layout, layer, top, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
+        mark_kinks_above(layout, task.loss, layer, top, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
     bounds = bound_loss(task.loss, layout.activations[top - 1], layout.sizes[top], task.n_terms, m1, m2, m3, m4)
     left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
     work.checks[BOUND, layer, n] = max(work.checks[BOUND, layer, n], left_out)
@@ -527,9 +546,9 @@ def choose(layout, block, task, work):
     """
     n_samples = block.n_samples
     held, marked = True, False
-    rectified = False
+    kinked = False
     for layer in range(layout.activations.size):
-        rectified |= has_kink(layout.activations[layer])
+        kinked |= has_kinks(layout, task.loss, layer + 1)
     for layer in range(layout.activations.size):
         size, bound = 0.0, 0.0
         for n in range(n_samples):
@@ -540,7 +559,7 @@ def choose(layout, block, task, work):
             kept = min(bound, left_out) <= task.tolerance * size
             held &= kept
             work.checks[REACH, layer, n] = math.inf
-            if kept and not rectified:
+            if kept and not kinked:
                 continue
             largest = work.checks[NUDGE, layer, n] / task.eps
             if not kept:

@@ -8,6 +8,8 @@ where another shape is said),
 - ``OUTPUTS``: the activations of the output layer that it goes with, None for all;
 - ``TARGETS``: "numbers"; "probabilities", each from 0 to 1; or "distributions", rows of
   probabilities that sum to 1, or labels. A loss of the last two classifies;
+- ``KINK``: the size of a residual a - y at which a derivative jumps, infinity for none: outputs that may be
+  moved across it are measured directly;
 - ``sample_loss(code, z, a, slope, y)``: one sample's loss;
 - ``count_correct(a, y)``: how many of its predictions are right;
 - ``output_delta(code, a, slope, y, scale, delta)``: writes scale times the slope with z; and
@@ -32,8 +34,10 @@ where another shape is said),
 
 from enum import IntEnum
 
-from fastnn._jit import by_code
-from fastnn.kernels.losses import binary_cross_entropy, categorical_cross_entropy, squared_error
+import numpy as np
+
+from fastnn._jit import by_code, kernel
+from fastnn.kernels.losses import binary_cross_entropy, categorical_cross_entropy, huber, squared_error
 
 
 class Loss(IntEnum):
@@ -42,6 +46,7 @@ class Loss(IntEnum):
     SQUARED_ERROR = 0
     BINARY_CROSS_ENTROPY = 1
     CATEGORICAL_CROSS_ENTROPY = 2
+    HUBER = 3
 
     @property
     def classifies(self):
@@ -53,7 +58,15 @@ MODULES = {
     Loss.SQUARED_ERROR: squared_error,
     Loss.BINARY_CROSS_ENTROPY: binary_cross_entropy,
     Loss.CATEGORICAL_CROSS_ENTROPY: categorical_cross_entropy,
+    Loss.HUBER: huber,
 }
+_KINKS = np.array([MODULES[code].KINK for code in Loss])
+
+
+@kernel
+def loss_kink(loss):
+    """Return the size of a residual at which a loss has a kink, infinity for none."""
+    return _KINKS[loss]
 
 
 def _by_loss(name, arguments, inline=False):

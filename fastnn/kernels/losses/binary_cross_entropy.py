@@ -1,5 +1,7 @@
 """-y log(a) - (1 - y) log(1 - a) of sigmoids, as softplus(z) - y z, from the logits."""
 
+import math
+
 import numpy as np
 
 from fastnn._jit import kernel
@@ -9,6 +11,7 @@ from fastnn.kernels.vectors import add_curvature
 
 OUTPUTS = ("sigmoid",)
 TARGETS = "probabilities"
+KINK = math.inf
 
 
 @kernel(inline=True)

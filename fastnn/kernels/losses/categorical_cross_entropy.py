@@ -11,6 +11,7 @@ from fastnn.kernels.vectors import add_curvature, largest_size
 
 OUTPUTS = ("softmax",)
 TARGETS = "distributions"
+KINK = math.inf
 
 
 @kernel

@@ -12,6 +12,7 @@ from fastnn.kernels.vectors import add_curvature, largest_size
 
 OUTPUTS = None
 TARGETS = "numbers"
+KINK = math.inf
 
 
 @kernel(inline=True)
