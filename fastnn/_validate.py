@@ -128,8 +128,7 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
             f"A C-contiguous array of {to.name} is not",
             stacklevel=_find_caller(),
         )
-    # min and max carry NaN, and need no temporary array of the size of X.
-    if not (math.isfinite(result.min()) and math.isfinite(result.max())):
+    if not is_finite(result):
         if found.dtype.kind != "f" or np.isfinite(found).all():
             raise ValueError(f"{name} has values beyond the range of {to.name}")
         first = tuple(int(k) for k in np.argwhere(~np.isfinite(found))[0])
@@ -138,10 +137,17 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
     return result
 
 
+def is_finite(values: Array) -> bool:
+    """Return whether an array has neither NaN nor infinity."""
+    # min and max carry NaN, and need no temporary array of that size.
+    return not values.size or (math.isfinite(values.min()) and math.isfinite(values.max()))
+
+
 def _find_caller() -> int:
     """Return the `stacklevel` of whoever called fastnn."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals["__name__"].startswith("fastnn"):
+    # What is run by exec need not have a name, nor one that is text.
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "fastnn":
         frame, level = frame.f_back, level + 1
     return level
 

@@ -252,7 +252,7 @@ class Network:
         ValueError
             Naming the array and the first index.
         """
-        if not np.isfinite([self._theta.min(), self._theta.max()]).all():
+        if not _validate.is_finite(self._theta):
             finite = [bool(np.isfinite(array).all()) for array in self.weights]
             k = finite.index(False)
             _validate.array(f"network.weights[{k}]", self.weights[k], self._dtype)

@@ -254,8 +254,8 @@ class Trainer:
         ImportError
             With ``progress=True`` and without tqdm.
         FloatingPointError
-            If the loss overflows. The network keeps the weights from before the step
-            that made it so.
+            If the loss, a weight or the optimiser's state overflows, in the last step,
+            too. The network keeps the weights from before the step that made it so.
         """
         epochs = _validate.integer("epochs", epochs, low=0)
         checked = check_callbacks(callbacks)
@@ -296,7 +296,7 @@ class Trainer:
             self._n_steps = loop.done
             self._position = None
             raise FloatingPointError(
-                f"the loss is not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, with "
+                f"{event.what} not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, with "
                 f"{self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or inputs "
                 "scaled to about 1. The network keeps the weights from before the step that led there"
             ) from None
@@ -347,7 +347,7 @@ class Trainer:
                 if self._is_stopping:
                     return
         except Diverged as event:
-            raise Diverged(first_row + event.epoch, event.batch) from None
+            raise Diverged(first_row + event.epoch, event.batch, event.what) from None
 
     def _make_rows(self, means: Array, seconds: Array, validation: Data | None) -> list[Array]:
         """Return what was measured in some epochs, the last of which has just ended."""
