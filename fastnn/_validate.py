@@ -29,7 +29,7 @@ def show(value: object) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text so that it cannot drive a terminal: what is neither letter, mark nor space is written as in Python."""
+    """Return text so that it cannot drive a terminal: what is no letter, mark or space is written in escapes."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -409,4 +409,3 @@ def _list_metrics(metrics: Mapping[str, float]) -> str:
     return "  ".join(
         f"{name} {value:.1%}" if name == "accuracy" else f"{name} {value:.4g}" for name, value in metrics.items()
     )
-

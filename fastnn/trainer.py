@@ -299,8 +299,8 @@ class Trainer:
             self._position = None
             raise FloatingPointError(
                 f"{event.what} not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, "
-                f"with {self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or inputs "
-                "scaled to about 1. The network keeps the weights from before the step that led there"
+                f"with {self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or "
+                "inputs scaled to about 1. The network keeps the weights from before the step that led there"
             ) from None
         finally:
             for hook in hooks:

@@ -438,9 +438,7 @@ def test_names_of_classes_are_data_but_on_a_terminal(call, iris, monkeypatch):
 
 def test_names_of_files_do_not_drive_the_terminal(call, fail, iris):
     name = "\x1b[31m\u202efile"
-    assert call("train iris.csv --target species --epochs 1 --out", name)[1].endswith(
-        "written: \\x1b[31m\\u202efile\n"
-    )
+    assert call("train iris.csv --target species --epochs 1 --out", name)[1].endswith("written: \\x1b[31m\\u202efile\n")
     assert call("info", name)[1].startswith("\\x1b[31m\\u202efile: a model\n")
     Path(name).write_bytes(b"")
     for line in (["info", name], ["info", f"{name}s"], ["predict", name, "iris.csv"], [*TRAIN.split(), "--out", name]):

@@ -171,7 +171,9 @@ def test_what_could_not_be_loaded_never_replaces_what_can(path):
     fastnn.mlp(1, 1, seed=0).save(path)
     before = path.read_bytes()
     deep = fastnn.mlp(*[1] * (_files.MAX_ARRAYS // 2 + 20), seed=0)
-    with pytest.raises(ValueError, match=f"^{path} is not written: nobody could read it again, as it is damaged, or no"):
+    with pytest.raises(
+        ValueError, match=f"^{path} is not written: nobody could read it again, as it is damaged, or no"
+    ):
         deep.save(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
@@ -269,7 +271,8 @@ def status(name):
         return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024
 
 def measure(path):
-    load = {"network": fastnn.load, "checkpoint": fastnn.Trainer.resume, "model": Model.load}[path.split("/")[-1].split()[0]]
+    load = {"network": fastnn.load, "checkpoint": fastnn.Trainer.resume, "model": Model.load}
+    load = load[os.path.basename(path).split()[0]]
     before = status("VmRSS")
     try:
         load(path)
