@@ -3,12 +3,14 @@
 import copy
 import time
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn import _validate
 from fastnn._interrupt import Interrupt
 from fastnn._threads import take_turn
 from fastnn._validate import Array, find_caller
@@ -53,12 +55,13 @@ SERIES_REFUSED = (
 
 
 class Diverged(Exception):
-    """The loss of a step is not finite; the weights are those before the step that made it so."""
+    """The loss of a step is not finite, or what a step made; the weights are those before the step that made it so."""
 
-    def __init__(self, epoch: int, batch: int) -> None:
-        super().__init__(epoch, batch)
+    def __init__(self, epoch: int, batch: int, what: str) -> None:
+        super().__init__(epoch, batch, what)
         self.epoch = epoch
         self.batch = batch
+        self.what = what  # with its verb
 
 
 class Snapshot(NamedTuple):
@@ -145,12 +148,14 @@ class Loop:
                     reached, end = self._train_apart(here, stop, totals, interrupt)
                 else:
                     reached, end = self._train(here, stop, totals)
+                elapsed = time.perf_counter() - started
+                if what := self._find_broken():
+                    raise Diverged(*divmod(self._rewind_broken(here, reached), self.n_batches), what)
                 if end == End.REFUSED:
                     raise ValueError(SERIES_REFUSED)
-                elapsed = time.perf_counter() - started
                 if reached < stop:
                     self._rewind(here, reached)
-                    raise Diverged(*divmod(reached, self.n_batches))
+                    raise Diverged(*divmod(reached, self.n_batches), "the loss is")
                 touched = slice(first // self.n_batches, (stop - 1) // self.n_batches + 1)
                 edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
                 edges[0], edges[-1] = first, stop
@@ -206,15 +211,34 @@ class Loop:
         message = SLOW.format(factor, np.abs(here.data.x).max(), self.task.eps)
         warnings.warn(message, stacklevel=find_caller())
 
+    def _find_broken(self) -> str:
+        """Return what is not finite, the weights or the optimiser's moments, or nothing."""
+        if not _validate.is_finite(self.theta):
+            return "a weight is"
+        return "" if _validate.is_finite(self.update.moments) else "the optimiser's state is"
+
+    def _rewind_broken(self, here: Snapshot, reached: int) -> int:
+        """Take back the step that broke what is not finite at `reached`, and all behind it; return which that was."""
+
+        def is_broken(stop: int) -> bool:
+            self._replay(here, stop)
+            return bool(self._find_broken())
+
+        # What is not finite stays so.
+        step = here.first + bisect_left(range(here.first + 1, reached), True, key=is_broken)
+        self._replay(here, step)
+        return step
+
     def _rewind(self, here: Snapshot, reached: int) -> None:
-        """Take back the step before `reached`: steps give the same bits when they are run again."""
+        """Take back the step before `reached`."""
         if reached > here.first:
-            start, stop = here, reached - 1
+            self._replay(here, reached - 1)
         elif self._before is not None:
-            start = self._before
-            stop = self.done - start.done - 1
-        else:  # the very first loss is not finite: there is no step to take back
-            return
+            self._replay(self._before, self.done - self._before.done - 1)
+        # Else the very first loss is not finite: there is no step to take back.
+
+    def _replay(self, start: Snapshot, stop: int) -> None:
+        """Run a compiled call again, up to a step: steps give the same bits when they are run again."""
         self._restore(start)
         rates = self.update.rates.copy()
         self.update.rates[:] = start.rates  # a schedule may have changed them since

@@ -95,7 +95,7 @@ class Model:
             "target": asdict(self.target),
             "notes": dict(self.notes),
         }
-        _files.write(path, "model", description, self.network._arrays())
+        _files.write(path, "model", description, self.network._arrays(), Model.load)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -112,11 +112,9 @@ class Model:
         """
         _, description, arrays = _files.read(path, "model")
         network = restore_network(path, description.get("network", {}), arrays)
-        try:
+        with _files.restoring(path, "model"):
             inputs = tuple(_restore(column) for column in description["inputs"])
             return cls(network, inputs, _restore(description["target"]), dict(description["notes"]))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise _files.Damaged(f"{path} does not hold a model: {error}") from None
 
 
 def _restore(described: dict[str, Any]) -> Column:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import io
-import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from fastnn import _bench, _files, _validate
 from fastnn._columns import Category, Column, Number, check_missing, fit_inputs, holds_classes, list_names, split_rows
 from fastnn._demo import demonstrate
 from fastnn._model import Model
-from fastnn._validate import Array
+from fastnn._validate import Array, printable
 from fastnn.tutorial import HIDDEN
 
 # Packages that a command imports when it runs, and the extras that they come with.
@@ -89,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str) -> int:
-    typer.echo(f"Error: {message}", err=True)
+    typer.echo(f"Error: {printable(message)}", err=True)
     return 1
 
 
@@ -183,12 +182,14 @@ def train(
     fastnn train houses.parquet --target price --hidden 64,32 --epochs 200 --drop id
     cat data.csv | fastnn train - --target y --plot history.png
     """  # noqa: D301 (a backspace, which keeps lines as they are)
-    _check_output(out, force)
     if plot is not None:
         if plot.suffix.lower() not in PICTURES:
-            raise typer.BadParameter(f"{plot} must end in one of {' '.join(PICTURES)}", param_hint="--plot")
-        _check_output(plot, force)
+            raise typer.BadParameter(
+                f"{printable(str(plot))} must end in one of {' '.join(PICTURES)}", param_hint="--plot"
+            )
         from fastnn.plot import history as draw
+    _files.import_safetensors()
+    _files.check_outputs([out] if plot is None else [out, plot], [data], force)
     method = fastnn.Perturbation(eps) if gradient == "perturbation" else fastnn.Backprop()
     steps = fastnn.Adam(learning_rate) if optimizer == "adam" else fastnn.SGD(learning_rate)
 
@@ -262,13 +263,13 @@ def train(
     typer.echo(f"epochs: {len(history)}, in {history.seconds.sum():.2g} s")
     for part, metrics in measured.items():
         typer.echo(f"{part:10}  {_list_metrics(metrics)}")
-    typer.echo(f"written: {out}")
+    typer.echo(printable(f"written: {out}"))
     if plot is not None and len(history):
         picture = io.BytesIO()
         figure: Any = draw(history).figure
         figure.savefig(picture, format=plot.suffix[1:].lower(), dpi=150)
         _files.replace(plot, picture.getvalue())
-        typer.echo(f"written: {plot}")
+        typer.echo(printable(f"written: {plot}"))
     if history.interrupted:
         typer.echo("interrupted: the model is the one after the last step", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -293,7 +294,7 @@ def predict(
     cat new.csv | fastnn predict iris.safetensors - | head
     """  # noqa: D301 (a backspace, which keeps lines as they are)
     if out is not None:
-        _check_output(out, force)
+        _files.check_outputs([out], [model, data], force)
     loaded = Model.load(model)
     target = loaded.target
     if probabilities and isinstance(target, Number):
@@ -306,7 +307,9 @@ def predict(
         columns |= {f"probability_{value}": shares[:, k] for k, value in enumerate(target.values)}
     text = pandas.DataFrame(columns).to_csv(index=False)
     if out is None:
-        typer.echo(text, nl=False)
+        # To a terminal so that it cannot drive it; otherwise as bytes, which the echo leaves as they are.
+        on_terminal = sys.stdout.isatty()
+        typer.echo("\n".join(map(printable, text.split("\n"))) if on_terminal else text.encode(), nl=False)
     else:
         _files.replace(out, text.encode())
 
@@ -320,7 +323,7 @@ def info(
     That is one of fastnn train, or of Network.save or Trainer.save in Python.
     """
     kind, _, _ = _files.read(file, "model", "network", "checkpoint")
-    typer.echo(f"{file}: a {kind}")
+    typer.echo(printable(f"{file}: a {kind}"))
     if kind == "network":
         typer.echo(fastnn.load(file))
     elif kind == "checkpoint":
@@ -335,8 +338,8 @@ def info(
         typer.echo(f"to {_describe(model.target)}")
         typer.echo(model.network)
         for name, note in model.notes.items():
-            text = f"{note:.4g}" if isinstance(note, float) else _printable(str(note))
-            typer.echo(f"{_printable(name):20}  {text}")
+            text = f"{note:.4g}" if isinstance(note, float) else printable(str(note))
+            typer.echo(f"{printable(name):20}  {text}")
 
 
 @app.command()
@@ -383,18 +386,6 @@ def _name(path: Path) -> str:
     return "standard input" if path == STDIN else str(path)
 
 
-def _check_output(path: Path, force: bool) -> None:
-    """Refuse a path that cannot be written, or that holds something, before any work."""
-    if path.is_file() and not force:
-        raise ValueError(f"{path} is there already; --force replaces it")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no file that could be replaced")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path} cannot be written: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path} cannot be written: you may not write into {path.parent.absolute()}")
-
-
 def _check_classes(target: Category, counts: Array) -> None:
     """Refuse classes that cannot be told apart, or not be held out."""
     if target.width < 2:
@@ -410,16 +401,11 @@ def _check_classes(target: Category, counts: Array) -> None:
 def _describe(column: Column) -> str:
     """Return a column's name, and the values that it takes."""
     if isinstance(column, Number):
-        return f"{_printable(column.name)}: {column.mean:.4g} ± {column.scale:.4g}"
-    return f"{_printable(column.name)}: {list_names(column.values)}"
+        return f"{printable(column.name)}: {column.mean:.4g} ± {column.scale:.4g}"
+    return f"{printable(column.name)}: {list_names(column.values)}"
 
 
 def _list_metrics(metrics: Mapping[str, float]) -> str:
     return "  ".join(
         f"{name} {value:.1%}" if name == "accuracy" else f"{name} {value:.4g}" for name, value in metrics.items()
     )
-
-
-def _printable(text: str) -> str:
-    """Return text of a file so that it cannot drive the terminal."""
-    return text if text.isprintable() else repr(text)

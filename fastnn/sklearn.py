@@ -282,7 +282,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     TypeError, ValueError
         From `fit` and `partial_fit`, if a parameter or the data do not fit.
     FloatingPointError
-        From both, if the loss overflows; see `fastnn.Trainer.fit`.
+        From both, if the loss or a weight overflows; see `fastnn.Trainer.fit`.
 
     Examples
     --------
@@ -536,7 +536,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     TypeError, ValueError
         From `fit` and `partial_fit`, if a parameter or the data do not fit.
     FloatingPointError
-        From both, if the loss overflows; see `fastnn.Trainer.fit`.
+        From both, if the loss or a weight overflows; see `fastnn.Trainer.fit`.
 
     Examples
     --------

@@ -26,6 +26,8 @@ from fastnn.optimizers import OPTIMIZERS, SGD, Adam
 COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
 # Random generators whose state is four whole numbers: a file cannot make them read beyond it.
 GENERATORS = {generator.__name__: generator for generator in (np.random.PCG64, np.random.PCG64DXSM)}
+# Steps that a checkpoint may have taken: more than any has, and further ones are counted in 64 bits.
+MAX_STEPS = 2**53
 
 
 class Evaluation(NamedTuple):
@@ -254,8 +256,8 @@ class Trainer:
         ImportError
             With ``progress=True`` and without tqdm.
         FloatingPointError
-            If the loss overflows. The network keeps the weights from before the step
-            that made it so.
+            If the loss, a weight or the optimiser's state overflows, in the last step,
+            too. The network keeps the weights from before the step that made it so.
         """
         epochs = _validate.integer("epochs", epochs, low=0)
         checked = check_callbacks(callbacks)
@@ -296,9 +298,9 @@ class Trainer:
             self._n_steps = loop.done
             self._position = None
             raise FloatingPointError(
-                f"the loss is not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, with "
-                f"{self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or inputs "
-                "scaled to about 1. The network keeps the weights from before the step that led there"
+                f"{event.what} not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, "
+                f"with {self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or "
+                "inputs scaled to about 1. The network keeps the weights from before the step that led there"
             ) from None
         finally:
             for hook in hooks:
@@ -347,7 +349,7 @@ class Trainer:
                 if self._is_stopping:
                     return
         except Diverged as event:
-            raise Diverged(first_row + event.epoch, event.batch) from None
+            raise Diverged(first_row + event.epoch, event.batch, event.what) from None
 
     def _make_rows(self, means: Array, seconds: Array, validation: Data | None) -> list[Array]:
         """Return what was measured in some epochs, the last of which has just ended."""
@@ -394,7 +396,10 @@ class Trainer:
             If the file cannot be written; one that was there, and training, stay as they were.
         TypeError
             If the random generator is not one of NumPy's default kind, PCG64.
+        ValueError
+            If a weight is not finite, or `resume` could not read the file for another reason.
         """
+        self.network.check_weights()
         state = self._rng.bit_generator.state
         if state["bit_generator"] not in GENERATORS:
             raise TypeError(
@@ -420,7 +425,7 @@ class Trainer:
             "totals": np.append(position.totals, position.seconds),
             "counts": np.array([self._n_steps, position.batch]),
         }
-        _files.write(path, "checkpoint", description, arrays)
+        _files.write(path, "checkpoint", description, arrays, Trainer.resume)
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str]) -> Self:
@@ -461,7 +466,7 @@ class Trainer:
         20
         """
         _, description, arrays = _files.read(path, "checkpoint")
-        try:
+        with _files.restoring(path, "checkpoint"):
             state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
             network = restore_network(path, description["network"], arrays)
             trainer = cls(
@@ -474,9 +479,7 @@ class Trainer:
                 seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
             )
             trainer._restore(description, **state)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise _files.Damaged(f"{path} does not hold a checkpoint: {error}") from None
-        return trainer
+            return trainer
 
     def _restore(
         self, description: dict[str, Any], moments: Array, history: Array, order: Array, totals: Array, counts: Array
@@ -496,10 +499,13 @@ class Trainer:
         n_samples = order.shape[1]
         n_steps, batch = counts.tolist()
         n_batches = -(-n_samples // (self._batch_size or n_samples)) if order.size else 1
-        if not (np.sort(order, axis=1) == np.arange(n_samples)).all():
+        # One without entries takes no bytes of a file, whatever its shape says.
+        if order.shape != (0, 0) and not (order.size and (np.sort(order, axis=1) == np.arange(n_samples)).all()):
             raise ValueError("its order is none of samples")
-        if not (np.isfinite(moments).all() and n_steps >= 0 and 0 <= batch < n_batches):
-            raise ValueError("its state is none of training")
+        if not (0 <= n_steps <= MAX_STEPS and 0 <= batch < n_batches):
+            raise ValueError("its counts are none of training")
+        if not _validate.is_finite(moments):
+            raise ValueError("the optimiser's state has NaN or infinity")
         self._rng.bit_generator.state = description["random"]
         self.learning_rate = description["learning_rate"]
         self._update.moments[:] = moments

@@ -123,7 +123,7 @@ def update_weights(
     TypeError, ValueError
         If the arguments do not fit together.
     FloatingPointError
-        If the loss overflows, with what to try.
+        If the loss or a weight overflows, with what to try.
 
     Examples
     --------
@@ -161,7 +161,7 @@ def update_weights(
             left -= ahead
     except Diverged as event:
         raise FloatingPointError(
-            f"the squared error is not finite at epoch {epochs - left + event.epoch + 1} with lr={optimizer.lr:g}; "
+            f"{event.what} not finite at epoch {epochs - left + event.epoch + 1} with lr={optimizer.lr:g}; "
             "try a smaller lr, or inputs scaled to about 1"
         ) from None
     return _like(weights, split(problem.layout, problem.theta))

@@ -189,19 +189,82 @@ def test_nothing_is_overwritten_unasked(call, fail, iris):
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("none/model", "none/model cannot be written: there is no folder none"),
-        (".", ". is no file that could be replaced"),
-        ("/dev/null", "/dev/null is no file that could be replaced"),
+        ("none/model", "there is no folder"),
+        ("iris.csv/model", "Not a directory"),
+        (".", "it is no file that could be replaced"),
+        ("/dev/null", "it is no file that could be replaced"),
+        ("loop", "Too many levels of symbolic links"),
+        ("loop/model", "Too many levels of symbolic links"),
+        ("dangling", "there is no folder"),
+        ("n" * 256, "File name too long"),
     ],
 )
 def test_where_nothing_can_be_written(fail, iris, out, message):
+    Path("loop").symlink_to("pool")
+    Path("pool").symlink_to("loop")
+    Path("dangling").symlink_to("nowhere/model")
+    before = sorted(os.listdir())
     for line in (TRAIN, "predict none iris.csv"):
-        assert fail(f"{line} --force --out {out}") == f"Error: {message}\n"
+        errors = fail(f"{line} --force --out {out}")
+        assert errors.startswith(f"Error: {out} cannot be written: {message}")
+    assert sorted(os.listdir()) == before
 
 
 def test_a_folder_that_is_not_yours(fail, iris, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write everywhere
-    assert "model.safetensors cannot be written: you may not write into /" in fail(TRAIN)
+    real = Path.open
+
+    def refuse(path, mode="r", **options):  # root may write everywhere
+        if "x" in mode:
+            raise PermissionError(13, "Permission denied")
+        return real(path, mode, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert fail(TRAIN) == "Error: model.safetensors cannot be written: Permission denied\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--out a.png --plot a.png", "a.png and a.png are one file: write to two"),
+        ("--out a.png --plot ./a.png", "a.png and a.png are one file"),
+        ("--out new.png --plot NEW.PNG", "NEW.PNG and new.png are one file"),
+        ("--out link --plot a.png", "a.png and link are one file"),
+        ("--out hard --plot a.png", "a.png and hard are one file"),
+        ("--out pending --plot none.png", "none.png and pending are one file"),
+        ("--out iris.csv", "iris.csv and iris.csv, which is read, are one file: write to another"),
+        ("--out copy.csv", "copy.csv and iris.csv, which is read"),
+        ("--plot iris.png", "iris.png and iris.csv, which is read"),
+    ],
+)
+def test_files_that_are_one(fail, iris, line, message):
+    pytest.importorskip("matplotlib")
+    Path("a.png").write_bytes(b"old")
+    Path("link").symlink_to("a.png")
+    os.link("a.png", "hard")
+    Path("pending").symlink_to("none.png")
+    os.link("iris.csv", "copy.csv")
+    Path("iris.png").symlink_to("copy.csv")
+    assert message in fail(f"{TRAIN} {line} --force")
+    fail(f"{TRAIN} {line}")
+    assert Path("a.png").read_bytes() == b"old"
+    assert Path("iris.csv").read_text().startswith("sepal")
+
+
+def test_files_that_are_two(call, iris):
+    pytest.importorskip("matplotlib")
+    Path("sub").mkdir()
+    Path("a.png").write_bytes(b"old")
+    for line in ("--out sub/a.png --plot A.png", "--out sub/b.png --plot b.png"):
+        assert call(f"{TRAIN} {line}")[0] == 0
+    assert Path("a.png").read_bytes() == b"old"
+
+
+def test_what_is_read_is_not_written(call, fail, iris):
+    assert call(TRAIN)[0] == 0
+    before = Path("model.safetensors").read_bytes()
+    for name in ("iris.csv", "model.safetensors"):
+        assert f"{name} and {name}, which is read" in fail(f"predict model.safetensors iris.csv --out {name} --force")
+    assert Path("model.safetensors").read_bytes() == before
 
 
 def test_a_full_disk(call, iris, monkeypatch):
@@ -353,6 +416,37 @@ def test_a_file_does_not_drive_the_terminal(call, iris):
         assert "\x1b" not in call(line)[1]
 
 
+HOSTILE = ["\x1b[31mred", "=1+1", "\u202egnp.exe"]
+
+
+def test_names_of_classes_are_data_but_on_a_terminal(call, iris, monkeypatch):
+    iris["species"] = np.repeat(HOSTILE, 50)
+    iris.rename(columns={"species": "\x07kind"}).to_csv("iris.csv", index=False)
+    assert call("train iris.csv --epochs 1 --hidden none --target", "\x07kind")[0] == 0
+    line = "predict model.safetensors iris.csv --probabilities"
+    assert call(f"{line} --out new.csv")[0] == 0
+    code, text, _ = call(line)  # into a pipe or a file
+    assert (code, text) == (0, Path("new.csv").read_text())
+    assert text.startswith("\x07kind,probability_\x1b[31mred,probability_=1+1,probability_\u202egnp.exe\n")
+    monkeypatch.setattr("_pytest.capture.CaptureIO.isatty", lambda _: True)
+    code, shown, _ = call(line)
+    assert code == 0
+    assert shown.replace("\n", "").isprintable()
+    assert shown.startswith("\\x07kind,probability_\\x1b[31mred,probability_=1+1,probability_\\u202egnp.exe\n")
+    assert shown.count("\n") == text.count("\n")
+
+
+def test_names_of_files_do_not_drive_the_terminal(call, fail, iris):
+    name = "\x1b[31m\u202efile"
+    assert call("train iris.csv --target species --epochs 1 --out", name)[1].endswith("written: \\x1b[31m\\u202efile\n")
+    assert call("info", name)[1].startswith("\\x1b[31m\\u202efile: a model\n")
+    Path(name).write_bytes(b"")
+    for line in (["info", name], ["info", f"{name}s"], ["predict", name, "iris.csv"], [*TRAIN.split(), "--out", name]):
+        assert "\\x1b[31m\\u202efile" in fail("", *line)
+    errors = fail("", *TRAIN.split(), "--plot", name, code=2)
+    assert "\\x1b[31m\\u202efile must end" in errors.replace("\n", " ")
+
+
 class CtrlC(Callback):
     """Press Ctrl-C after a few epochs, or before the first one."""
 
@@ -414,12 +508,10 @@ def test_a_reader_that_goes_away(call, iris):
     assert (done.stdout, done.stderr) == ("species\n", "")
 
 
-def test_without_safetensors(call, iris, monkeypatch):
+def test_without_safetensors(fail, iris, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    code, _, errors = call(TRAIN)
-    assert (code, errors.count("\n")) == (1, 1)
-    assert "pip install 'fastnn-numba[save]'" in errors
+    assert "pip install 'fastnn-numba[save]'" in fail(TRAIN)  # before it trains
 
 
 def test_a_module_that_no_extra_has(fail, iris, monkeypatch):

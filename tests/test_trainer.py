@@ -170,6 +170,41 @@ def test_a_loss_that_overflows_at_once_leaves_the_weights():
     assert trainer.n_steps == 0
 
 
+@pytest.mark.parametrize("call_seconds", [0.0, 1e9])
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(1e308), fastnn.SGD(1e308, 0.5)])
+def test_weights_that_the_last_step_made_infinite_are_taken_back(monkeypatch, call_seconds, optimizer):
+    """Every loss that is measured is finite: two of 0, and one before the last step."""
+    monkeypatch.setattr(_loop, "CALL_SECONDS", call_seconds)
+    network = fastnn.mlp(1, 1, seed=0)
+    before = network.weights[0].copy()
+    trainer = fastnn.Trainer(network, gradient=fastnn.Backprop(), optimizer=optimizer, batch_size=1, shuffle=False)
+    with pytest.raises(FloatingPointError, match=r"^a weight is not finite at epoch 1, batch 3 of 3, with .*smaller"):
+        trainer.fit([[0.0], [0.0], [9.0]], [0.0, 0.0, 27.0])
+    assert trainer.n_steps == 2
+    assert network.weights == [before, [0.0]]
+    assert np.isfinite(trainer._update.moments).all()
+
+
+@pytest.mark.parametrize("call_seconds", [0.0, 1e9])
+@pytest.mark.parametrize("poisoned", range(6))
+def test_moments_that_overflow_are_taken_back(monkeypatch, call_seconds, poisoned):
+    """A square of 1e26 is none of float32: Adam would divide by infinity for ever, with every loss finite."""
+    monkeypatch.setattr(_loop, "CALL_SECONDS", call_seconds)
+    x, y = np.arange(1.0, 7.0, dtype=np.float32).reshape(-1, 1), np.ones(6)
+    trainer, twin = (
+        fastnn.Trainer(fastnn.mlp(1, 1, seed=0, dtype="float32"), optimizer=fastnn.Adam(), batch_size=1, shuffle=False)
+        for _ in range(2)
+    )
+    if poisoned:
+        twin.fit(x[:poisoned], y[:poisoned])
+    x[poisoned] = 1e13
+    with pytest.raises(FloatingPointError, match=f"the optimiser's state is not .* epoch 1, batch {poisoned + 1} of 6"):
+        trainer.fit(x, y)
+    assert trainer.n_steps == twin.n_steps == poisoned
+    assert trainer.network._theta.tobytes() == twin.network._theta.tobytes()
+    assert trainer._update.moments.tobytes() == twin._update.moments.tobytes()
+
+
 def test_perturbation_and_backprop_learn_the_same(make_case):
     """Two trainings that differ only by the truncation of a central difference."""
     weights = []

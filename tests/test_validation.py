@@ -312,3 +312,15 @@ def test_a_large_copy_is_not_silent(monkeypatch):
     with pytest.warns(UserWarning, match="X is float64, not C-contiguous, and copied whole") as caught:
         trainer.evaluate(np.asfortranarray(whole), np.ones(100))
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("name", [None, 3, "", "fastnn_of_mine", "__main__"])
+def test_a_caller_of_any_name_or_none_is_warned(monkeypatch, name):
+    """What exec runs has the names that it is given; a package of a like name is the caller's."""
+    monkeypatch.setattr(_validate, "LARGE", 1000)
+    names = {"network": fastnn.mlp(2, 1, seed=0), "x": np.ones((100, 2), np.float32)}
+    if name is not None:
+        names["__name__"] = name
+    with pytest.warns(UserWarning, match="copied whole") as caught:
+        exec(compile("network.predict(x)", "here.py", "exec"), names)
+    assert caught[0].filename == "here.py"
