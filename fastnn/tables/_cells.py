@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fastnn._validate import Array
 from fastnn.tables._errors import Option, TableError, count, list_names
-from fastnn.tables._text import MISSING, TRUTHS, find_fault, number_pattern
+from fastnn.tables._text import MISSING, TRUTHS, Fault, find_fault, number_pattern
 
 TEXT = pa.large_string()
 
@@ -92,29 +92,38 @@ class Cells:
                 is_truth = self.match(f"(?i:{truth})")
                 values[is_truth] = number
                 is_number |= is_truth
-            long = np.flatnonzero(self.match("[+-]?[0-9]{19,}"))
-            is_number[[row for row in long if find_fault(self.values[row].as_py(), self.decimal)]] = False
             is_fine = is_number | self.is_missing
-            if not is_fine.all():
-                raise self._refuse_number(int(np.argmin(is_fine)))
+            row = self.find_unusable() if is_fine.all() else int(np.argmin(is_fine))
         else:
             values = pc.cast(self.values, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        if np.isinf(values).any():
-            raise self._refuse_number(int(np.argmax(np.isinf(values))))
+            row = int(np.argmax(np.isinf(values))) if np.isinf(values).any() else None
+        if row is not None:
+            raise self.refuse(row)
         return values
 
-    def _refuse_number(self, row: int) -> TableError:
-        fault = find_fault(_spell(self.values[row].as_py()), self.decimal)
-        what = (f", which is {fault.what}: ", *fault.remedy) if fault else (", which is no number",)
-        return TableError(self.at(row), *what)
+    def find_unusable(self) -> int | None:
+        """Return the first row with a plain number that is beyond what can be computed with, if there is one."""
+        values, is_number = self._plain
+        is_suspect = np.isinf(values) | (is_number & (np.abs(values) >= 2.0**63))
+        rows = (
+            row for row in np.flatnonzero(is_suspect).tolist() if find_fault(self.values[row].as_py(), self.decimal)
+        )
+        return next(rows, None)
+
+    def refuse(self, row: int, *advice: str | Option) -> TableError:
+        """Return the error that says why what is in a row cannot be taken for a number."""
+        fault = find_fault(_spell(self.values[row].as_py()), self.decimal) or Fault("no number", ())
+        return TableError(
+            f"{self.at(row)}, which is {fault.what}: ", *fault.remedy, *(advice or ("or leave the row out",))
+        )
 
     def at(self, row: int) -> str:
         """Return what is in a row, for a message."""
         return f"column {self.name!r} has {_spell(self.values[row].as_py())!r} in row {row + 1}"
 
-    def first(self, text: str) -> str:
-        """Return where a text is first, for a message."""
-        return self.at(int(np.argmax(self.codes == self.texts.index(text))))
+    def find(self, text: str) -> int:
+        """Return the first row with a text."""
+        return int(np.argmax(self.codes == self.texts.index(text)))
 
     @cached_property
     def _plain(self) -> tuple[Array, Array]:

@@ -174,7 +174,7 @@ class Category:
         found: Array = known[cells.codes[rows]]
         if found.size and found.min() < 0:
             text = cells.texts[cells.codes[rows[int(np.argmin(found))]]]
-            raise TableError(f"{cells.first(text)}, and the model knows {list_names(self.values)}")
+            raise TableError(f"{cells.at(cells.find(text))}, and the model knows {list_names(self.values)}")
         return found
 
     def encode(self, cells: "Cells", rows: Array) -> Array:

@@ -33,7 +33,8 @@ def holds_categories(cells: Cells) -> bool:
     n_values = int((~cells.is_missing).sum())
     if not cells.is_listed and len(cells.texts) > max(MAX_FEW, n_values / 2):
         raise TableError(
-            f"column {cells.name!r} has {len(cells.texts):,} texts in {n_values:,} rows, as ids and names have: ",
+            f"column {cells.name!r} has {len(cells.texts):,} different texts in {n_values:,} rows, "
+            "as ids and names have: ",
             *advice,
         )
     return True
@@ -64,16 +65,18 @@ def holds_numbers(cells: Cells, *advice: str | Option) -> bool:
         if cells.is_boolean:
             return True
         if (cells.is_number | cells.is_missing).all():
+            if (row := cells.find_unusable()) is not None:
+                raise cells.refuse(row, *advice)
             return not cells.match(CODE).any()
     for text in cells.texts:
-        if fault := find_fault(text, cells.decimal):
-            raise TableError(f"{cells.first(text)}, which is {fault.what}: ", *fault.remedy, ", ", *advice)
+        if find_fault(text, cells.decimal):
+            raise cells.refuse(cells.find(text), *advice)
     if unit := find_unit(cells.texts):
-        raise TableError(f"{cells.first(unit)}, a number with its unit: write plain numbers, ", *advice)
+        raise TableError(f"{cells.at(cells.find(unit))}, a number with its unit: write plain numbers, ", *advice)
     others = [text for text in cells.texts if not re.fullmatch(number_pattern(cells.decimal), text)]
     if MAX_CLASSES < len(cells.texts) - len(others) < len(cells.texts):
         raise TableError(
-            f"{cells.first(others[0])}, and numbers elsewhere: mend it, if it is a missing value, say ",
+            f"{cells.at(cells.find(others[0]))}, and numbers elsewhere: mend it, if it is a missing value, say ",
             Option("na", others[0]),
             ", ",
             *advice,

@@ -29,8 +29,8 @@ def _unpack_zstd(content: bytes) -> bytes:
     return unpacked
 
 
-# In the order in which they are tried: commas and spaces are found inside values, too.
-SEPARATORS = "\t;|, "
+# In the order in which they are tried: commas last, which are decimal marks, too. Where there is none, spaces are.
+SEPARATORS = "\t;|,"
 # So much of a text shows what separates it.
 SAMPLE = 2**16
 # A line is shorter than this.
@@ -48,6 +48,9 @@ FOREIGN = {
     b"ARROW1": "a Feather file: write it as Parquet",
     b"\x89HDF": "an HDF5 file: write its table as Parquet or CSV",
     b"SQLite format 3": "a database: write its table as CSV",
+    b"<": "a web page, or XML: write its table as CSV",
+    b"{": "JSON: write its table as CSV",
+    b"[": "JSON: write its table as CSV",
 }
 
 
@@ -194,20 +197,20 @@ def _decode(content: bytes, name: str, encoding: str | None) -> str:
 
 
 def _find_separator(text: str) -> str:
-    """Return the first separator that cuts all lines alike, or the one that cuts the first line into most values."""
-    sample = text[:SAMPLE]
-    widths = {}
-    for separator in SEPARATORS:
-        source = _join_runs(sample) if separator == " " else sample
-        records = [record for record in _records(source, "," if separator == " " else separator) if record]
-        if len(sample) < len(text) and len(records) > 1:
-            records.pop()  # cut
-        widths[separator] = [len(record) for record in records]
-        if separator == " " and any(lengths[0] > 1 for lengths in widths.values()):
-            break  # something else separates, though not everywhere alike
-        if min(widths[separator]) == max(widths[separator]) > 1:
-            return separator
-    return max(widths, key=lambda separator: widths[separator][0] if separator != " " else 0)
+    """Return the first separator that cuts all lines alike, or the one that cuts a line into most values."""
+    sample = text if len(text) <= SAMPLE else text[: text.rfind("\n", 0, SAMPLE) + 1] or text[:SAMPLE]
+    widths = {separator: _measure_lines(sample, separator) for separator in SEPARATORS}
+    alike = [separator for separator, found in widths.items() if min(found) == max(found) > 1]
+    most = max(widths, key=lambda separator: max(widths[separator]))
+    if not alike and max(widths[most]) == 1:
+        found = _measure_lines(_join_runs(sample), ",")
+        return " " if min(found) == max(found) > 1 else most
+    return alike[0] if alike else most
+
+
+def _measure_lines(text: str, separator: str) -> list[int]:
+    """Return how many values each line has, empty ones left out."""
+    return [len(record) for record in _records(text, separator) if record]
 
 
 def _join_runs(text: str) -> str:
@@ -233,8 +236,7 @@ def _split(text: str, name: str, separator: str, header: bool) -> list[Any]:
     try:
         width = len(next(record for record in _records(text, separator) if any(record)))
         if text.count('"') % 2:  # one is open to the end, or stands for inches
-            for _ in csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True):
-                pass
+            list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
         names = [str(k) for k in range(width)]
         table = pyarrow.csv.read_csv(
             io.BytesIO(text.encode()),
@@ -254,7 +256,7 @@ def _split(text: str, name: str, separator: str, header: bool) -> list[Any]:
                 f"row {row.number - header} has {row.actual_columns} values, and the first line {row.expected_columns}"
             )
         else:
-            reason = str(error)
+            reason = f"its quotation marks do not match ({error})" if isinstance(error, csv.Error) else str(error)
         raise TableError(f"{name} is no table: {reason}") from None
     return [column.combine_chunks() for column in table.columns]
 

@@ -25,7 +25,7 @@ LOOKS = {
     "infinity": r"[+-]?inf(?:inity)?",
     "a number with separators of thousands": r"[+-]?[0-9]{1,3}(?:[,.'_ \u2019\u00a0\u202f][0-9]{3})+(?:[.,][0-9]+)?",
     "an amount of money": rf"[+-]?{_CURRENCY} ?[+-]?{_DIGITS}|[+-]?{_DIGITS} ?{_CURRENCY}",
-    "a share with its sign": rf"[+-]?{_DIGITS}[%‰]",
+    "a percentage": rf"[+-]?{_DIGITS}[%‰]",
     "a number with a sign that is none of - and +": (
         rf"[\u2212\u2013\u2014~≈±] ?{_DIGITS}|[+-] {_DIGITS}|{_DIGITS}[-\u2212]|\({_DIGITS}\)"
     ),
@@ -39,7 +39,7 @@ class Fault(NamedTuple):
     """What a text is that looks like a number and is none, and what to do about it."""
 
     what: str
-    remedy: tuple[str | Option, ...] = ("write plain numbers",)
+    remedy: tuple[str | Option, ...] = ("write plain numbers, ",)
 
 
 def number_pattern(decimal: str) -> str:
@@ -58,18 +58,18 @@ def find_fault(text: str, decimal: str) -> Fault | None:
     number = read_number(text, decimal)
     if number is not None:
         if re.fullmatch(r"[+-]?[0-9]+", text) and not -(2**63) <= int(text) < 2**64:
-            return Fault("a whole number beyond 64 bits, as ids have")
+            return Fault("a whole number beyond 64 bits, as ids are", ())
         return None if math.isfinite(number) else Fault("beyond the range of float64")
     other = "." if decimal == "," else ","
     if read_number(text, other) is not None:
         return Fault(
-            f"a number only where {other!r} is the decimal mark",
-            ("say ", Option("decimal", other), " if it is, or leave separators of thousands out"),
+            f"a number only if {other!r} is the decimal mark",
+            ("say ", Option("decimal", other), " if so, else write plain numbers, "),
         )
     for what, pattern in _LOOKS.items():
         if pattern.fullmatch(text):
             if what.startswith("a date"):
-                return Fault(what, ("make numbers of it, such as years",))
+                return Fault(what, ("make numbers of it, such as years, ",))
             return Fault(what)
     return None
 

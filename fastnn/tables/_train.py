@@ -219,7 +219,7 @@ class Training:
             f"to {model.target.name}: {model.target.describe()}",
         ]
         if self.n_left_out:
-            lines.insert(1, f"left out: {self.n_left_out:,} rows with missing values")
+            lines.insert(1, f"left out for missing values: {self.n_left_out:,}")
         if self.filled:
             lines.insert(1, "filled: " + ", ".join(f"{name!r} in {n:,} rows" for name, n in self.filled.items()))
         return lines
