@@ -2,11 +2,13 @@
 
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn import _validate
 from fastnn._validate import Array
 from fastnn.tables._errors import Option, TableError, list_names
 from fastnn.tables._text import read_number
@@ -142,6 +144,13 @@ class Category:
                 Option("drop", cells.name),
                 ", or make numbers or fewer values of them",
             )
+        folded = {text.casefold(): text for text in texts}
+        for text in texts:
+            if (twin := folded[text.casefold()]) != text:
+                warnings.warn(
+                    f"column {cells.name!r} has {text!r} and {twin!r}, which are taken as different",
+                    stacklevel=_validate._find_caller(),
+                )
         fill = None
         if fills:
             fill = cells.texts[np.bincount(_check_some(cells, cells.codes[frequent])).argmax()]

@@ -72,7 +72,9 @@ def holds_numbers(cells: Cells, *advice: str | Option) -> bool:
         if find_fault(text, cells.decimal):
             raise cells.refuse(cells.find(text), *advice)
     if unit := find_unit(cells.texts):
-        raise TableError(f"{cells.at(cells.find(unit))}, a number with its unit: write plain numbers, ", *advice)
+        raise TableError(
+            f"{cells.at(cells.find(unit))}, which is a number with its unit: write plain numbers, ", *advice
+        )
     others = [text for text in cells.texts if not re.fullmatch(number_pattern(cells.decimal), text)]
     if MAX_CLASSES < len(cells.texts) - len(others) < len(cells.texts):
         raise TableError(

@@ -32,7 +32,7 @@ LOOKS = {
     "a date or a time": rf"(?:{_DAY})(?:[t ]+{_TIME})?|{_TIME}",
 }
 _LOOKS = {what: re.compile(pattern, re.IGNORECASE) for what, pattern in LOOKS.items()}
-_UNIT = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)? ?([^\W\d_]+[^\d_]*|°[^\d_]*)")
+_UNIT = re.compile(r"(?P<number>[+-]?[0-9]+(?:[.,][0-9]+)?) ?(?P<unit>(?:[^\W\d_]|°)[^\d_]*)")
 
 
 class Fault(NamedTuple):
@@ -75,10 +75,9 @@ def find_fault(text: str, decimal: str) -> Fault | None:
 
 
 def find_unit(texts: Sequence[str]) -> str | None:
-    """Return a text with a unit, if all are numbers and few of them differ in what follows the number."""
+    """Return a text with a unit, if all are numbers, and there are fewer units than numbers."""
     matches = {text: _UNIT.fullmatch(text) for text in texts if not re.fullmatch(number_pattern("."), text)}
-    if not all(matches.values()):
-        return None
-    suffixes = {match[1].casefold() for match in matches.values() if match}
-    is_unit = len(matches) > len(suffixes) and not suffixes & {"st", "nd", "rd", "th"}
-    return next(iter(matches)) if is_unit else None
+    found = [match for match in matches.values() if match]
+    units = {match["unit"].casefold() for match in found}
+    is_unit = len(found) == len(matches) and len({match["number"] for match in found}) > len(units)
+    return next(iter(matches)) if is_unit and not units & {"st", "nd", "rd", "th"} else None
