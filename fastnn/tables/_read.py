@@ -114,7 +114,7 @@ def parse(
     header: bool = True,
 ) -> Table:
     """Return the table in the bytes of a file; see `read`."""
-    if separator is not None and not re.fullmatch(r"[^\w\"\r\n\0]", separator, re.ASCII):
+    if separator is not None and not re.fullmatch(r"[\t !#-/:-@[-`{-~]", separator):
         raise ValueError(f"separator must be one character that is no letter, digit or quote, got {separator!r}")
     if decimal is not None:
         _validate.choice("decimal", decimal, (".", ","))
