@@ -316,10 +316,11 @@ def find_rows(inputs: Sequence[Cells], target: Cells | None, missing: str) -> Ar
         raise TableError("the table has no rows")
     lacking = [cells for cells in columns if cells.is_missing.any()]
     if lacking and missing == "refuse":
+        first = min(int(np.argmax(cells.is_missing)) for cells in lacking)
         counts = [f"{cells.name!r} ({cells.is_missing.sum():,} of {len(cells):,})" for cells in lacking]
         raise TableError(
             f"values are missing in {count(lacking, 'column')} {', '.join(counts)}, first in row "
-            f"{np.argmax(lacking[0].is_missing) + 1}: leave such rows out, or train with ",
+            f"{first + 1}: leave such rows out, or train with ",
             Option("missing", "fill"),
             " or ",
             Option("missing", "drop"),
