@@ -182,6 +182,10 @@ def test_what_is_no_table(content, message):
     assert message in refuse(content)
 
 
+def test_empty_lines_before_the_first():
+    assert read("\n" * SAMPLE + "a,b\n1,2\n") == {"a": ["1"], "b": ["2"]}
+
+
 def test_a_line_that_is_too_long(monkeypatch):
     monkeypatch.setattr("fastnn.tables._read.BLOCK", 16)
     assert "data is no table: straddling object" in refuse("a,b\n" + "x" * 40 + ",1\n")
@@ -189,6 +193,7 @@ def test_a_line_that_is_too_long(monkeypatch):
 
 def test_names_that_are_missing():
     assert list(read(",a,\n1,2,3\n")) == ["Unnamed: 0", "a", "Unnamed: 2"]
+    assert read(",\n") == {"Unnamed: 0": [], "Unnamed: 1": []}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Tables: columns of text, or of Arrow's types, and what is missing in them."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,7 +38,7 @@ class Cells:
         """Whether the values are text."""
         return bool(self.values.type == TEXT)
 
-    @property
+    @cached_property
     def is_boolean(self) -> bool:
         """Whether the values are booleans, or texts that say true or false."""
         if self.is_text:
@@ -113,9 +114,8 @@ class Cells:
     def refuse(self, row: int, *advice: str | Option) -> TableError:
         """Return the error that says why what is in a row cannot be taken for a number."""
         fault = find_fault(_spell(self.values[row].as_py()), self.decimal) or Fault("no number", ())
-        return TableError(
-            f"{self.at(row)}, which is {fault.what}: ", *fault.remedy, *(advice or ("or leave the row out",))
-        )
+        what_to_do = (*fault.remedy, *advice) if advice else (*(fault.remedy or ("mend it, ",)), "or leave the row out")
+        return TableError(f"{self.at(row)}, which is {fault.what}: ", *what_to_do)
 
     def at(self, row: int) -> str:
         """Return what is in a row, for a message."""
@@ -258,9 +258,9 @@ class Table:
 
 def check_names(names: Sequence[str], table: str) -> None:
     """Refuse columns of the same name."""
-    twice = [name for k, name in enumerate(names) if name in names[:k]]
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise TableError(f"{table} has columns of the same name: {list_names(dict.fromkeys(twice))}")
+        raise TableError(f"{table} has columns of the same name: {list_names(twice)}")
 
 
 def _as_arrow(name: str, values: Any) -> Any:

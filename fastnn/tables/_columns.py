@@ -4,17 +4,15 @@ import math
 import re
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 
 from fastnn import _validate
 from fastnn._validate import Array
+from fastnn.tables._cells import Cells
 from fastnn.tables._errors import Option, TableError, list_names
 from fastnn.tables._text import read_number
-
-if TYPE_CHECKING:
-    from fastnn.tables._cells import Cells
 
 # One-hot columns for more different values than this are a slip: names, or codes.
 MAX_VALUES = 256
@@ -61,7 +59,7 @@ class Number:
             raise TypeError(f"what is missing in column {self.name!r} cannot be taken for {self.fill!r}")
 
     @classmethod
-    def fit(cls, cells: "Cells", rows: Array, *, truths: bool, fills: bool) -> "Number":
+    def fit(cls, cells: Cells, rows: Array, *, truths: bool, fills: bool) -> Self:
         """Take mean and standard deviation from the values in some rows; a constant has scale 1."""
         values = _check_some(cells, cells.read_numbers(truths)[rows])
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused
@@ -74,7 +72,7 @@ class Number:
         """Inputs of the network that the column takes."""
         return 1
 
-    def encode(self, cells: "Cells", rows: Array) -> Array:
+    def encode(self, cells: Cells, rows: Array) -> Array:
         """Return some rows of the column, standardised, (n, 1)."""
         values = cells.read_numbers(self.truths)[rows]
         if self.fill is not None:
@@ -130,7 +128,7 @@ class Category:
         self.classes  # noqa: B018 (raises for texts that are none of the type)
 
     @classmethod
-    def fit(cls, cells: "Cells", rows: Array, frequent: Array, *, fills: bool) -> "Category":
+    def fit(cls, cells: Cells, rows: Array, frequent: Array, *, fills: bool) -> Self:
         """Take the different values in some rows of a column, in alphabetical order or, numbers, in theirs.
 
         What a missing value is taken for is the one that comes most often in the rows `frequent`.
@@ -173,7 +171,7 @@ class Category:
             return np.array([("False", "True").index(value) for value in self.values], bool)
         return np.array(self.values, object)
 
-    def find(self, cells: "Cells", rows: Array) -> Array:
+    def find(self, cells: Cells, rows: Array) -> Array:
         """Return which of the values each of some rows has, (n,) int64."""
         places = {value.strip(): k for k, value in enumerate(self.values)}  # files of before kept spaces
         places |= {value: k for k, value in enumerate(self.values)}
@@ -186,7 +184,7 @@ class Category:
             raise TableError(f"{cells.at(cells.find(text))}, and the model knows {list_names(self.values)}")
         return found
 
-    def encode(self, cells: "Cells", rows: Array) -> Array:
+    def encode(self, cells: Cells, rows: Array) -> Array:
         """Return some rows of the column, one-hot, (n, width)."""
         encoded: Array = np.eye(self.width)[self.find(cells, rows)]
         return encoded
@@ -199,7 +197,7 @@ class Category:
 Column = Number | Category
 
 
-def _check_some(cells: "Cells", values: Array) -> Array:
+def _check_some(cells: Cells, values: Array) -> Array:
     """Return what of numbers or codes is not missing, or refuse a column without values."""
     there = values[~np.isnan(values)] if values.dtype.kind == "f" else values[values >= 0]
     if not there.size:

@@ -213,6 +213,9 @@ class Model:
 
     def _measure(self, X: Array, y: Array) -> dict[str, float]:
         """Return what `evaluate` does, of encoded rows."""
+        if not len(X):
+            raise TableError("every row has missing values: there is nothing to measure")
+        y = y.astype(self.network.dtype, copy=False)
         evaluation = Trainer(self.network, loss=self.loss).evaluate(X, y)
         if isinstance(self.target, Category):
             return {"loss": evaluation.loss, "accuracy": float(evaluation.accuracy or 0.0)}
@@ -235,9 +238,7 @@ class Model:
 
     def _encode_target(self, target: Cells, rows: Array) -> Array:
         """Return the targets of some rows: class numbers, (n,), or standardised numbers, (n, 1)."""
-        if isinstance(self.target, Category):
-            return self.target.find(target, rows)
-        return self.target.encode(target, rows).astype(self.network.dtype)
+        return self.target.find(target, rows) if isinstance(self.target, Category) else self.target.encode(target, rows)
 
     def _take(self, table: Any, columns: Sequence[Column]) -> list[Cells]:
         """Return what a table has in some columns."""

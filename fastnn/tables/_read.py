@@ -180,7 +180,7 @@ def _decode(content: bytes, name: str, encoding: str | None) -> str:
     if encoding is None:
         encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
     try:
-        text = content.decode(encoding).removeprefix("\ufeff")
+        text = content.decode(encoding).removeprefix("\ufeff").lstrip("\r\n")
     except LookupError:
         raise ValueError(f"encoding must be the name of one, such as 'utf-8' or 'cp1252', got {encoding!r}") from None
     except UnicodeError as error:
@@ -234,7 +234,7 @@ def _split(text: str, name: str, separator: str, header: bool) -> list[Any]:
         return "error"
 
     try:
-        width = len(next(record for record in _records(text, separator) if any(record)))
+        width = len(next(record for record in _records(text, separator) if record))
         if text.count('"') % 2:  # one is open to the end, or stands for inches
             list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
         names = [str(k) for k in range(width)]

@@ -162,14 +162,15 @@ class Training:
         rng = _validate.generator("seed", seed)
         marks = None if na is None else tuple(_list(na))
         table = Table.of(table)
-        names = _choose_inputs(table, target, _list(drop), _list(category))
+        said = _list(category)
+        names = _choose_inputs(table, target, _list(drop), said)
         *inputs, to_predict = table.take([*names, target], marks)
         for cells in (*inputs, to_predict):
             if len(cells) and cells.is_missing.all():
                 raise TableError(f"column {cells.name!r} has no values: leave it out with ", Option("drop", cells.name))
         # The kinds are decided by all rows, before some are left out.
         is_classes = holds_classes(to_predict, task)
-        are_categories = [cells.name in _list(category) or holds_categories(cells) for cells in inputs]
+        are_categories = [cells.name in said or holds_categories(cells) for cells in inputs]
         rows = find_rows(inputs, to_predict, missing)
         fitted: Column
         if is_classes:
@@ -202,7 +203,8 @@ class Training:
         )
         self.n_left_out = len(table) - len(rows)
         self.filled = {cells.name: n for cells in inputs if fills and (n := int(cells.is_missing[rows].sum()))}
-        X, y = self.model._encode_inputs(inputs, rows), self.model._encode_target(to_predict, rows)
+        X = self.model._encode_inputs(inputs, rows)
+        y = self.model._encode_target(to_predict, rows).astype(network.dtype)
         self.parts = {"training": (X[train_rows], y[train_rows])}
         if len(held_out):
             self.parts["validation"] = (X[held_out], y[held_out])
@@ -263,7 +265,8 @@ def _choose_inputs(table: Table, target: str, drop: list[str], category: list[st
                 near = difflib.get_close_matches(str(name).lower(), table.names, n=1, cutoff=0.5)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise TableError(f"{option} must be one of {list_names(table.names)}, got {name!r}{hint}")
-    inputs = [name for name in table.names if name not in {target, *drop}]
+    others = {target, *drop}
+    inputs = [name for name in table.names if name not in others]
     if target in drop or not inputs:
         raise TableError(f"{table.name} needs the target {target!r} and at least one more column, after drop")
     strays = [name for name in category if name not in inputs]
