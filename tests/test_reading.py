@@ -175,7 +175,7 @@ SHEET = "data is a spreadsheet: save the sheet as CSV (UTF-8) there"
         (b"a,b\n1,2\n\n3\n", "data is no table: row 2 has 1 values, and the first line 2"),
         (b"My table\na,b\n1,2\n", "data is no table: row 1 has 2 values, and the first line 1"),
         (b'a,b\n"1,2', "its quotation marks do not match (unexpected end of data)"),
-        (b"a,b,b,a\n1,2,3,4\n", "data has columns of the same name: 'b', 'a'"),
+        (b"a,b,b,a\n1,2,3,4\n", "data has columns of the same name: 'a', 'b'"),
     ],
 )
 def test_what_is_no_table(content, message):
