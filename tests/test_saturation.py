@@ -77,10 +77,32 @@ def test_a_large_nudge_leaves_its_neighbours_their_digits(evaluate):
     network = fastnn.mlp(2, 1, 2, hidden="relu", output="softmax")
     network.weights = [np.ones((2, 1)), np.zeros(1), np.array([[1.0, 2.0]]), np.zeros(2)]
     dW1, _, _, db2 = fastnn.gradient(
-        network, [[1e9, 0.5]], [0], loss="categorical_cross_entropy", method=fastnn.Perturbation(evaluate=evaluate)
+        network,
+        [[1e9, 0.5]],
+        [0],
+        loss="categorical_cross_entropy",
+        method=fastnn.Perturbation(1e-4, evaluate=evaluate),
     )
     assert dW1[1, 0] == pytest.approx(0.5, rel=1e-7)
     assert db2[1] == pytest.approx(1.0, rel=1e-7)
+
+
+@pytest.mark.parametrize("hidden", ["sigmoid", "tanh"])
+def test_each_column_keeps_its_own_digits(hidden):
+    """Inputs from 1 to 3,000: those whose own nudge is small keep the series, whatever the larger ones' size."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        scales = 10.0 ** np.arange(0, 4, 0.5)
+        network = fastnn.mlp(8, 6, 3, hidden=hidden, seed=seed)
+        network.weights[0][:] = rng.normal(size=(8, 6)) / scales[:, None]
+        x, y = rng.normal(size=(1, 8)) * scales, rng.normal(size=(1, 3))
+        series, direct = (
+            fastnn.gradient(network, x, y, method=fastnn.Perturbation(1e-4, evaluate=evaluate))[0]
+            for evaluate in ("auto", "direct")
+        )
+        # Beside truncation, a hundred roundings of either.
+        allowed = TOLERANCE + 100 * np.finfo(float).eps
+        assert (np.abs(series - direct).max(axis=1) <= allowed * np.abs(direct).max(axis=1)).all()
 
 
 @pytest.mark.parametrize("evaluate", ["auto", "direct"])
@@ -98,7 +120,7 @@ def test_inputs_of_very_different_sizes(head, depth, evaluate):
         network.weights[0][2] = rng.normal(size=network.weights[0].shape[1]) / large
         y = naive.one_hot(rng.integers(0, 3, 2), 3)
         expected = truth(network, loss, x, y, 1e-4, "forward")
-        method = fastnn.Perturbation(evaluate=evaluate)
+        method = fastnn.Perturbation(1e-4, evaluate=evaluate)
         measured = fastnn.gradient(network, x, y, loss=loss, method=method)
         # Sums of three products, each rounded relative to inputs times weights of about 1.
         allowed = 64 * np.finfo(float).eps + (TOLERANCE if evaluate == "auto" else 0.0)

@@ -14,8 +14,8 @@ from safetensors.numpy import save
 
 import fastnn
 from fastnn import _files
-from fastnn._columns import Number
-from fastnn._model import Model
+from fastnn.tables import Model
+from fastnn.tables._columns import Number
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -264,14 +264,14 @@ def test_a_message_is_short_and_drives_no_terminal(path):
 
 MEASURE = """
 import os, sys, fastnn
-from fastnn._model import Model
+from fastnn import tables
 
 def status(name):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024
 
 def measure(path):
-    load = {"network": fastnn.load, "checkpoint": fastnn.Trainer.resume, "model": Model.load}
+    load = {"network": fastnn.load, "checkpoint": fastnn.Trainer.resume, "model": tables.load}
     load = load[os.path.basename(path).split()[0]]
     before = status("VmRSS")
     try:

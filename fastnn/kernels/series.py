@@ -40,9 +40,10 @@ left count: a cross-entropy that is nearly 0 bends little.
 A sample keeps its series in a layer while eps**K max|a|**(K + 1) times the bound, or the
 mean of that over the samples, is at most `Task.tolerance` times the layer's size: the
 mean of the largest first-order difference max|c1| max|a|. Elsewhere its inputs do that are
-small enough: with L times what is allowed, those up to max|a| / L**(1 / (K + 1)), since the
-bound of a smaller nudge is less by that power at least. So truncation adds at most the
-tolerance times that size to any entry. Other inputs are measured by the direct kernel, which
+small enough: with L times what is allowed, those up to max|a| / L**(1 / K), since the
+bound of a smaller nudge is less by the power K + 1 at least, and its own difference by the
+first. So truncation adds at most the tolerance times that size to any entry, and beside a large
+input that times their own size to the others. Other inputs are measured by the direct kernel, which
 adds what there is beyond their series. So are those whose nudge can reach the kink of a
 rectifier: of their own unit by t, one in the next level by the weight in between, one
 further up by the bound of |z'|. Between kinks a rectifier is linear and its series exact.
@@ -564,7 +565,7 @@ def choose(layout, block, task, work):
             largest = work.checks[NUDGE, layer, n] / task.eps
             if not kept:
                 marked = True
-                part = (task.tolerance * size / left_out) ** (1.0 / (1 + max(task.n_terms, 2)))
+                part = (task.tolerance * size / left_out) ** (1.0 / max(task.n_terms, 2))
                 work.checks[REACH, layer, n] = largest * (1.0 - ROUNDED) * part if part > 0.0 else 0.0
             direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
             for j in range(direct.size):

@@ -147,7 +147,7 @@ class Category:
             if (twin := folded[text.casefold()]) != text:
                 warnings.warn(
                     f"column {cells.name!r} has {text!r} and {twin!r}, which are taken as different",
-                    stacklevel=_validate._find_caller(),
+                    stacklevel=_validate.find_caller(),
                 )
         fill = None
         if fills:
