@@ -22,7 +22,7 @@ from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.series import is_bent_above, run_deep_expansion, run_expansion
 from fastnn.kernels.training import End, Units, run_steps
-from fastnn.kernels.updates import Optimizer, Update
+from fastnn.kernels.updates import N_RATES, Optimizer, Update
 from fastnn.kernels.work import Block, Data, Method, Task, Work
 
 # A compiled call cannot be interrupted: it is kept to this much work, so that
@@ -297,7 +297,7 @@ def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Wor
 
 def rest(theta: Array) -> Update:
     """Return the optimiser that leaves the parameters as they are."""
-    return Update(int(Optimizer.NONE), np.zeros(4), np.zeros((0, 0), theta.dtype))
+    return Update(int(Optimizer.NONE), np.zeros(N_RATES), np.zeros((0, 0), theta.dtype))
 
 
 def take_steps(

@@ -17,6 +17,7 @@ from fastnn._workspace import make_data, make_plain_task
 from fastnn.callbacks import Callback, check_callbacks, make_progress
 from fastnn.gradients import METHODS, Backprop, Perturbation, check_data, count_chunks
 from fastnn.kernels.losses import Loss
+from fastnn.kernels.updates import LR
 from fastnn.kernels.work import Data, Method
 from fastnn.losses import find_loss
 from fastnn.network import Network, restore_network
@@ -189,11 +190,11 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The optimiser's learning rate, which may be changed at any time: a number >= 0."""
-        return float(self._update.rates[0])
+        return float(self._update.rates[LR])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._update.rates[0] = _validate.number("learning_rate", value, low=0.0)
+        self._update.rates[LR] = _validate.number("learning_rate", value, low=0.0)
 
     def stop(self) -> None:
         """End the running `fit` where it is: for callbacks. It returns its history."""

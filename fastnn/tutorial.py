@@ -1,5 +1,6 @@
 """The tutorial's two NumPy functions, compiled: change the import and nothing else."""
 
+import numbers
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -77,8 +78,8 @@ def update_weights(
     outputs: ArrayLike,
     weights: Any,
     epochs: int,
-    *,
     lr: float = 0.01,
+    *,
     eps: float = 1e-4,
     each: str = "weight",
     hidden: str = "sigmoid",
@@ -121,7 +122,8 @@ def update_weights(
     Raises
     ------
     TypeError, ValueError
-        If the arguments do not fit together.
+        If the arguments do not fit together, or epochs is a learning rate: the tutorial's
+        version for PyTorch takes that fourth.
     FloatingPointError
         If the loss or a weight overflows, with what to try.
 
@@ -136,7 +138,7 @@ def update_weights(
     """
     method = Perturbation(eps)
     optimizer = SGD(lr)
-    epochs = _validate.integer("epochs", epochs, low=0)
+    epochs = _check_epochs(epochs)
     _validate.choice("each", each, ("weight", "array"))
     if batch_size is not None:
         batch_size = _validate.integer("batch_size", batch_size, low=1)
@@ -165,6 +167,19 @@ def update_weights(
             "try a smaller lr, or inputs scaled to about 1"
         ) from None
     return _like(weights, split(problem.layout, problem.theta))
+
+
+def _check_epochs(epochs: Any) -> int:
+    """Return a checked number of epochs; a fraction is what another loop is called with."""
+    if isinstance(epochs, numbers.Real) and epochs % 1:
+        raise TypeError(
+            f"epochs must be an integer, got {epochs!r}; the learning rate comes after it, "
+            "update_weights(inputs, outputs, weights, epochs, lr), and the weights alone are returned. "
+            "The tutorial's version for PyTorch takes lr fourth, one step a call, returns the weights and the loss, and "
+            "averages that over the outputs, too. Its numbers are loss = feed_forward(inputs, outputs, weights).mean() "
+            "and weights = update_weights(inputs, outputs, weights, 1, lr / n_outputs)"
+        )
+    return _validate.integer("epochs", epochs, low=0)
 
 
 def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_together: bool = False) -> Problem:

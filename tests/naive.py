@@ -85,6 +85,11 @@ def differences(weights, activations, loss, x, y, eps=1e-4, scheme="forward", ea
     return results, sizes
 
 
+def decayed(weights, gradients, weight_decay):
+    """Return gradients with that of weight_decay / 2 times the sum of the squared weights, biases left out."""
+    return [g if k % 2 else g + weight_decay * w for k, (w, g) in enumerate(zip(weights, gradients, strict=True))]
+
+
 def sgd(weights, gradients, lr):
     return [w - lr * g for w, g in zip(weights, gradients, strict=True)]
 

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.kernels.updates import is_fused
+from fastnn.kernels.work import Block
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -15,6 +17,10 @@ import fastnn
         fastnn.SGD(0.1, momentum=0.9),
         fastnn.SGD(0.1, momentum=0.9, nesterov=True),
         fastnn.Adam(0.01, beta1=0.8, beta2=0.99, epsilon=1e-6),
+        fastnn.SGD(0.1, weight_decay=0.3),
+        fastnn.SGD(0.1, momentum=0.9, weight_decay=0.3),
+        fastnn.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.3),
+        fastnn.Adam(0.01, beta1=0.8, beta2=0.99, epsilon=1e-6, weight_decay=0.3),
     ],
     ids=repr,
 )
@@ -25,7 +31,7 @@ def test_steps_are_exact(make_case, optimizer, shuffle):
     weights = [w.copy() for w in case.network.weights]
     first, second = ([np.zeros_like(w) for w in weights] for _ in range(2))
     for step in range(1, 6):
-        g = case.gradient(fastnn.Perturbation())
+        g = naive.decayed(weights, case.gradient(fastnn.Perturbation()), optimizer.weight_decay)
         if isinstance(optimizer, fastnn.Adam):
             options = (optimizer.lr, optimizer.beta1, optimizer.beta2, optimizer.epsilon)
             weights, first, second = naive.adam(weights, g, first, second, step, *options)
@@ -36,8 +42,8 @@ def test_steps_are_exact(make_case, optimizer, shuffle):
             weights = naive.sgd(weights, g, optimizer.lr)
         trainer.fit(case.x, case.y)
         for ours, theirs in zip(case.network.weights, weights, strict=True):
-            # Adam's beta**step is a power of libm's, not NumPy's; plain SGD adds the products to the weights.
-            if isinstance(optimizer, fastnn.Adam) or not optimizer.momentum:
+            # Adam's beta**step is a power of libm's, not NumPy's; SGD without more adds the products to the weights.
+            if isinstance(optimizer, fastnn.Adam) or not (optimizer.momentum or optimizer.weight_decay):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-15)
             else:
                 np.testing.assert_array_equal(ours, theirs)
@@ -61,3 +67,77 @@ def test_learning_rate_zero_leaves_the_weights(make_case):
         fastnn.Trainer(case.network, optimizer=optimizer).fit(case.x, case.y, epochs=2)
         for now, then in zip(case.network.weights, before, strict=True):
             np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Perturbation(evaluate="direct"), fastnn.Backprop()])
+@pytest.mark.parametrize("n_chunks", [1, 2])
+def test_plain_sgd_decays_too(make_case, chunks, monkeypatch, method, n_chunks):
+    """The one optimiser whose steps are fused with the gradient, else: also when a batch is of several blocks."""
+    chunks(n_chunks)
+    case = make_case(("squared_error", "identity"), ("tanh", 2))
+    start = [w.copy() for w in case.network.weights]
+    optimizer = fastnn.SGD(0.1, weight_decay=0.3)
+    g = naive.decayed(start, case.gradient(method), optimizer.weight_decay)
+    for budget in (None, 1):
+        if budget:
+            monkeypatch.setattr("fastnn._workspace.BUDGET", budget)
+        case.network.weights = start
+        fastnn.Trainer(case.network, gradient=method, optimizer=optimizer, batch_size=None, shuffle=False).fit(
+            case.x, case.y
+        )
+        for ours, theirs in zip(case.network.weights, naive.sgd(start, g, optimizer.lr), strict=True):
+            # Blocks change the order of a sum over 5 samples of terms of about 1.
+            np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-14)
+
+
+def test_only_the_gradient_is_fused():
+    block = Block(0, 0, 1, 1, True, True)
+    fused = getattr(is_fused, "py_func", is_fused)
+    theta = np.zeros(3)
+    assert fused(fastnn.SGD(0.1).make_update(theta), block)
+    assert not fused(fastnn.SGD(0.1, weight_decay=1e-300).make_update(theta), block)
+    assert not fused(fastnn.SGD(0.1).make_update(theta), block._replace(closes=False))
+
+
+@pytest.mark.torch
+def test_the_same_as_pytorchs(make_case):
+    """With biases in a group of their own, which does not decay: there a bias would."""
+    import torch
+
+    common = {"weight_decay": 0.3}
+    pairs = [
+        (fastnn.SGD(0.1, **common), torch.optim.SGD, {"lr": 0.1, **common}),
+        (
+            fastnn.SGD(0.1, 0.9, nesterov=True, **common),
+            torch.optim.SGD,
+            {"lr": 0.1, "momentum": 0.9, "nesterov": True, **common},
+        ),
+        (fastnn.Adam(0.01, **common), torch.optim.Adam, {"lr": 0.01, **common}),
+    ]
+    for ours, kind, options in pairs:
+        case = make_case(("squared_error", "identity"), ("tanh", 1))
+        x, y = torch.from_numpy(case.x), torch.from_numpy(case.y)
+        module = case.network.to_torch()
+        biases = [p for p in module.parameters() if p.ndim == 1]
+        theirs = kind(
+            [{"params": [p for p in module.parameters() if p.ndim == 2]}, {"params": biases, "weight_decay": 0.0}],
+            **options,
+        )
+        trainer = fastnn.Trainer(case.network, gradient=fastnn.Backprop(), optimizer=ours, batch_size=None)
+        for _ in range(5):
+            trainer.fit(case.x, case.y)
+            theirs.zero_grad()
+            ((module(x) - y) ** 2).sum(dim=1).mean().backward()
+            theirs.step()
+        for w, p in zip(case.network.weights, module.parameters(), strict=True):
+            # Five steps of lr = 0.1 along gradients of size 10 at most, each right to 100 roundings.
+            atol = 5 * 0.1 * 10 * 100 * np.finfo(float).eps
+            np.testing.assert_allclose(w.T, p.detach().numpy(), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("kind", [fastnn.SGD, fastnn.Adam])
+def test_bad_weight_decay(kind):
+    with pytest.raises(ValueError, match="weight_decay must be a finite number >= 0, got -0.1"):
+        kind(weight_decay=-0.1)
+    with pytest.raises(TypeError, match="weight_decay must be a real number, got None"):
+        kind(weight_decay=None)

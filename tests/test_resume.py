@@ -15,7 +15,12 @@ from fastnn import _files
 from fastnn.callbacks import Callback, Checkpoint
 
 GOLDEN = Path(__file__).parent / "golden"
-OPTIMIZERS = [fastnn.SGD(0.1), fastnn.SGD(0.1, 0.9), fastnn.SGD(0.1, 0.9, nesterov=True), fastnn.Adam(0.01)]
+OPTIMIZERS = [
+    fastnn.SGD(0.1),
+    fastnn.SGD(0.1, 0.9),
+    fastnn.SGD(0.1, 0.9, nesterov=True, weight_decay=0.3),
+    fastnn.Adam(0.01),
+]
 GRADIENTS = [fastnn.Perturbation(), fastnn.Perturbation(1e-3, "central", "direct"), fastnn.Backprop()]
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(11, 3)), RNG.integers(0, 2, 11)

@@ -218,6 +218,45 @@ def test_bad_input(change, error, message):
         update_weights(**arguments | change)
 
 
+def test_the_learning_rate_may_come_fifth():
+    """As the source's own recipes call it."""
+    x, y = samples()
+    for one, two in zip(update_weights(x, y, layers(), 3, 0.5), update_weights(x, y, layers(), 3, lr=0.5), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_the_loop_of_the_version_for_pytorch_is_told_of():
+    """Its readers pass the learning rate fourth, and unpack two results."""
+    x, y = samples()
+    with pytest.raises(TypeError) as caught:
+        _, _ = update_weights(x, y, layers(), 0.5)
+    assert "epochs must be an integer, got 0.5; the learning rate comes after it" in str(caught.value)
+    assert "update_weights(inputs, outputs, weights, 1, lr / n_outputs)" in str(caught.value)
+    with pytest.raises(TypeError, match="epochs must be an integer, got 2.0$"):
+        update_weights(x, y, layers(), 2.0)
+
+
+@pytest.mark.parametrize("eps", [1e-4, 1e-2])
+def test_the_version_for_pytorch_as_it_advises(eps):
+    """One step a call, along the differences of a loss that is averaged over the outputs, too."""
+    x, y = samples()
+    weights, lr, n_outputs = layers(), 0.5, y.shape[1]
+    expected = [w.astype(np.longdouble) for w in weights]
+    for _ in range(3):
+        loss = feed_forward(x, y, weights).mean()
+        weights = update_weights(x, y, weights, 1, lr / n_outputs, eps=eps)
+        names, wide = ["sigmoid", "identity"], [a.astype(np.longdouble) for a in (x, y)]
+        their_loss = naive.losses(expected, names, "squared_error", *wide).mean() / n_outputs
+        differences = naive.differences(expected, names, "squared_error", *wide, eps=eps)[0]
+        expected = naive.sgd(expected, [d / n_outputs for d in differences], lr)
+        # 3 steps of 0.5 along differences of size 5 at most, and what a series leaves out of these; 17 weights of such
+        # an error move the loss by that times its slopes, of the same size.
+        atol = 3 * 0.5 * 5 * TOLERANCE
+        assert loss == pytest.approx(float(their_loss), abs=17 * 5 * atol)
+        for ours, theirs in zip(weights, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs.astype(float), rtol=1e-12, atol=atol)
+
+
 def test_divergence():
     with pytest.raises(FloatingPointError, match="not finite at epoch .* with lr=10; try a smaller lr"):
         update_weights(X, Y, START, 1000, lr=10.0)

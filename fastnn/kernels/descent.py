@@ -3,7 +3,7 @@
 from fastnn._jit import kernel, unit, unpack, view
 from fastnn.kernels.layout import weights, weights_start
 from fastnn.kernels.products import add_series_product
-from fastnn.kernels.updates import is_fused, target, update
+from fastnn.kernels.updates import WEIGHT_DECAY, is_fused, target, update
 from fastnn.kernels.work import COEFFICIENTS, DELTA, A, Method, span, values
 
 
@@ -40,6 +40,8 @@ def run_descent(packed, block, task, step, chunk):
                 add_gradient(layout, layer, block, task, ones, 0, 1, scale, work, b)
         if block.closes and not is_fused(optimizer, block):
             start = weights_start(layout, layer)
-            update(optimizer, step, start + first * n_out, start + last * n_out, work.gradient, theta)
+            middle, end = start + n_in * n_out, start + (n_in + 1) * n_out
+            decay = optimizer.rates[WEIGHT_DECAY]
+            update(optimizer, step, decay, start + first * n_out, start + last * n_out, work.gradient, theta)
             if owns_bias:
-                update(optimizer, step, start + n_in * n_out, start + (n_in + 1) * n_out, work.gradient, theta)
+                update(optimizer, step, 0.0, middle, end, work.gradient, theta)
