@@ -216,7 +216,7 @@ class Network:
         Parameters
         ----------
         path : str or path-like
-            A file that is there already is overwritten.
+            Replaced if it is there, at once or not at all.
 
         Raises
         ------
