@@ -201,7 +201,7 @@ def train(
     gradient: Annotated[
         Literal["perturbation", "backprop"], typer.Option(help="How it is found what each weight does to the loss.")
     ] = "perturbation",
-    eps: Annotated[float, typer.Option(help="The nudge of perturbation.")] = 1e-6,
+    eps: Annotated[float, typer.Option(help="The nudge of perturbation.")] = fastnn.Perturbation().eps,
     optimizer: Annotated[Literal["adam", "sgd"], typer.Option(help="How steps are taken.")] = "adam",
     learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr", help="Of the optimiser.")] = 0.003,
     validation: Annotated[

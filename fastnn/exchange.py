@@ -27,6 +27,7 @@ FROM_TORCH = {
     "Tanh": "tanh",
     "ReLU": "relu",
     "LeakyReLU": "leaky_relu",
+    "ELU": "elu",
     "Softplus": "softplus",
     "Softmax": "softmax",
 }
@@ -39,7 +40,7 @@ def from_torch(module: Any) -> Network:
     ----------
     module : torch.nn.Sequential or torch.nn.Linear
         Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of
-        slope 0.01), Softplus (of beta 1), Identity and, at the end, Softmax (over
+        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), Identity and, at the end, Softmax (over
         the features); a Flatten may come first. Sequential modules may be nested.
         Each is of torch.nn's class itself, not of one made from it, and nothing but
         its class says what it computes: no hook, no method of its own, no weight that is
@@ -159,6 +160,8 @@ def _check_setting(kind: str, layer: Any, where: str) -> None:
     """Refuse an activation whose settings are not those of fastnn's."""
     if kind == "LeakyReLU" and layer.negative_slope != LEAKY_SLOPE:
         raise ValueError(f"{where}, and fastnn's leaky_relu has slope {LEAKY_SLOPE}")
+    if kind == "ELU" and layer.alpha != 1:
+        raise ValueError(f"{where}, and fastnn's elu has alpha 1")
     if kind == "Softplus" and (layer.beta != 1 or layer.threshold < 20):
         raise ValueError(f"{where}, and fastnn's softplus has beta 1 and no threshold")
     if kind == "Softmax" and layer.dim not in (1, -1):
@@ -281,6 +284,7 @@ def to_torch(network: Network) -> Any:
         "tanh": nn.Tanh,
         "relu": nn.ReLU,
         "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
+        "elu": nn.ELU,
         "softplus": lambda: nn.Softplus(threshold=SOFTPLUS_THRESHOLD),
         "softmax": lambda: nn.Softmax(dim=-1),
     }
@@ -331,13 +335,21 @@ def to_onnx(network: Network, path: str | os.PathLike[str]) -> None:
 def _onnx_activation(activation: str, z: str, a: str, dtype: np.dtype[Any]) -> list[Any]:
     """Return the nodes that compute a from z.
 
-    onnxruntime has LeakyRelu and Softplus in float32 only, so that in float64 they
-    are made of max(z, 0.01 z), and of max(z, 0) + log(1 + exp(-abs(z))).
+    onnxruntime has LeakyRelu, Elu and Softplus in float32 only, so that in float64 they are made of
+    max(z, 0.01 z), of max(z, 0) + exp(min(z, 0)) - 1, and of max(z, 0) + log(1 + exp(-abs(z))).
     """
     from onnx import helper
 
     if dtype == np.float64 and activation == "leaky_relu":
         steps = [("Mul", [z, "leaky_slope"], f"{z}_sloped"), ("Max", [z, f"{z}_sloped"], a)]
+    elif dtype == np.float64 and activation == "elu":
+        steps = [
+            ("Min", [z, "zero"], f"{z}_min"),
+            ("Exp", [f"{z}_min"], f"{z}_exp"),
+            ("Sub", [f"{z}_exp", "one"], f"{z}_below"),
+            ("Max", [z, "zero"], f"{z}_max"),
+            ("Add", [f"{z}_max", f"{z}_below"], a),
+        ]
     elif dtype == np.float64 and activation == "softplus":
         steps = [
             ("Abs", [z], f"{z}_abs"),

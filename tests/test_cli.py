@@ -511,8 +511,10 @@ def test_what_is_text_stays_text(call, fail):
     two = call("predict model.safetensors - --probabilities", stdin=b"ward,age\n01,30\nICU,30\n")[1].splitlines()
     assert one[0] == "kind,probability_01,probability_02"
     assert one == two[:2]
-    message = "Error: column 'ward' has '001' in row 1, and the model knows '01', '1', 'ICU'\n"
-    assert fail("predict model.safetensors -", stdin=b"ward,age\n001,30\n") == message
+    assert fail("predict model.safetensors -", stdin=b"ward,age\n001,30\n") == (
+        "Error: column 'ward' has '001' in row 1, and the model knows '01', '1', 'ICU': leave such rows out, or train "
+        "with some\n"
+    )
 
 
 def test_how_text_is_read_can_be_said(call, fail):

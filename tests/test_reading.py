@@ -273,6 +273,7 @@ def make_types():
         "large_string": pa.array(["x"], pa.large_string()),
         "string_view": pa.array(["x"], pa.string_view()),
         "dictionary<values=string": pa.array(["x"]).dictionary_encode(),
+        "dictionary<values=string_view": pa.DictionaryArray.from_arrays([0], pa.array(["x"], pa.string_view())),
         "null": pa.array([None]),
         "date32": pa.array([day]),
         "timestamp": pa.array([datetime.datetime(2024, 1, 31)]),
@@ -289,7 +290,7 @@ def make_types():
 
 
 RIGHT = ("bool", "int8", "uint64", "halffloat", "float", "decimal", "decimal256", "null")
-TEXTS = ("string", "large_string", "string_view", "dictionary<values=string")
+TEXTS = ("string", "large_string", "string_view", "dictionary<values=string", "dictionary<values=string_view")
 
 
 @pytest.mark.parametrize("kind", make_types())

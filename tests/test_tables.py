@@ -414,6 +414,7 @@ def test_what_cannot_be_done(target, options, message):
     ("frame", "message"),
     [
         ({"x": [], "y": []}, "the table has no rows"),
+        ({"x": [1, 2], "y": [None, None]}, "the target 'y' has no values"),
         ({"x": [1, 2], "y": ["a", "a"]}, "every row of 'y' is 'a': there is nothing to learn"),
         (
             {"x": [1, 2, 3], "y": ["a", "a", "b"]},

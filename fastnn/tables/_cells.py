@@ -235,13 +235,15 @@ class Table:
     def _read(self, name: str, values: Any, na: Sequence[str] | None, decimal: str) -> Cells:
         """Return a column with its missing values found, of one of the types that can be used."""
         is_listed = pa.types.is_dictionary(values.type)
-        if is_listed:
-            values = pc.cast(values, values.type.value_type)
+        listed = values.dictionary if is_listed else values
+        if listed.type in (pa.string(), pa.string_view(), pa.null()):
+            listed = pc.cast(listed, TEXT)
+        values = listed.take(values.indices) if is_listed else listed
         kind = values.type
-        if kind in (pa.string(), TEXT, pa.string_view(), pa.null()):
+        if kind == TEXT:
             if na is None:
                 na = MISSING if self._is_text else ()
-            values = pc.utf8_trim_whitespace(pc.cast(values, TEXT))
+            values = pc.utf8_trim_whitespace(values)
             marks = pa.array(["", *(mark.strip().lower() for mark in na)], TEXT)
             values = pc.if_else(pc.is_in(pc.utf8_lower(values), marks), pa.scalar(None, TEXT), values)
         elif pa.types.is_floating(kind):

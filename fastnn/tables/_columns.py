@@ -181,7 +181,10 @@ class Category:
         found: Array = known[cells.codes[rows]]
         if found.size and found.min() < 0:
             text = cells.texts[cells.codes[rows[int(np.argmin(found))]]]
-            raise TableError(f"{cells.at(cells.find(text))}, and the model knows {list_names(self.values)}")
+            raise TableError(
+                f"{cells.at(cells.find(text))}, and the model knows {list_names(self.values)}: leave such rows out, or "
+                "train with some"
+            )
         return found
 
     def encode(self, cells: Cells, rows: Array) -> Array:

@@ -165,8 +165,10 @@ class Training:
         said = _list(category)
         names = _choose_inputs(table, target, _list(drop), said)
         *inputs, to_predict = table.take([*names, target], marks)
-        for cells in (*inputs, to_predict):
-            if len(cells) and cells.is_missing.all():
+        if len(table) and to_predict.is_missing.all():
+            raise TableError(f"the target {target!r} has no values")
+        for cells in inputs:
+            if len(table) and cells.is_missing.all():
                 raise TableError(f"column {cells.name!r} has no values: leave it out with ", Option("drop", cells.name))
         # The kinds are decided by all rows, before some are left out.
         is_classes = holds_classes(to_predict, task)
