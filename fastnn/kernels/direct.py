@@ -158,11 +158,12 @@ def _nudge_units(layout, layer, n, units, n_samples, chunk, work, nudge):
         j, last = units[first], first + 1
         while last < nudge.size and units[last] == j:
             last += 1
-        change_nudges(layout.activations[layer], z[j], a[j], slope[j], line(nudge, first, last - first))
+        run = line(nudge, first, last - first)
+        change_nudges(layout.activations[layer], z[j], a[j], slope[j], run)
         for k in range(moved.shape[0]):
-            weight, row = through[k, j], moved[k]
-            for b in range(first, last):
-                row[b] = weight * nudge[b]
+            weight, row = through[k, j], line(moved, k * nudge.size + first, run.size)
+            for b in range(run.size):
+                row[b] = weight * run[b]
         first = last
 
 
