@@ -21,6 +21,16 @@ SOFTPLUS_THRESHOLD = 40.0
 # The oldest operator set that has every operator below in float64, and what reads it.
 ONNX_OPSET, ONNX_IR = 17, 8
 ONNX_CONSTANTS = {"zero": 0.0, "one": 1.0, "leaky_slope": LEAKY_SLOPE}
+ONNX_OPERATORS = {
+    "identity": "Identity",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "relu": "Relu",
+    "leaky_relu": "LeakyRelu",
+    "elu": "Elu",
+    "softplus": "Softplus",
+    "softmax": "Softmax",
+}
 FROM_TORCH = {
     "Identity": "identity",
     "Sigmoid": "sigmoid",
@@ -362,6 +372,5 @@ def _onnx_activation(activation: str, z: str, a: str, dtype: np.dtype[Any]) -> l
         ]
     else:
         attributes: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": LEAKY_SLOPE}, "softmax": {"axis": 1}}
-        operator = {"leaky_relu": "LeakyRelu"}.get(activation, activation.capitalize())
-        return [helper.make_node(operator, [z], [a], **attributes.get(activation, {}))]
+        return [helper.make_node(ONNX_OPERATORS[activation], [z], [a], **attributes.get(activation, {}))]
     return [helper.make_node(operator, inputs, [output]) for operator, inputs, output in steps]

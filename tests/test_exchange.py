@@ -234,6 +234,7 @@ def test_from_torch_names_what_it_does_not_have():
         ([linear, nn.ReLU(), nn.Tanh()], ValueError, "module[2] is Tanh(), and fastnn has one activation"),
         ([linear, nn.LeakyReLU(0.2)], ValueError, "leaky_relu has slope 0.01"),
         ([linear, nn.Softplus(2.0)], ValueError, "softplus has beta 1"),
+        ([linear, nn.ELU(0.5)], ValueError, "elu has alpha 1"),
         ([linear, nn.Softmax(dim=0)], ValueError, "softmax is over the features"),
         ([linear, nn.Softmax(dim=1), linear], ValueError, "softmax, which is for the output layer only"),
         ([], ValueError, "module has no Linear layer"),
