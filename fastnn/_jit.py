@@ -10,8 +10,10 @@ stale.
 
 Numba's own ``cache=True`` gives wrong answers silently: it looks at the file of
 the cached function alone, so an edit to a kernel in another file, or a changed
-compiler setting, keeps the old machine code. Here the folder's name is a digest
-of every source file of the package and of the settings that change the code.
+compiler setting, keeps the old machine code; and its index, written without a lock, can
+name the code of other types. Here the folder's name is a digest of every file that the
+package is imported from, and a file's name and checksum say which function, types and
+settings it holds. What is loaded is unpickled, hence the care about whose it is.
 """
 
 import contextlib
@@ -350,7 +352,7 @@ def _find_modules(folder):
             yield from _find_modules(entry)
 
 
-# Of the files as they are now, when they are imported: later they may be another version's.
+# Of the files as they are imported: later they may be another version's.
 _PACKAGE = sys.modules[__name__.partition(".")[0]]
 DIGEST = source_digest(importlib.resources.files(_PACKAGE), __spec__.origin or "")
 
@@ -389,7 +391,7 @@ def make_folder(folder):
     with contextlib.suppress(OSError):  # what cannot be written can be read
         os.utime(marker)
     if is_new:
-        prune(folder.parent)
+        prune(folder)
 
 
 @functools.cache
@@ -411,9 +413,9 @@ def read(path):
     """Return the bytes of a file that only this user can have written; raise ValueError for anything else."""
     status = path.lstat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:  # a pipe would be waited for
-        raise ValueError(f"{path} is not a file of compiled code")
+        raise ValueError("no file of compiled code")
     if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & OTHERS_WRITE):
-        raise ValueError(f"{path} can be written by other users")
+        raise ValueError("other users can write it")
     return path.read_bytes()
 
 
@@ -450,15 +452,15 @@ def _holds_code(path):
     )
 
 
-def prune(root):
-    """Delete all but the most recently used folders of compiled code, and nothing else.
+def prune(folder):
+    """Delete folders of compiled code beside this one, all but the most recently used, and nothing else.
 
     Each is renamed first: a process that has just written there makes the folder anew.
     """
     with contextlib.suppress(OSError):
-        ours = [path for path in root.iterdir() if _holds_code(path)]
-        ours.sort(key=lambda path: (path / MARKER).stat().st_mtime_ns, reverse=True)
-        for path in ours[FOLDERS_KEPT:]:
+        others = [path for path in folder.parent.iterdir() if path != folder and _holds_code(path)]
+        others.sort(key=lambda path: (path / MARKER).stat().st_mtime_ns, reverse=True)
+        for path in others[FOLDERS_KEPT - 1 :]:
             _delete(path)
 
 
@@ -505,7 +507,7 @@ class _DigestCache(caching.NullCache):
             content = read(path)
             checksum.update(content[CHECKSUM_BYTES:])
             if content[:CHECKSUM_BYTES] != checksum.digest():
-                raise ValueError("its checksum is not that of what it should hold")
+                raise ValueError("not what it should hold, by its checksum")
             target_context.refresh()
             return CompileResult._rebuild(target_context, *pickle.loads(content[CHECKSUM_BYTES:]))
         except FileNotFoundError:

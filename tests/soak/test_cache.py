@@ -82,9 +82,11 @@ def test_eight_first_runs_at_once(start, report, tmp_path, wanted):
         out, error = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0, error
         right += out.strip() == wanted[dtype]
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.code")}
     for dtype in wanted:
         out, error = start(TRAIN, dtype, NUMBA_CACHE_DIR=str(tmp_path)).communicate(timeout=TIMEOUT)
         assert (out.strip(), error) == (wanted[dtype], "")
+    assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.code")}  # nothing was compiled again
     report(f"cache: 8 first runs at once in two precisions, {right} with the right bits, {8 - right} lost")
     assert right == 8
 
@@ -107,7 +109,7 @@ def test_types_compiled_at_once(start, report, tmp_path):
         os.close(ready)
         os.close(go)
         # Then there is a file of each.
-        lost += wait(fork(lambda: 0 if run(VALUES) == (len(VALUES), 0) else 1))
+        lost += wait(fork(lambda: run(VALUES) != (len(VALUES), 0))) != 0
     print(lost)
     """
     process = start(SMALL + textwrap.dedent(program), tmp_path, ROUNDS)
@@ -145,7 +147,7 @@ def test_kills_in_the_middle_of_writing(start, report, tmp_path):
         wait(pid)
         os.close(ready)
         os.close(began)
-        lost += wait(fork(lambda: run([3.0])[1]))
+        lost += wait(fork(lambda: run([3.0])[1])) != 0
     left = len(list(_jit.user_cache_folder().rglob("*.tmp")))
     print(lost, left)
     """
