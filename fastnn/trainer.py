@@ -433,7 +433,8 @@ class Trainer:
         """Return the trainer that `save` wrote, to go on as if it had never stopped.
 
         Call `fit` with the same samples, for the epochs that are left: the numbers
-        are the same bit for bit, on any number of threads. Callbacks begin anew.
+        are the same bit for bit, on any number of threads; with ``NUMBA_DISABLE_JIT=1``,
+        the last bits are others than without. Callbacks begin anew.
 
         Parameters
         ----------
