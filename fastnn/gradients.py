@@ -139,7 +139,7 @@ def gradient(
     y : array_like, shape (n_samples, n_outputs)
         For categorical cross-entropy also integer labels, (n_samples,); for one
         output also (n_samples,).
-    loss : {"squared_error", "binary_cross_entropy", "categorical_cross_entropy"}
+    loss : {"squared_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation or Backprop, default ``Perturbation()``
     sample_weight : array_like, shape (n_samples,), or None

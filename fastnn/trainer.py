@@ -35,7 +35,7 @@ class Evaluation(NamedTuple):
     """What `Trainer.evaluate` measures."""
 
     loss: float
-    accuracy: float | None  # share of right decisions; None for squared error
+    accuracy: float | None  # share of right decisions; None for losses of numbers
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class History:
         Mean loss over the epoch's samples, each measured just before the step that
         its batch takes.
     accuracy : ndarray, shape (epochs,), or None
-        Share of right decisions, measured at the same time; None for squared error.
+        Share of right decisions, measured at the same time; None for losses of numbers.
     validation_loss, validation_accuracy : ndarray, shape (epochs,), or None
         Measured after the epoch; None without validation data.
     seconds : ndarray, shape (epochs,)
@@ -116,6 +116,8 @@ class Trainer:
         Summed over outputs, averaged over samples, without a factor of one half:
 
         - ``"squared_error"``: ``(a - y)**2``, any output layer;
+        - ``"huber"``: ``e**2 / 2`` of errors ``e = a - y`` up to 1 in size, ``abs(e) - 1 / 2`` of larger ones,
+          any output layer but softmax;
         - ``"binary_cross_entropy"``: ``-y log a - (1 - y) log(1 - a)``, a sigmoid output layer;
         - ``"categorical_cross_entropy"``: ``-y log a``, a softmax output layer.
 
@@ -526,7 +528,7 @@ class Trainer:
         Returns
         -------
         Evaluation
-            ``loss`` and ``accuracy`` (None for squared error).
+            ``loss`` and ``accuracy`` (None for losses of numbers).
 
         Raises
         ------

@@ -90,7 +90,7 @@ CONSTRUCTIONS = [
     (
         lambda: fastnn.Trainer(network(), loss="categorical_cross_entropy"),
         ValueError,
-        "needs a softmax output layer, and this network ends in identity; change .*, or use one of: squared_error$",
+        "needs a softmax output layer, .* ends in identity; change .*, or use one of: squared_error, huber$",
     ),
     (
         lambda: fastnn.Trainer(network("softmax"), loss="binary_cross_entropy"),

@@ -7,12 +7,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from fastnn._columns import Category, Number
+from fastnn._model import Model
 from safetensors.numpy import save
 
 import fastnn
 from fastnn import _files
-from fastnn._columns import Category, Number
-from fastnn._model import Model
 from fastnn.callbacks import Callback, Checkpoint
 
 SECONDS = 20.0
