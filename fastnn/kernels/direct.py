@@ -225,12 +225,14 @@ def run_direct(packed, block, task, step, chunk):
                     size = wanted
                     n_picked = pick_inputs(before, size, n_listed, every, picked)
                 count_direct(layout, layer, n_picked, chunk, work)
-                for p in range(n_picked):
-                    inputs[count], units[count] = picked[p], j
-                    count += 1
-                    if count == NUDGES:
+                for first in range(0, n_picked, NUDGES):
+                    n_more = min(NUDGES, n_picked - first)
+                    if count + n_more > NUDGES:
                         _add_units(layout, layer, n, count, block, task, scale, chunk, work, both)
                         count = 0
+                    for p in range(first, first + n_more):
+                        inputs[count], units[count] = picked[p], j
+                        count += 1
             if count > 0:
                 _add_units(layout, layer, n, count, block, task, scale, chunk, work, both)
         if layer % task.n_chunks == chunk:
