@@ -80,4 +80,5 @@ def find_unit(texts: Sequence[str]) -> str | None:
     found = [match for match in matches.values() if match]
     units = {match["unit"].casefold() for match in found}
     is_unit = len(found) == len(matches) and len({match["number"] for match in found}) > len(units)
-    return next(iter(matches)) if is_unit and not units & {"st", "nd", "rd", "th"} else None
+    are_ordinal = units & {"st", "nd", "rd", "th"}  # codespell:ignore
+    return next(iter(matches)) if is_unit and not are_ordinal else None

@@ -43,7 +43,7 @@ def train(
     task: str = "auto",
     missing: str = "refuse",
     na: str | Sequence[str] | None = None,
-    hidden: Sequence[int] = (32,),
+    hidden: int | Sequence[int] = (32,),
     activation: str = "tanh",
     epochs: int = 50,
     batch_size: int | None = 32,
@@ -80,8 +80,8 @@ def train(
     na : str, sequence of str, or None
         The texts that count as missing, besides empty ones, in any case. None: NA, N/A,
         NaN, NULL, #N/A and <NA> in files of text, and none elsewhere.
-    hidden : sequence of int
-        Units of the hidden layers.
+    hidden : int or sequence of int
+        Units of the hidden layers; an empty sequence for none.
     activation : str
         Of the hidden layers.
     epochs, batch_size, gradient, optimizer, callbacks, progress
@@ -147,7 +147,7 @@ class Training:
         task: str,
         missing: str,
         na: str | Sequence[str] | None,
-        hidden: Sequence[int],
+        hidden: int | Sequence[int],
         activation: str,
         batch_size: int | None,
         gradient: Perturbation | Backprop,
