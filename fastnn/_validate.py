@@ -16,6 +16,8 @@ Array = NDArray[Any]
 DTYPES = ("float64", "float32")
 # A copy of more bytes than this is not made silently.
 LARGE = 64 * 2**20
+# Packages between a user's line and the code that warns about it.
+BETWEEN = ("fastnn", "joblib", "sklearn")
 
 
 def choice(name: str, value: object, options: Iterable[str]) -> str:
@@ -126,7 +128,7 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
         warnings.warn(
             f"{name} is {found.dtype}{order}, and copied whole: {result.nbytes / 2**20:,.0f} MB. "
             f"A C-contiguous array of {to.name} is not",
-            stacklevel=_find_caller(),
+            stacklevel=find_caller(),
         )
     # min and max carry NaN, and need no temporary array of the size of X.
     if not (math.isfinite(result.min()) and math.isfinite(result.max())):
@@ -138,10 +140,10 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
     return result
 
 
-def _find_caller() -> int:
-    """Return the `stacklevel` of whoever called fastnn."""
+def find_caller() -> int:
+    """Return the `stacklevel` of whoever called fastnn, be it through a pipeline or a search."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals["__name__"].startswith("fastnn"):
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN:
         frame, level = frame.f_back, level + 1
     return level
 
