@@ -17,6 +17,8 @@ Array = NDArray[Any]
 DTYPES = ("float64", "float32")
 # A copy of more bytes than this is not made silently.
 LARGE = 64 * 2**20
+# Packages between a user's line and the code that warns about it.
+BETWEEN = ("fastnn", "joblib", "sklearn")
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
@@ -162,10 +164,10 @@ def is_finite(values: Array) -> bool:
 
 
 def find_caller() -> int:
-    """Return the `stacklevel` of whoever called fastnn."""
+    """Return the `stacklevel` of whoever called fastnn, be it through a pipeline or a search."""
     frame, level = sys._getframe(1), 1
     # What is run by exec need not have a name, nor one that is text.
-    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "fastnn":
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in BETWEEN:
         frame, level = frame.f_back, level + 1
     return level
 

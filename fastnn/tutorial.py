@@ -174,11 +174,10 @@ def _check_epochs(epochs: Any) -> int:
     if isinstance(epochs, numbers.Real) and epochs % 1:
         raise TypeError(
             f"epochs must be an integer, got {epochs!r}; the learning rate comes after it, "
-            "update_weights(inputs, outputs, weights, epochs, lr), and the weights alone are returned. "
-            "The tutorial's version for PyTorch takes lr fourth, one step a call, returns the weights and the loss, "
-            "and averages that over the outputs, too. Its numbers are "
-            "loss = feed_forward(inputs, outputs, weights).mean() and weights = "
-            "update_weights(inputs, outputs, weights, 1, lr / n_outputs)"
+            "update_weights(inputs, outputs, weights, epochs, lr), and the weights alone are returned. The tutorial's "
+            "version for PyTorch takes lr fourth, one step a call, returns the weights and the loss, and averages "
+            "that over the outputs, too. Its numbers are loss = feed_forward(inputs, outputs, weights).mean() and "
+            "weights = update_weights(inputs, outputs, weights, 1, lr / n_outputs)"
         )
     return _validate.integer("epochs", epochs, low=0)
 
