@@ -12,9 +12,9 @@ import numpy as np
 
 from fastnn import _validate
 from fastnn._interrupt import Interrupt
-from fastnn._threads import take_turn
+from fastnn._threads import count_chunks, find_pace, load_layer, take_turn
 from fastnn._validate import Array, find_caller
-from fastnn._workspace import make_data, make_plain_task, make_work
+from fastnn._workspace import borrow_work, make_data, make_plain_task, make_work
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.direct import run_direct
@@ -275,24 +275,26 @@ def measure(layout: Layout, theta: Array, data: Data, task: Task) -> tuple[float
 
     The gradient is flat, and empty when the task's method is NONE.
     """
-    work = make_work(layout, len(data.x), Method(task.method), theta.dtype, task.n_chunks)
     totals = np.zeros((1, 2))
-    _, end = take_steps(layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals)
+    with borrow_work(layout, len(data.x), Method(task.method), theta.dtype, task.n_chunks) as work:
+        _, end = take_steps(layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals)
+        gradient = work.gradient.copy()
     if end == End.REFUSED:
         raise ValueError(SERIES_REFUSED)
-    return float(totals[0, 0]), float(totals[0, 1]), work.gradient
+    return float(totals[0, 0]), float(totals[0, 1]), gradient
 
 
 def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Work]]:
     """Run samples forward, a block at a time; yield which samples they are, and their values."""
-    task = make_plain_task(-1, Method.NONE, 1)
-    work = make_work(layout, len(x), Method.NONE, theta.dtype, 1)
-    block = len(work.measured)
-    for start in range(0, len(x), block):
-        part = x[start : start + block]
-        data = make_data(part, np.empty((len(part), 0), theta.dtype))
-        take_steps(layout, theta, data, task, rest(theta), work, block, 0, 1, 0, np.zeros((1, 2)))
-        yield slice(start, start + len(part)), work
+    n_chunks = count_chunks(layout, Method.NONE, len(x))
+    task = make_plain_task(-1, Method.NONE, n_chunks)
+    with borrow_work(layout, len(x), Method.NONE, theta.dtype, n_chunks) as work:
+        block = len(work.measured)
+        for start in range(0, len(x), block):
+            part = x[start : start + block]
+            data = make_data(part, np.empty((len(part), 0), theta.dtype))
+            take_steps(layout, theta, data, task, rest(theta), work, len(part), 0, 1, 0, np.zeros((1, 2)))
+            yield slice(start, start + len(part)), work
 
 
 def rest(theta: Array) -> Update:
@@ -315,18 +317,33 @@ def take_steps(
 ) -> tuple[int, End]:
     """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further."""
     with take_turn(task.n_chunks) as n_chunks:
-        task = task._replace(n_chunks=n_chunks)
         block = Block(0, 0, 1, 1, True, True)
         arguments = (layout, theta, data, update, work), block, task, 1, np.int64(0)
         needs_direct = task.method != Method.DIRECT
-        while True:
-            units = find_units(layout, task, needs_direct, theta.dtype, arguments)
-            first, end = run_steps(
-                units, needs_direct, layout, theta, data, batch_size, first, last, done, task, update, work, totals
+        units = find_units(layout, task, needs_direct, theta.dtype, arguments)
+        pace = None
+        if n_chunks > 1:
+            kind = layout.sizes.tobytes(), layout.activations.tobytes(), task.method, theta.dtype
+            pace = find_pace(*kind, batch_size.bit_length(), n_chunks)
+        while first < last:
+            shares, stop = False, last
+            if pace:
+                shares, n_samples = pace.plan()
+                stop = min(last, first + max(1, n_samples // batch_size))
+            plan = task._replace(n_chunks=n_chunks if shares else 1)
+            started = time.perf_counter()
+            reached, end = run_steps(
+                units, needs_direct, layout, theta, data, batch_size, first, stop, done, plan, update, work, totals
             )
-            if end != End.NEEDS_DIRECT:
+            if pace and reached > first:
+                pace.note((reached - first) * batch_size, time.perf_counter() - started)
+            first = reached
+            if end == End.NEEDS_DIRECT:
+                needs_direct = False
+                units = find_units(layout, task, needs_direct, theta.dtype, arguments)
+            elif end != End.DONE:
                 return first, End(end)
-            needs_direct = False
+        return first, End.DONE
 
 
 _UNITS: dict[tuple[Any, ...], Units] = {}
@@ -341,6 +358,7 @@ def find_units(
     deep = method == Method.SERIES and is_deep(layout, task.loss, 0)
     key = method, deep, needs_direct, dtype
     if key not in _UNITS:
+        load_layer()
         inputs, forward = run_inputs.address(arguments), run_forward.address(arguments)
         backward = above = direct = descent = forward  # not called
         if method == Method.BACKPROP:
@@ -354,4 +372,7 @@ def find_units(
         if method != Method.NONE:
             descent = run_descent.address(arguments)
         _UNITS[key] = Units(inputs, forward, backward, above, direct, descent)
+        (layout, theta, data, update, work), *_ = arguments
+        # No step, but it compiles, and what follows may be measured.
+        run_steps(_UNITS[key], needs_direct, layout, theta, data, 1, 0, 0, 0, task, update, work, np.zeros((1, 2)))
     return _UNITS[key]

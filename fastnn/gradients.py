@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import _validate
 from fastnn._loop import measure
+from fastnn._threads import count_chunks
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_plain_task, split
-from fastnn.kernels.layout import Layout
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
 from fastnn.losses import encode_targets, find_loss, weigh
@@ -187,21 +186,3 @@ def check_data(
     x = _validate.features(X, network.n_inputs, network.dtype)
     targets = encode_targets(loss, y, len(x), network.layers[-1].n_units, network.dtype)
     return make_data(x, weigh(loss, targets, sample_weight, class_weight))
-
-
-# A step of less than about 100 us runs on one thread: its three parallel regions
-# cost 3 to 10 us under OpenMP and 270 us under numba's workqueue.
-SERIAL_BELOW = 1e5  # ns
-
-
-def count_chunks(layout: Layout, method: Method, n_samples: int) -> int:
-    """Return how many threads share a batch of that size: 1 for small work."""
-    products = [int(n_in * n_out) for n_in, n_out in zip(layout.sizes, layout.sizes[1:], strict=False)]
-    cost = 0.1 * 3 * sum(products)  # ns a sample: three products at 20 GFLOP/s
-    if method == Method.SERIES:
-        cost *= 2
-    if method == Method.DIRECT:
-        # A nudge costs about 1 ns, and 1 ns more for each unit that it moves.
-        moved = np.cumsum(layout.sizes[:0:-1])[::-1] - layout.sizes[1:]
-        cost += sum(n * (1 + int(units)) for n, units in zip(products, moved, strict=True))
-    return numba.get_num_threads() if cost * n_samples >= SERIAL_BELOW else 1

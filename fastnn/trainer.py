@@ -1,6 +1,7 @@
 """The Trainer: epochs, batches and a history. No mathematics."""
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import compress
@@ -12,10 +13,11 @@ from numpy.typing import ArrayLike
 from fastnn import _files, _html, _validate
 from fastnn._interrupt import Interrupt
 from fastnn._loop import Diverged, Loop, draw_orders, measure
+from fastnn._threads import count_chunks
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_plain_task
 from fastnn.callbacks import Callback, check_callbacks, make_progress
-from fastnn.gradients import METHODS, Backprop, Perturbation, check_data, count_chunks
+from fastnn.gradients import METHODS, Backprop, Perturbation, check_data
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.updates import LR
 from fastnn.kernels.work import Data, Method
@@ -52,7 +54,7 @@ class History:
     validation_loss, validation_accuracy : ndarray, shape (epochs,), or None
         Measured after the epoch; None without validation data.
     seconds : ndarray, shape (epochs,)
-        Time of the epoch's steps, compilation included.
+        Time of the epoch: of its steps, compilation included, and of its validation.
     interrupted : bool
         Whether Ctrl-C ended it. The next `fit` finishes the epoch that was begun.
     """
@@ -361,7 +363,9 @@ class Trainer:
         if self._loss != Loss.SQUARED_ERROR:
             rows[:, 1] = means[:, 1] / self._n_decisions
         if validation and len(rows):
+            started = time.perf_counter()
             evaluation = self._measure(validation)
+            rows[-1, 4] += time.perf_counter() - started
             rows[-1, 2] = evaluation.loss
             rows[-1, 3] = np.nan if evaluation.accuracy is None else evaluation.accuracy
         return list(rows)

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from fastnn import _validate
 from fastnn._loop import Diverged, Loop, draw_orders, forward
+from fastnn._threads import count_chunks
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_layout, split, view
-from fastnn.gradients import Perturbation, count_chunks
+from fastnn.gradients import Perturbation
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.losses import Loss

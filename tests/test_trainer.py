@@ -117,6 +117,24 @@ def test_history_and_evaluate(make_case):
         assert repr(history).startswith("History: 3 epochs in ")
 
 
+def test_an_epochs_time_has_its_validation_in_it(make_case, monkeypatch):
+    case = make_case(HEADS[0], ("tanh", 1))
+    clock, real = [0.0], fastnn.Trainer._measure
+
+    def measure(self, data):
+        clock[0] += 1000.0
+        return real(self, data)
+
+    def now():
+        clock[0] += 1e-3
+        return clock[0]
+
+    monkeypatch.setattr("fastnn.trainer.time.perf_counter", now)
+    monkeypatch.setattr(fastnn.Trainer, "_measure", measure)
+    history = fastnn.Trainer(case.network).fit(case.x, case.y, 3, validation_data=(case.x, case.y))
+    assert (history.seconds > 1000.0).all()
+
+
 def test_no_epochs_change_nothing(make_case):
     case = make_case(HEADS[0], ("tanh", 1))
     before = case.network.weights[0].copy()
