@@ -236,7 +236,7 @@ PCG64 = np.random.PCG64(0).state
         ({}, {"totals": np.zeros(2)}),
         ({}, {"counts": np.array([3, 1])}),  # within an epoch that has no order
         ({}, {"counts": np.array([-1, 0])}),
-        ({}, {"counts": np.array([3, 3]), "order": np.arange(11).reshape(1, -1)}),
+        ({}, {"counts": np.array([3, 4]), "order": np.arange(11).reshape(1, -1)}),
         ({}, {"counts": np.array([3, -1]), "order": np.arange(11).reshape(1, -1)}),
         ({}, {"counts": np.array([3])}),
         ({}, {"layers.0.weight": np.full((3, 4), np.inf)}),
