@@ -175,6 +175,8 @@ class EarlyStopping(Callback):
             raise ValueError(f"EarlyStopping cannot go on from its state in the checkpoint: {error!r}") from None
         self._name, self.best, self.best_epoch, self._weights = name, best, best_epoch, weights
         self._steps, self._before = steps, before
+        if trainer.n_epochs - self.best_epoch >= self.patience:
+            trainer.stop()
 
     def _forget(self, epoch: int) -> None:
         self._name, self.best, self.best_epoch, self._weights = "", math.nan, epoch, np.zeros(0)
