@@ -1,6 +1,5 @@
 """Epochs as runs of compiled steps."""
 
-import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -268,28 +267,31 @@ def take_steps(
 
     With `may_leave`, Ctrl-C does not wait for what may take long: nothing that was written is wanted then.
     """
-    with take_turn(task.n_chunks) as n_chunks:
-        task = task._replace(n_chunks=n_chunks)
-        block = Block(0, 0, 1, 1, True, True)
-        arguments = (layout, theta, data, update, work), block, task, 1, np.int64(0)
-        needs_direct = task.method != Method.DIRECT
+    needs_direct = task.method != Method.DIRECT
 
-        def run(units: Units, stop: int) -> tuple[int, int]:
-            result: tuple[int, int] = run_steps(
-                units, needs_direct, layout, theta, data, batch_size, first, stop, done, task, update, work, totals
-            )
-            return result
+    def run() -> tuple[int, int]:
+        with take_turn(task.n_chunks) as n_chunks:
+            here = task._replace(n_chunks=n_chunks)
+            block = Block(0, 0, 1, 1, True, True)
+            arguments = (layout, theta, data, update, work), block, here, 1, np.int64(0)
 
-        while True:
-            units = find_units(layout, task, needs_direct, theta.dtype, arguments, lambda units: run(units, first))
-            method = Method.BACKPROP if needs_direct and task.method == Method.SERIES else Method(task.method)
-            if may_leave and bound_seconds(layout, method, (last - first) * batch_size) > LONG_SECONDS:
-                first, end = call_apart(functools.partial(run, units, last), work.stop)
-            else:
-                first, end = run(units, last)
-            if end != End.NEEDS_DIRECT:
-                return first, End(end)
-            needs_direct = False
+            def call(units: Units, stop: int) -> tuple[int, int]:
+                result: tuple[int, int] = run_steps(
+                    units, needs_direct, layout, theta, data, batch_size, first, stop, done, here, update, work, totals
+                )
+                return result
+
+            units = find_units(layout, here, needs_direct, theta.dtype, arguments, lambda units: call(units, first))
+            return call(units, last)
+
+    while True:
+        method = Method.BACKPROP if needs_direct and task.method == Method.SERIES else Method(task.method)
+        is_long = may_leave and bound_seconds(layout, method, (last - first) * batch_size) > LONG_SECONDS
+        # The turn is that of the thread that works, which may go on when nobody waits any more.
+        first, end = call_apart(run, work.stop) if is_long else run()
+        if end != End.NEEDS_DIRECT:
+            return first, End(end)
+        needs_direct = False
 
 
 _UNITS: dict[tuple[Any, ...], Units] = {}

@@ -135,12 +135,11 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
     def _epoch(self, X: Array, targets: Array, weights: Array | None) -> float:
         """Train for one epoch and return its loss; a search or a pipeline must see a Ctrl-C, too."""
         history = self._trainer.fit(X, targets, sample_weight=weights, progress=False)
+        self.loss_curve_ += history.loss.tolist()
+        self.n_iter_ += len(history)
         if history.interrupted:
             raise KeyboardInterrupt
-        loss = float(history.loss[0])
-        self.loss_curve_.append(loss)
-        self.n_iter_ += 1
-        return loss
+        return self.loss_curve_[-1]
 
     def _fit(self, X: Array, y: Array, targets: Array, weights: Array | None) -> None:
         """Train until nothing has improved by tol for n_iter_no_change epochs, a callback says so, or max_iter."""

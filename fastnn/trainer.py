@@ -216,11 +216,12 @@ class Trainer:
     ) -> History:
         """Train for some epochs; a second call goes on where the first one stopped.
 
-        Ctrl-C ends it after about a tenth of a second of steps, or at once in a step
-        that takes longer: the network has the weights of the last step that was
+        Ctrl-C ends it after about a tenth of a second of steps, or at once in a step or a
+        validation that takes longer: the network has the weights of the last step that was
         finished, the history says ``interrupted=True``, and the next `fit` on as many
-        samples finishes the epoch that was begun. A second Ctrl-C does not wait for
-        callbacks. A Ctrl-C handler of your own stays in charge.
+        samples finishes the epoch that was begun. A callback that runs then is waited for;
+        a second Ctrl-C leaves it. A Ctrl-C handler of your own stays in charge: what it
+        raises ends `fit` in the same way, and is raised then.
 
         Parameters
         ----------
@@ -242,7 +243,8 @@ class Trainer:
             that are not named. "balanced" has every class count the same. For labels
             or one-hot rows under a cross-entropy.
         callbacks : iterable of Callback, default ()
-            Told of every epoch, in their order; see `fastnn.callbacks`.
+            Told of every epoch, in their order, but a `Checkpoint` after all others; see
+            `fastnn.callbacks`.
         progress : bool or None, default None
             A progress bar, by tqdm. None shows one if the run takes more than two
             seconds, standard error is a terminal, and tqdm is installed.
@@ -402,7 +404,7 @@ class Trainer:
         """Write a checkpoint: all that `Trainer.resume` needs to go on bit for bit.
 
         That is the network, the optimiser's state, the state of the random generator,
-        where in an epoch training stands, and the history. The file is whole or not
+        where in an epoch training stands, the history, and the states of callbacks. The file is whole or not
         there, like that of `Network.save`. The samples are not in it.
 
         Parameters
@@ -457,7 +459,9 @@ class Trainer:
         """Return the trainer that `save` wrote, to go on as if it had never stopped.
 
         Call `fit` with the same samples, for the epochs that are left: the numbers
-        are the same bit for bit, on any number of threads. Callbacks begin anew.
+        are the same bit for bit, on any number of threads. Callbacks that have a state,
+        such as `EarlyStopping`, go on if the run had not come to its end; see
+        `fastnn.callbacks`.
 
         Parameters
         ----------
@@ -554,7 +558,8 @@ class Trainer:
         Returns
         -------
         Evaluation
-            ``loss`` and ``accuracy`` (None for squared error).
+            ``loss`` and ``accuracy`` (None for squared error). Where the loss overflows, inf
+            and nan.
 
         Raises
         ------
