@@ -1,17 +1,17 @@
 """Epochs as runs of compiled steps."""
 
-import copy
+import math
 import time
 import warnings
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn import _validate
-from fastnn._interrupt import Interrupt
+from fastnn._interrupt import call_apart
 from fastnn._threads import count_chunks, find_pace, load_layer, take_turn
 from fastnn._validate import Array, find_caller
 from fastnn._workspace import borrow_work, make_data, make_plain_task, make_work
@@ -29,11 +29,10 @@ from fastnn.kernels.work import Block, Data, Method, Task, Work
 # Ctrl-C and progress stay alive. Calls start with what surely is no more, and grow.
 CALL_SECONDS = 0.1
 GROWTH = 16
-# A step that takes longer than this is not waited for on Ctrl-C. The first one may be
-# such a one if parameters times samples are many: back-propagation takes a
-# millisecond for a million, direct perturbation up to a second.
-LONG_SECONDS = 0.1
+# Parameters times samples of a step that surely takes no more than a second.
 LONG_PRODUCT = 10**6
+# A step that takes longer than this, or may by `bound_seconds`, is not waited for on Ctrl-C.
+LONG_SECONDS = 0.2
 # Orders are drawn for as many epochs ahead as fit in this many row numbers.
 ORDER_LENGTH = 2**18
 
@@ -103,13 +102,12 @@ class Loop:
         self._before: Snapshot | None = None
         self._elapsed = 0.0
         self._is_watched = task.method == Method.SERIES
-        product = theta.size * batch_size
-        self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / product))
-        self._is_long = product > LONG_PRODUCT
+        self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / (theta.size * batch_size)))
+        # Also when steps are quick: any of them may have its nudges measured directly.
+        self._may_be_long = bound_seconds(layout, Method(task.method), batch_size) > LONG_SECONDS
+        self._is_long = self._may_be_long
 
-    def run(
-        self, data: Data, first: int, totals: Array, seconds: Array, interrupt: Interrupt | None = None
-    ) -> Iterator[int]:
+    def run(self, data: Data, first: int, totals: Array, seconds: Array) -> Iterator[int]:
         """Run epochs, one row of data.order after another, and yield where each compiled call ends.
 
         Parameters
@@ -122,8 +120,6 @@ class Loop:
             added to it.
         seconds : ndarray, shape (epochs,)
             The epochs' times are added to it.
-        interrupt : Interrupt or None
-            What may end a long step.
 
         Yields
         ------
@@ -144,10 +140,7 @@ class Loop:
             here = Snapshot(data, done, first, self.theta.copy(), update.moments.copy(), update.rates.copy())
             started = time.perf_counter()
             try:
-                if interrupt and self._is_long:
-                    reached, end = self._train_apart(here, stop, totals, interrupt)
-                else:
-                    reached, end = self._train(here, stop, totals)
+                reached, end = self._train(here, stop, totals)
                 elapsed = time.perf_counter() - started
                 if what := self._find_broken():
                     raise Diverged(*divmod(self._rewind_broken(here, reached), self.n_batches), what)
@@ -160,7 +153,7 @@ class Loop:
                 edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
                 edges[0], edges[-1] = first, stop
                 seconds[touched] += (edges[1:] - edges[:-1]) * (elapsed / (stop - first))
-                self._is_long = elapsed / (stop - first) > LONG_SECONDS
+                self._is_long = self._may_be_long or elapsed / (stop - first) > LONG_SECONDS
                 self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
                 self.done = done + stop
                 self._elapsed += elapsed
@@ -177,22 +170,21 @@ class Loop:
             yield first
 
     def _train(self, start: Snapshot, stop: int, totals: Array) -> tuple[int, End]:
-        """Take the steps from a snapshot's first to `stop` and return what `run_steps` does."""
-        arguments = self.layout, self.theta, start.data, self.task, self.update, self.work
-        return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+        """Take the steps from a snapshot's first to `stop` and return what `run_steps` does.
 
-    def _train_apart(self, start: Snapshot, stop: int, totals: Array, interrupt: Interrupt) -> tuple[int, End]:
-        """As `_train`, but Ctrl-C does not wait for it; it works on copies, which are given up then."""
-        twin = copy.copy(self)
-        twin.theta = self.theta.copy()
-        twin.update = self.update._replace(moments=self.update.moments.copy())
-        try:
-            reached, end = interrupt.call(lambda: twin._train(start, stop, totals))
-        except BaseException:
-            self.work.stop[0] = 1  # nobody waits for it any more
-            raise
-        self.theta[:] = twin.theta
-        self.update.moments[:] = twin.update.moments
+        Ctrl-C does not wait for them if they may take long: they work on copies, which are given up then.
+        """
+
+        def train(theta: Array, update: Update) -> tuple[int, End]:
+            arguments = self.layout, theta, start.data, self.task, update, self.work
+            return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+
+        if not self._is_long:
+            return train(self.theta, self.update)
+        theta, update = self.theta.copy(), self.update._replace(moments=self.update.moments.copy())
+        reached, end = call_apart(lambda: train(theta, update), self.work.stop)
+        self.theta[:] = theta
+        self.update.moments[:] = update.moments
         return reached, end
 
     def _warn_of_direct(self, here: Snapshot, stop: int, seconds: float) -> None:
@@ -242,8 +234,10 @@ class Loop:
         self._restore(start)
         rates = self.update.rates.copy()
         self.update.rates[:] = start.rates  # a schedule may have changed them since
-        self._train(start, stop, np.zeros((stop // self.n_batches + 1, 2)))
-        self.update.rates[:] = rates
+        try:
+            self._train(start, stop, np.zeros((stop // self.n_batches + 1, 2)))
+        finally:
+            self.update.rates[:] = rates
         self.done = start.done + stop
 
     def _restore(self, here: Snapshot) -> None:
@@ -256,6 +250,20 @@ class Loop:
 def series_cost(layout: Layout) -> float:
     """Return what the series of all weights costs a sample, in ns: about six products at 20 GFLOP/s."""
     return 0.6 * sum(int(n_in * n_out) for n_in, n_out in pairwise(layout.sizes))
+
+
+def bound_seconds(layout: Layout, method: Method, n_samples: int) -> float:
+    """Return about how long so many samples may take at most, on one thread, all nudges measured directly."""
+    sizes = layout.sizes.tolist()
+    products = [n_in * n_out for n_in, n_out in pairwise(sizes)]
+    n_products = sum(products) * (1 if method == Method.NONE else 3)
+    n_values = sum(sizes)
+    if method in (Method.DIRECT, Method.SERIES):
+        for layer, n_nudges in enumerate(products):
+            n_products += n_nudges * sum(products[layer + 2 :])
+            n_values += n_nudges * (1 + sum(sizes[layer + 2 :]))
+    # A multiply and add took up to 0.2 ns, a value with its activation up to 5, a sample 50.
+    return n_samples * (0.2e-9 * n_products + 5e-9 * n_values + 50e-9)
 
 
 def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -273,14 +281,17 @@ def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) ->
 def measure(layout: Layout, theta: Array, data: Data, task: Task) -> tuple[float, float, Array]:
     """Return the summed loss, the number of right decisions, and the gradient of the mean loss.
 
-    The gradient is flat, and empty when the task's method is NONE.
+    The gradient is flat, and empty when the task's method is NONE. A loss that is not finite is inf, and
+    the others are nothing then.
     """
     totals = np.zeros((1, 2))
     with borrow_work(layout, len(data.x), Method(task.method), theta.dtype, task.n_chunks) as work:
-        _, end = take_steps(layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals)
+        _, end = take_steps(layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals, may_leave=True)
         gradient = work.gradient.copy()
     if end == End.REFUSED:
         raise ValueError(SERIES_REFUSED)
+    if end == End.DIVERGED:
+        return math.inf, math.nan, gradient
     return float(totals[0, 0]), float(totals[0, 1]), gradient
 
 
@@ -293,7 +304,8 @@ def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Wor
         for start in range(0, len(x), block):
             part = x[start : start + block]
             data = make_data(part, np.empty((len(part), 0), theta.dtype))
-            take_steps(layout, theta, data, task, rest(theta), work, len(part), 0, 1, 0, np.zeros((1, 2)))
+            totals = np.zeros((1, 2))
+            take_steps(layout, theta, data, task, rest(theta), work, len(part), 0, 1, 0, totals, may_leave=True)
             yield slice(start, start + len(part)), work
 
 
@@ -314,50 +326,78 @@ def take_steps(
     last: int,
     done: int,
     totals: Array,
+    may_leave: bool = False,
 ) -> tuple[int, End]:
-    """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further."""
-    with take_turn(task.n_chunks) as n_chunks:
-        block = Block(0, 0, 1, 1, True, True)
-        arguments = (layout, theta, data, update, work), block, task, 1, np.int64(0)
-        needs_direct = task.method != Method.DIRECT
-        units = find_units(layout, task, needs_direct, theta.dtype, arguments)
-        pace = None
-        if n_chunks > 1:
-            kind = layout.sizes.tobytes(), layout.activations.tobytes(), task.method, theta.dtype
-            pace = find_pace(*kind, batch_size.bit_length(), n_chunks)
-        while first < last:
-            shares, stop = False, last
-            if pace:
-                shares, n_samples = pace.plan()
-                stop = min(last, first + max(1, n_samples // batch_size))
-            plan = task._replace(n_chunks=n_chunks if shares else 1)
-            started = time.perf_counter()
-            reached, end = run_steps(
-                units, needs_direct, layout, theta, data, batch_size, first, stop, done, plan, update, work, totals
+    """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further.
+
+    With `may_leave`, Ctrl-C does not wait for what may take long: nothing that was written is wanted then.
+    """
+    needs_direct = task.method != Method.DIRECT
+
+    def run() -> tuple[int, End]:
+        nonlocal first
+        with take_turn(task.n_chunks) as n_chunks:
+            block = Block(0, 0, 1, 1, True, True)
+            arguments = (layout, theta, data, update, work), block, task, 1, np.int64(0)
+
+            def call(units: Units, stop: int, plan: Task) -> tuple[int, int]:
+                result: tuple[int, int] = run_steps(
+                    units, needs_direct, layout, theta, data, batch_size, first, stop, done, plan, update, work, totals
+                )
+                return result
+
+            units = find_units(
+                layout, task, needs_direct, theta.dtype, arguments, lambda units: call(units, first, task)
             )
-            if pace and reached > first:
-                pace.note((reached - first) * batch_size, time.perf_counter() - started)
-            first = reached
-            if end == End.NEEDS_DIRECT:
-                needs_direct = False
-                units = find_units(layout, task, needs_direct, theta.dtype, arguments)
-            elif end != End.DONE:
-                return first, End(end)
-        return first, End.DONE
+            pace = None
+            if n_chunks > 1:
+                kind = layout.sizes.tobytes(), layout.activations.tobytes(), task.method, theta.dtype
+                pace = find_pace(*kind, batch_size.bit_length(), n_chunks)
+            while first < last:
+                shares, stop = False, last
+                if pace:
+                    shares, n_samples = pace.plan()
+                    stop = min(last, first + max(1, n_samples // batch_size))
+                started = time.perf_counter()
+                reached, end = call(units, stop, task._replace(n_chunks=n_chunks if shares else 1))
+                if pace and reached > first:
+                    pace.note((reached - first) * batch_size, time.perf_counter() - started)
+                first = reached
+                if end != End.DONE:
+                    return first, End(end)
+            return first, End.DONE
+
+    while True:
+        method = Method.BACKPROP if needs_direct and task.method == Method.SERIES else Method(task.method)
+        is_long = may_leave and bound_seconds(layout, method, (last - first) * batch_size) > LONG_SECONDS
+        # The turn is that of the thread that works, which may go on when nobody waits any more.
+        first, end = call_apart(run, work.stop) if is_long else run()
+        if end != End.NEEDS_DIRECT:
+            return first, end
+        needs_direct = False
 
 
 _UNITS: dict[tuple[Any, ...], Units] = {}
 
 
 def find_units(
-    layout: Layout, task: Task, needs_direct: bool, dtype: np.dtype[Any], arguments: tuple[Any, ...]
+    layout: Layout,
+    task: Task,
+    needs_direct: bool,
+    dtype: np.dtype[Any],
+    arguments: tuple[Any, ...],
+    call: Callable[[Units], object],
 ) -> Units:
-    """Return the units that a task takes, compiled: those that it does not stay uncompiled."""
+    """Return the units that a task takes, compiled: those that it does not stay uncompiled.
+
+    What calls them is compiled by calling it once. Ctrl-C does not wait for either.
+    """
     method = Method(task.method)
     is_deep = getattr(is_bent_above, "py_func", is_bent_above)  # what the kernel was made from
     deep = method == Method.SERIES and is_deep(layout, task.loss, 0)
     key = method, deep, needs_direct, dtype
-    if key not in _UNITS:
+
+    def compile_units() -> None:
         load_layer()
         inputs, forward = run_inputs.address(arguments), run_forward.address(arguments)
         backward = above = direct = descent = forward  # not called
@@ -371,8 +411,10 @@ def find_units(
             direct = run_direct.address(arguments)
         if method != Method.NONE:
             descent = run_descent.address(arguments)
-        _UNITS[key] = Units(inputs, forward, backward, above, direct, descent)
-        (layout, theta, data, update, work), *_ = arguments
-        # No step, but it compiles, and what follows may be measured.
-        run_steps(_UNITS[key], needs_direct, layout, theta, data, 1, 0, 0, 0, task, update, work, np.zeros((1, 2)))
+        units = Units(inputs, forward, backward, above, direct, descent)
+        call(units)
+        _UNITS[key] = units
+
+    if key not in _UNITS:
+        call_apart(compile_units)
     return _UNITS[key]

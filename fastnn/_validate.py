@@ -1,6 +1,7 @@
 """Every cast and every error message: whatever reaches a kernel has passed here."""
 
 import difflib
+import importlib
 import math
 import numbers
 import reprlib
@@ -181,3 +182,11 @@ def features(X: ArrayLike, n_inputs: int, to: np.dtype[Any]) -> Array:
             advice = "; reshape it with X.reshape(-1, 1)" if n_inputs == 1 else "; one sample is X.reshape(1, -1)"
         raise ValueError(f"X must have shape (n_samples, {n_inputs}), got {result.shape}{advice}")
     return result
+
+
+def package(module: str, what: str, extra: str) -> Any:
+    """Return an optional package, or say how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{what} needs {module.partition('.')[0]}: pip install 'fastnn-numba[{extra}]'") from error

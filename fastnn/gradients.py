@@ -1,5 +1,6 @@
 """How a gradient is found: by perturbation or by back-propagation."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +155,8 @@ def gradient(
     ------
     TypeError, ValueError
         If the arguments do not fit together; nothing is computed then.
+    FloatingPointError
+        If the loss overflows.
 
     Examples
     --------
@@ -170,7 +173,12 @@ def gradient(
     data = check_data(network, code, X, y, sample_weight)
     n_chunks = count_chunks(network._layout, method.method, len(data.x))
     task = method.make_task(code, network.dtype, n_chunks)
-    return split(network._layout, measure(network._layout, network._theta, data, task)[2])
+    value, _, differences = measure(network._layout, network._theta, data, task)
+    if not math.isfinite(value):
+        raise FloatingPointError(
+            "the loss is not finite: the weights are too large, or inputs are not scaled to about 1"
+        )
+    return split(network._layout, differences)
 
 
 def check_data(

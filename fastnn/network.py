@@ -139,9 +139,8 @@ class Network:
             array = _validate.array(f"weights[{k}]", new, self._dtype)
             if array.shape != old.shape:
                 raise ValueError(f"weights[{k}] must have shape {old.shape}, got {array.shape}")
-            checked.append(array.copy())
-        for new, old in zip(checked, here, strict=True):
-            old[...] = new
+            checked.append(array.ravel())
+        self._theta[:] = np.concatenate(checked)  # at once: Ctrl-C may come at any time
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the output layer's activations.

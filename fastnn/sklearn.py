@@ -274,7 +274,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
                 f"learning_rate_init={self.learning_rate_init:g} and alpha={self.alpha:g}; try smaller ones, or inputs "
                 "(and, for a regressor, targets) scaled to about 1, as by StandardScaler"
             ) from None
-        if history.interrupted:
+        if not len(history):
             raise KeyboardInterrupt
         # A step's loss is that of the weights before it. Between an epoch's ends they are taken to move evenly.
         n_batches = -(-n_samples // batch_size)
@@ -285,6 +285,8 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         if self.solver == "sgd" and self.learning_rate == "invscaling":
             trainer.learning_rate = self._factor * self.learning_rate_init * (self.t_ + 1.0) ** -self.power_t
         self._tell(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+        if history.interrupted:
+            raise KeyboardInterrupt
 
     def _sum_squares(self) -> float:
         """Return the sum of the squared weights, biases left out."""

@@ -247,7 +247,7 @@ PCG64 = np.random.PCG64(0).state
         ({}, {"counts": np.array([2**63 - 1, 0])}),
         ({}, {"counts": np.array([2**53 + 1, 0])}),
         ({"gradient": ["Perturbation", {"eps": 10**400}]}, {}),
-        ({}, {"counts": np.array([3, 3]), "order": np.arange(11).reshape(1, -1)}),
+        ({}, {"counts": np.array([3, 4]), "order": np.arange(11).reshape(1, -1)}),
         ({}, {"counts": np.array([3, -1]), "order": np.arange(11).reshape(1, -1)}),
         ({}, {"counts": np.array([3])}),
         ({}, {"layers.0.weight": np.full((3, 4), np.inf)}),
