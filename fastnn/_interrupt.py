@@ -44,10 +44,11 @@ class Interrupt:
         if callable(former) and threading.current_thread() is threading.main_thread():
             outer = getattr(former, "__self__", None)
             self._former, self.can_hear = former, True
-            self._is_told = isinstance(outer, Interrupt) and outer._patience == math.inf
             signal.signal(signal.SIGINT, self._hear)
-            if self._is_told and outer.error is not None:
-                self.error, self.presses = outer.error, outer.presses
+            if isinstance(outer, Interrupt) and outer._patience == math.inf:
+                self._is_told = True
+                if outer.error is not None:
+                    self.error, self.presses = outer.error, outer.presses
         return self
 
     def __exit__(
@@ -60,7 +61,7 @@ class Interrupt:
 
     @contextlib.contextmanager
     def leave_at(self, press: int) -> Iterator[None]:
-        """Let Ctrl-C leave at any point what is done inside: the first press, or a later one, counted from `__enter__`."""
+        """Let Ctrl-C leave what is done inside at any point: the first press, or a later one, since `__enter__`."""
         self._patience = press
         try:
             if self.error is not None and self.presses >= press:

@@ -254,7 +254,7 @@ def series_cost(layout: Layout) -> float:
 
 def bound_seconds(layout: Layout, method: Method, n_samples: int) -> float:
     """Return about how long so many samples may take at most, on one thread, all nudges measured directly."""
-    sizes = layout.sizes.tolist()
+    sizes: list[int] = layout.sizes.tolist()
     products = [n_in * n_out for n_in, n_out in pairwise(sizes)]
     n_products = sum(products) * (1 if method == Method.NONE else 3)
     n_values = sum(sizes)

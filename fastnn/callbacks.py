@@ -116,7 +116,9 @@ class EarlyStopping(Callback):
         self.monitor = None if monitor is None else _validate.choice("monitor", monitor, names)
         self.patience = _validate.integer("patience", patience, low=1)
         self.min_delta = _validate.number("min_delta", min_delta, low=0.0)
-        self._forget(0)
+        self.best, self.best_epoch = math.nan, 0
+        self._name, self._weights = "", np.zeros(0)
+        self._steps, self._before = 0, np.zeros(0)
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Forget an earlier run."""

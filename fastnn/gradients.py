@@ -175,9 +175,7 @@ def gradient(
     task = method.make_task(code, network.dtype, n_chunks)
     value, _, differences = measure(network._layout, network._theta, data, task)
     if not math.isfinite(value):
-        raise FloatingPointError(
-            "the loss is not finite: the weights are too large, or inputs are not scaled to about 1"
-        )
+        raise FloatingPointError("the loss is not finite: weights are too large, or inputs are not scaled to about 1")
     return split(network._layout, differences)
 
 

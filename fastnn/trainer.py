@@ -440,7 +440,7 @@ class Trainer:
                 "make the Trainer with a number, or with numpy.random.default_rng, as its seed"
             )
         position = self._position or Position(np.zeros((0, 0), np.int64), 0, np.zeros(2), 0.0)
-        description = {
+        description: dict[str, Any] = {
             "network": self.network._describe(),
             "loss": self._loss.name.lower(),
             "gradient": [type(self.gradient).__name__, asdict(self.gradient)],

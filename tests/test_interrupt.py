@@ -525,14 +525,18 @@ def test_ctrl_c_right_after_a_compiled_call(make_case):
     case, trainer = make_trainer(make_case)
     main, raised = threading.main_thread().ident, 0
     trainer.evaluate(case.x, case.y)
+
+    def go_on():
+        timer.start()
+        while True:
+            trainer.evaluate(case.x, case.y)
+            fastnn.gradient(case.network, case.x, case.y, loss=case.loss)
+            case.network.predict(case.x)
+
     for k in range(20):
         timer = threading.Timer(0.0005 * k, signal.pthread_kill, (main, signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
-            timer.start()
-            while True:
-                trainer.evaluate(case.x, case.y)
-                fastnn.gradient(case.network, case.x, case.y, loss=case.loss)
-                case.network.predict(case.x)
+            go_on()
         timer.join()
         raised += 1
     assert raised == 20

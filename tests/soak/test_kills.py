@@ -175,7 +175,11 @@ def same(one, two):
         and one.network._theta.tobytes() == two.network._theta.tobytes()
         and one._update.moments.tobytes() == two._update.moments.tobytes()
         and one._rng.bit_generator.state == two._rng.bit_generator.state
-        and all(np.array_equal(a, b) for (n, a), (_, b) in zip(one.history.to_dict().items(), two.history.to_dict().items()) if n != "seconds")
+        and all(
+            np.array_equal(a, b)
+            for (n, a), (_, b) in zip(one.history.to_dict().items(), two.history.to_dict().items())
+            if n != "seconds"
+        )
     )
 
 class Fitting:
@@ -362,7 +366,8 @@ def test_ctrl_c_at_200_random_moments(start, report, kind, times):
     outcomes, bad, slowest = out.split("|")
     outcomes = ast.literal_eval(outcomes.strip())
     report(
-        f"{kind}: {200 // times} times Ctrl-C x {times}: {outcomes}, {int(bad)} went on otherwise; slowest {float(slowest):.2f} s"
+        f"{kind}: {200 // times} times Ctrl-C x {times}: {outcomes}, {int(bad)} went on otherwise; "
+        f"slowest {float(slowest):.2f} s"
     )
     assert set(outcomes) == {"KeyboardInterrupt"}
     assert int(bad) == 0
