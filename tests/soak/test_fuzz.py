@@ -7,13 +7,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from fastnn._columns import Category, Number
-from fastnn._model import Model
 from safetensors.numpy import save
 
 import fastnn
-from fastnn import _files
+from fastnn import _files, tables
 from fastnn.callbacks import Callback, Checkpoint
+from fastnn.tables._columns import Category, Number
 
 SECONDS = 20.0
 
@@ -45,8 +44,9 @@ def write_sound(kind, path):
     if kind == "model":
         inputs = (Number("size", 2.5, 0.5), Category("colour", ("blue", "red")))
         notes = {"rows": 4, "gradient": "Backprop()", "training loss": 0.25}
-        Model(fastnn.mlp(3, 4, 2, output="softmax", seed=0), inputs, Category("kind", ("cat", "dog")), notes).save(path)
-        return Model.load
+        network = fastnn.mlp(3, 4, 2, output="softmax", seed=0)
+        tables.Model(network, inputs, Category("kind", ("cat", "dog")), notes).save(path)
+        return tables.load
     network = fastnn.mlp(3, 4, 2, hidden="tanh", output="softmax", seed=0)
     trainer = fastnn.Trainer(network, loss="categorical_cross_entropy", optimizer=fastnn.Adam(), batch_size=2)
     trainer.fit(*DATA, 2)
@@ -77,7 +77,7 @@ def use(loaded, path):
         loaded.save(path)
         fastnn.Trainer.resume(path)
     else:
-        network = loaded.network if isinstance(loaded, Model) else loaded
+        network = loaded.network if isinstance(loaded, tables.Model) else loaded
         network.predict(np.eye(network.n_inputs))
         loaded.save(path)
         repr(loaded)
