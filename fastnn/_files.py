@@ -28,8 +28,13 @@ MAX_ARRAYS = 10_000
 MAX_VALUES, BYTES_PER_VALUE = 2**17, 32
 # A header that is longer is refused by safetensors.
 MAX_HEADER = 100_000_000
+FOREIGN = "is damaged, or no safetensors file"
 # Letters of a message; a file can hold megabytes of them.
 MAX_MESSAGE = 1000
+
+
+# What comes of content that is wrong, such as element types that NumPy has not.
+WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Damaged(ValueError):
@@ -51,7 +56,7 @@ def restoring(path: str | os.PathLike[str], what: str) -> Iterator[None]:
         yield
     except Damaged:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+    except WRONG as error:
         raise Damaged(path, f"does not hold a {what}: {error}") from None
 
 
@@ -104,19 +109,10 @@ def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any]
     A few times the memory is taken that the file is long. Raises `Damaged` for anything that
     `write` has not written, and OSError where there is nothing to read.
     """
-    safetensors = import_safetensors()
     path = Path(path)
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
         raise Damaged(path, "is not a regular file")
-    _check_size(path)
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            np.empty(path.stat().st_size, np.uint8)  # MemoryError if it has no room, where safetensors panics
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (safetensors.SafetensorError, TypeError, AttributeError, KeyError, ValueError, OverflowError) as error:
-        # The last ones: element types that NumPy has not.
-        raise Damaged(path, f"is damaged, or no safetensors file: {error}") from None
+    metadata, tensors = _load(path)
     if metadata.get("format") != "fastnn":
         raise Damaged(path, "was not written by fastnn")
     if metadata.get("version") != str(FORMAT_VERSION):
@@ -139,21 +135,38 @@ def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any]
     return kind, description, tensors
 
 
-def _check_size(path: Path) -> None:
-    """Refuse a file that would take much more memory than it is long, before safetensors reads it."""
+def _load(path: Path) -> tuple[dict[str, str], dict[str, Array]]:
+    """Return a safetensors file's metadata and arrays.
+
+    It is read once, in one go: a mapped one that somebody cuts meanwhile would end the process.
+    """
+    safetensors = import_safetensors()
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = file.read(min(length, MAX_HEADER)).replace(rb"\\", b"")
+        size = os.stat(file.fileno()).st_size
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        header = file.read(min(length, MAX_HEADER))
+        if len(header) < length or not _is_modest(header, size):
+            raise Damaged(path, f"{FOREIGN}: no network of its length has such a header")
+        content = start + header + file.read()
+    try:
+        return json.loads(header).get("__metadata__") or {}, safetensors.numpy.load(content)
+    except (safetensors.SafetensorError, *WRONG) as error:
+        raise Damaged(path, f"{FOREIGN}: {error}") from None
+
+
+def _is_modest(header: bytes, size: int) -> bool:
+    """Return whether a header in JSON takes little more memory than it is long, before anything parses it."""
+    header = header.replace(rb"\\", b"")
     n_quoted = header.count(rb"\"")  # inside of texts, where nothing else needs a backslash that is left
     n_texts = (header.count(b'"') - n_quoted) // 2
     n_values = sum(map(header.count, (b",", b"[", b"{")))
-    if (
-        n_texts > 5 * MAX_ARRAYS + 2 * len(METADATA) + 1
-        or n_values > MAX_VALUES + path.stat().st_size // BYTES_PER_VALUE
-        or header.count(b"\\") > n_quoted
-        or not header.isascii()
-    ):
-        raise Damaged(path, "is damaged, or no safetensors file: no network of its length needs such a header")
+    return (
+        n_texts <= 5 * MAX_ARRAYS + 2 * len(METADATA) + 1
+        and n_values <= MAX_VALUES + size // BYTES_PER_VALUE
+        and header.count(b"\\") == n_quoted
+        and header.isascii()
+    )
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> str:

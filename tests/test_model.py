@@ -169,6 +169,8 @@ FORGERIES = [
     ({**GOOD, "inputs": [{"name": ["a"], "mean": 0.0, "scale": 1.0}]}, "the name of a column must be text"),
     ({**GOOD, "inputs": [{"name": "a", "mean": float("nan"), "scale": 1.0}]}, "cannot be standardised"),
     ({**GOOD, "inputs": [{"name": "a", "values": [["x"]]}]}, "must be texts"),
+    ({**GOOD, "inputs": [GOOD["inputs"][0], {"name": "b", "values": "xy"}]}, "values of a column are no list"),
+    ({**GOOD, "notes": {"rows": 10**400}}, "does not hold a model: int too large to convert to float"),
     ({**GOOD, "target": {"name": "c", "values": ["p"]}}, "its output layer is .* does not go with target 'c'"),
     ({**GOOD, "target": {"name": "c", "mean": 0.0, "scale": 1.0}}, "does not go with target 'c'"),
     ({**GOOD, "target": {"name": "a", "values": ["p", "q"]}}, "column 'a' comes twice"),

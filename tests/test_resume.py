@@ -299,11 +299,11 @@ def test_what_cannot_be_resumed_never_replaces_what_can(path, spoil, message):
 def test_a_run_that_diverges_leaves_a_checkpoint_that_can_be_resumed(path, optimizer, dtype):
     x, y = np.linspace(-3, 3, 12).reshape(-1, 1) * 10, np.linspace(-40, 50, 12)
     diverged = 0
-    for exponent in np.linspace(-1, 308 if dtype == "float64" else 38, 20):
+    for exponent in np.linspace(-1, 308 if dtype == "float64" else 38, 12):
         network = fastnn.mlp(1, 4, 1, hidden="relu", seed=0, dtype=dtype)
         trainer = fastnn.Trainer(network, optimizer=optimizer(10.0**exponent), gradient=fastnn.Backprop(), batch_size=4)
         try:
-            trainer.fit(x, y, 20, callbacks=[Checkpoint(path, seconds=0)])
+            trainer.fit(x, y, 8, callbacks=[Checkpoint(path, seconds=0)])
         except FloatingPointError:
             diverged += 1
         assert all(np.isfinite(w).all() for w in network.weights)

@@ -291,7 +291,7 @@ for k, name in enumerate(names):
     else:
         assert os.wait()[1] == 0
 """
-N = 300_000
+N = 150_000
 COLUMN = {"name": "a", "mean": 0.0, "scale": 1.0}
 GREEDY = {
     "network sound": (
@@ -327,6 +327,7 @@ GREEDY = {
     "model of a few columns": ({"inputs": [{**COLUMN, "name": f"{k}"} for k in range(30_000)]}, {}),
     "model of many values": ({"inputs": [{"name": "a", "values": [f"{k}" for k in range(N)]}]}, {}),
     "model of a few values": ({"inputs": [{"name": "a", "values": [f"{k}" for k in range(100_000)]}]}, {}),
+    "model of many letters": ({"inputs": [{"name": "a", "values": "ab" * 4 * N}]}, {}),
     "model with a long name": ({"inputs": [{**COLUMN, "name": "a" * 4 * N}] * 2}, {}),
     "model with many notes": ({"notes": {f"{k}": k for k in range(N)}}, {}),
 }

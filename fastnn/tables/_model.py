@@ -299,7 +299,11 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 def _restore(described: dict[str, Any]) -> Column:
     """Return a column from what `asdict` made of it."""
-    return Category(**described) if "values" in described else Number(**described)
+    if "values" not in described:
+        return Number(**described)
+    if not isinstance(described["values"], list):
+        raise TypeError("values of a column are no list")
+    return Category(**described)
 
 
 def find_rows(inputs: Sequence[Cells], target: Cells | None, missing: str) -> Array:
