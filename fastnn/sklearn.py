@@ -749,9 +749,14 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         """Return X, and y as labels, (n_samples,), or as an indicator matrix, (n_samples, n_labels)."""
         x, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=reset, multi_output=True)
         check_classification_targets(labels)
-        if labels.ndim == 2 and type_of_target(labels) != "multilabel-indicator":
-            labels = column_or_1d(labels, warn=True)
-        return x, labels
+        if labels.ndim == 1 or type_of_target(labels) == "multilabel-indicator":
+            return x, labels
+        if labels.shape[1] > 1:
+            raise ValueError(
+                "y must be labels, (n_samples,), or an indicator matrix of 0 and 1, (n_samples, n_labels), "
+                f"got {labels.dtype} of shape {labels.shape} with other values"
+            )
+        return x, column_or_1d(labels, warn=True)
 
     def _gather(self, X: Array, labels: Array, sample_weight: ArrayLike | None, binarizer: LabelBinarizer) -> Samples:
         """Return the samples with labels as the network's targets, and with the weights of their classes."""
@@ -776,7 +781,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         """Return the output layer's activation, and the loss."""
         n_classes = len(binarizer.classes_)
         if n_classes < 2:
-            raise ValueError(f"y must have samples of at least 2 classes, got one class: {binarizer.classes_[0]!r}")
+            raise ValueError(f"y must have samples of at least 2 classes, got one class: {binarizer.classes_.tolist()}")
         if n_classes > 2 and binarizer.y_type_ != "multilabel-indicator":
             return "softmax", "categorical_cross_entropy" if self.loss == "log_loss" else self.loss
         return "sigmoid", "binary_cross_entropy" if self.loss == "log_loss" else self.loss

@@ -126,29 +126,30 @@ def test_kills_in_the_middle_of_writing(start, report, tmp_path):
     kills = int(sys.argv[2])
 
     def write(began):
-        dispatcher = _jit.entry_point(double)
-        dispatcher(3.0)
-        (signature,) = dispatcher.overloads
+        run([3.0])
+        folder, _ = _jit.open_folder(_jit.user_cache_folder())
+        (path,) = folder.glob("*.code")
+        content = path.read_bytes()
         os.write(began, b"1")
         while True:
-            dispatcher._cache.save_overload(signature, dispatcher.overloads[signature])
-            _jit.make_folder(_jit.open_folder(_jit.user_cache_folder())[0])
+            _jit.replace(path, content)
+            _jit.make_folder(folder)
 
-    lost = 0
+    lost = left = 0
     for k in range(kills):
         if k % 10 == 0:
+            left += len(list(_jit.user_cache_folder().rglob("*.tmp")))
             shutil.rmtree(_jit.user_cache_folder(), ignore_errors=True)
         ready, began = os.pipe()
         pid = fork(write, began)
         if k % 10:  # else while the folders are made, or before
             os.read(ready, 1)
-        time.sleep(random.uniform(0, 0.03))
+        time.sleep(random.uniform(0, 0.01))
         os.kill(pid, signal.SIGKILL)
         wait(pid)
         os.close(ready)
         os.close(began)
         lost += wait(fork(lambda: run([3.0])[1])) != 0
-    left = len(list(_jit.user_cache_folder().rglob("*.tmp")))
     print(lost, left)
     """
     process = start(SMALL + textwrap.dedent(program), tmp_path, KILLS)
