@@ -14,8 +14,6 @@ from safetensors.numpy import save
 
 import fastnn
 from fastnn import _files
-from fastnn.tables import Model
-from fastnn.tables._columns import Number
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -336,9 +334,10 @@ GREEDY = {
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_no_file_takes_more_than_ten_times_its_length(tmp_path):
     """Beside 32 MB, which small files may take: up to 2**17 names and numbers of some hundred bytes."""
+    tables = pytest.importorskip("fastnn.tables", exc_type=ImportError)
     sound = {"network": (GOOD, TENSORS), "checkpoint": saved_checkpoint(tmp_path / "sound")[1:]}
-    number = Number("y", 0.0, 1.0)
-    Model(fastnn.mlp(1, 1, seed=0), (Number("x", 0.0, 1.0),), number, {}).save(tmp_path / "sound")
+    x, y = (tables._columns.Number(name, 0.0, 1.0) for name in "xy")
+    tables.Model(fastnn.mlp(1, 1, seed=0), (x,), y, {}).save(tmp_path / "sound")
     sound["model"] = _files.read(tmp_path / "sound", "model")[1:]
     for name, (description, arrays, *changes) in GREEDY.items():
         kind = name.split()[0]
