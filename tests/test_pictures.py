@@ -18,6 +18,7 @@ from matplotlib.testing.compare import compare_images
 
 import fastnn
 import fastnn.plot
+from fastnn._jit import JIT_DISABLED
 
 HERE = Path(__file__).parent
 BASELINE = HERE / "baseline"
@@ -93,6 +94,8 @@ def backend():
 
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.__name__)
 def test_pictures(drawing, tmp_path):
+    if JIT_DISABLED and drawing is gradient_check:
+        pytest.skip("its curves end in rounding, which in plain Python is another")
     name = f"{drawing.__name__}.png"
     draw(drawing, tmp_path / name)
     compare(BASELINE / name, tmp_path / name)
