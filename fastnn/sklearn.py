@@ -418,8 +418,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
     Parameters and attributes are those of `sklearn.neural_network.MLPClassifier`, with the
     same meaning, but for the solver "lbfgs" and its max_fun; loss, class_weight, gradient,
-    eps and scheme are besides. From the same weights, both take the same steps, to rounding
-    and to what is said of alpha, learning_rate and epsilon here. X must be dense.
+    eps and scheme are besides. From the same weights, gradient="backprop" takes the same
+    steps, but for what is said of alpha, learning_rate and epsilon here. X must be dense.
 
     Parameters
     ----------
@@ -497,7 +497,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     t_ : int
         Samples seen.
     loss_curve_ : list of float
-        Training loss of each epoch, the penalty included.
+        Training loss of each epoch, and the penalty, taken to change evenly in between.
     loss_, best_loss_ : float
         The last and the least of these; ``best_loss_`` is None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float, or None
@@ -748,9 +748,14 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         """Return X, and y as labels, (n_samples,), or as an indicator matrix, (n_samples, n_labels)."""
         x, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=reset, multi_output=True)
         check_classification_targets(labels)
-        if labels.ndim == 2 and type_of_target(labels) != "multilabel-indicator":
-            labels = column_or_1d(labels, warn=True)
-        return x, labels
+        if labels.ndim == 1 or type_of_target(labels) == "multilabel-indicator":
+            return x, labels
+        if labels.shape[1] > 1:
+            raise ValueError(
+                "y must be labels, (n_samples,), or an indicator matrix of 0 and 1, (n_samples, n_labels), "
+                f"got {labels.dtype} of shape {labels.shape} with other values"
+            )
+        return x, column_or_1d(labels, warn=True)
 
     def _gather(self, X: Array, labels: Array, sample_weight: ArrayLike | None, binarizer: LabelBinarizer) -> Samples:
         """Return the samples with labels as the network's targets, and with the weights of their classes."""
@@ -775,7 +780,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         """Return the output layer's activation, and the loss."""
         n_classes = len(binarizer.classes_)
         if n_classes < 2:
-            raise ValueError(f"y must have samples of at least 2 classes, got one class: {binarizer.classes_[0]!r}")
+            raise ValueError(f"y must have samples of at least 2 classes, got one class: {binarizer.classes_.tolist()}")
         if n_classes > 2 and binarizer.y_type_ != "multilabel-indicator":
             return "softmax", "categorical_cross_entropy" if self.loss == "log_loss" else self.loss
         return "sigmoid", "binary_cross_entropy" if self.loss == "log_loss" else self.loss
@@ -793,9 +798,9 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
 
     Parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, with the
     same meaning, but for the solver "lbfgs" and its max_fun, and the Poisson loss;
-    gradient, eps and scheme are besides. From the same weights, both take the same steps, to
-    rounding and to what is said of alpha, learning_rate and epsilon here. The loss is half
-    the squared error, summed over the outputs: what the steps go down. X must be dense.
+    gradient, eps and scheme are besides. From the same weights, gradient="backprop" takes the
+    same steps, but for what is said of alpha, learning_rate and epsilon here. The loss is
+    half the squared error, summed over the outputs: what the steps go down. X must be dense.
 
     Parameters
     ----------
@@ -865,7 +870,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     t_ : int
         Samples seen.
     loss_curve_ : list of float
-        Training loss of each epoch, the penalty included.
+        Training loss of each epoch, and the penalty, taken to change evenly in between.
     loss_, best_loss_ : float
         The last and the least of these; ``best_loss_`` is None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float, or None
