@@ -182,7 +182,7 @@ def table_of_accuracy():
     sys.path.insert(0, str(README.parent / "tests"))
     import naive
 
-    methods = {"series": fastnn.Perturbation(), "direct kernel": fastnn.Perturbation(evaluate="direct")}
+    methods = {"series": fastnn.Perturbation(1e-4), "direct kernel": fastnn.Perturbation(1e-4, evaluate="direct")}
     lines = [
         "| largest error / largest entry, 20 networks | plain NumPy loop | fastnn, series | fastnn, direct kernel |",
         "|---|---|---|---|",

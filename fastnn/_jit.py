@@ -10,30 +10,53 @@ stale.
 
 Numba's own ``cache=True`` gives wrong answers silently: it looks at the file of
 the cached function alone, so an edit to a kernel in another file, or a changed
-compiler setting, keeps the old machine code. Here the folder's name is a digest
-of every source file of the package and of the settings that change the code.
+compiler setting, keeps the old machine code; and its index, written without a lock, can
+name the code of other types. Here the folder's name is a digest of every file that the
+package is imported from, and a file's name and checksum say which function, types and
+settings it holds. What is loaded is unpickled, hence the care about whose it is.
 """
 
 import contextlib
 import functools
 import hashlib
+import importlib.machinery
+import importlib.resources
 import math
 import os
-import shutil
+import pickle
+import re
+import secrets
+import stat
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
+import numpy as np
 from llvmlite import ir
-from numba.core import caching, cgutils, types
+from numba.core import caching, cgutils, serialize, types
+from numba.core.compiler import CompileResult
 from numba.extending import intrinsic, models, register_model
 
-PACKAGE = Path(__file__).parent
 # Settings that change the code that is compiled, and that numba's own key leaves out.
-SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT")
+SETTINGS = (
+    *("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT", "EXTEND_VARIABLE_LIFETIMES"),
+    *("USING_SVML", "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS"),
+)
+CACHE_NAME = "fastnn-compiled"
 FOLDERS_KEPT = 4
+LARGEST_FILE = 2**26  # bytes; the largest that there is has 0.3 MB
+CHECKSUM_BYTES = hashlib.sha256().digest_size
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+MODULE_SUFFIXES = tuple(importlib.machinery.all_suffixes())
+# In each folder of compiled code: fastnn deletes none without, and archivers leave out those with
+# (https://bford.info/cachedir).
+MARKER = "CACHEDIR.TAG"
+MARKER_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Code that fastnn compiled, and compiles again.\n"
+FOLDER_NAME = re.compile(r"[0-9a-f]{16}(\.[0-9a-f]{16}\.tmp)?")
+FILE_NAME = re.compile(r"(CACHEDIR\.TAG|[\w.]+-[0-9a-f]{16}\.code)(\.[0-9a-f]{16}\.tmp)?")
 # Added to a number below 2**51 it leaves the nearest whole number in the low bits.
 ROUNDER = 1.5 * 2.0**52
 # ``error_model="numpy"``: a division by zero gives inf or nan, as in NumPy, and leaves
@@ -75,6 +98,23 @@ def _resolve_plainly(resolve, arguments, keywords):
     """
     plain = (types.unliteral(kind) for kind in arguments)
     return resolve(tuple(kind.dtype if isinstance(kind, types.IntEnumMember) else kind for kind in plain), keywords)
+
+
+def by_code(name, arguments, functions, default=None, inline=False):
+    """Return a kernel (choice, *arguments) that calls the function of that code, or default(choice, *arguments).
+
+    Without a default the last function is that of every code that is no other's. One `if` after
+    another, as one would write them: functions as arguments would be compiled anew in every process.
+    """
+    names = {f"{name}_{code.name.lower()}": function for code, function in functions.items()}
+    *cases, last = [(int(code), f"{called}({arguments})") for code, called in zip(functions, names, strict=True)]
+    if default is not None:
+        cases, last = [*cases, last], (None, f"default(choice, {arguments})")
+    lines = [f"    if choice == {code}:\n        return {call}\n" for code, call in cases]
+    source = f"def {name}(choice, {arguments}):\n{''.join(lines)}    return {last[1]}\n"
+    scope = {"__name__": __name__, "default": default, **names}
+    exec(source, scope)
+    return kernel(scope[name], inline=inline)
 
 
 def entry_point(function=None, *, parallel=False):
@@ -283,102 +323,232 @@ if not JIT_DISABLED:
 
 
 def user_cache_folder():
-    """Return the folder that holds one folder of compiled code per digest."""
+    """Return the folder that holds one folder of compiled code per digest, or None where no home is known."""
     if numba.config.CACHE_DIR:
-        return Path(numba.config.CACHE_DIR) / "fastnn"
+        return Path(numba.config.CACHE_DIR) / CACHE_NAME
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
     elif sys.platform == "darwin":
         base = "~/Library/Caches"
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.path.expanduser(base)) / "fastnn"
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        base = base if os.path.isabs(base) else "~/.cache"  # as the specification of XDG says
+    base = Path(os.path.expanduser(base))
+    return base / CACHE_NAME if base.is_absolute() else None
 
 
-def source_digest(package=PACKAGE):
-    """Return a digest of the package's sources and of the settings that change compiled code."""
-    digest = hashlib.sha256()
-    digest.update(numba.__version__.encode())
-    for name in SETTINGS:
-        digest.update(f"{name}={getattr(numba.config, name, None)}\n".encode())
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def source_digest(package, origin):
+    """Return a digest of the files that a package is imported from, and of what else compiled code depends on.
 
-
-def prune(folder, kept=FOLDERS_KEPT):
-    """Delete all but the most recently used digest folders."""
+    None where the module that came from `origin` is not among them, as in programs that
+    are frozen into one file: then nothing tells one version's compiled code from another's.
+    """
+    versions = [sys.implementation.cache_tag, getattr(sys, "abiflags", ""), numba.__version__, llvmlite.__version__]
+    digest = hashlib.sha256(repr([*versions, np.__version__]).encode())
+    is_found = False
     try:
-        used = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+        for file in _find_modules(package):
+            content = file.read_bytes()
+            digest.update(f"{str(file)[len(str(package)) :]} {len(content)}\n".encode())
+            digest.update(content)
+            is_found |= os.path.normpath(str(file)) == os.path.normpath(origin)
     except OSError:
+        return None
+    return digest.hexdigest()[:16] if is_found else None
+
+
+def _find_modules(folder):
+    """Yield the files that modules are imported from: sources, in a zip file too, and bytecode without a source."""
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        name, dot, suffix = entry.name.partition(".")
+        if not name.isidentifier() or name == "__pycache__":  # an editor's, or what has its source beside it
+            continue
+        if dot + suffix in MODULE_SUFFIXES:
+            yield entry
+        elif not dot and entry.is_dir():
+            yield from _find_modules(entry)
+
+
+# Of the files as they are imported: later they may be another version's.
+_PACKAGE = sys.modules[__name__.partition(".")[0]]
+DIGEST = source_digest(importlib.resources.files(_PACKAGE), __spec__.origin or "")
+
+
+def check_folder(path, *, is_own):
+    """Raise OSError where another user could put something into a folder, or another folder in its place.
+
+    One of fastnn's own must be this user's alone. In one above, others may make what they
+    like, as in ``/tmp``, but not move what is there.
+    """
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(f"{path} is not a folder")
+    if not hasattr(os, "geteuid"):  # Windows, where a user's folders are closed to others
         return
-    for path in used[kept:]:
-        shutil.rmtree(path, ignore_errors=True)
+    if status.st_uid != os.geteuid() and (is_own or status.st_uid != 0):
+        raise PermissionError(f"{path} belongs to another user")
+    if status.st_mode & OTHERS_WRITE and (is_own or not status.st_mode & stat.S_ISVTX):
+        raise PermissionError(f"{path} can be written by other users")
 
 
-DIGEST = source_digest()
+def make_folder(folder):
+    """Make a folder of compiled code, and what is missing above it, for this user alone, or raise OSError.
+
+    Files in it are unpickled, so who can write one runs code as this user.
+    """
+    is_new = False
+    for path in (*reversed(folder.parents), folder):
+        if not os.path.lexists(path):
+            path.mkdir(mode=0o700, exist_ok=True)  # another process may be as far
+            is_new = True
+        check_folder(path, is_own=path in (folder, folder.parent))
+    marker = folder / MARKER
+    if not _is_marker(marker):
+        replace(marker, MARKER_TEXT)
+    with contextlib.suppress(OSError):  # what cannot be written can be read
+        os.utime(marker)
+    if is_new:
+        prune(folder)
 
 
-class _DigestLocator(caching._CacheLocator):
-    """Tell numba where the compiled code of this very source is kept."""
-
-    def __init__(self, function):
-        self.function = function
-        self.folder = user_cache_folder() / DIGEST
-
-    @classmethod
-    def from_function(cls, py_func, py_file):
-        return cls(py_func)
-
-    def get_cache_path(self):
-        return str(self.folder)
-
-    def get_source_stamp(self):
-        return DIGEST
-
-    def get_disambiguator(self):
-        return self.function.__module__
-
-    def ensure_cache_path(self):
-        if not self.folder.exists():
-            # 0o700: the files are unpickled on load, so nobody else may write them.
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            prune(self.folder.parent)
+@functools.cache
+def open_folder(root):
+    """Return this version's folder of compiled code, or None, and why there is none."""
+    if DIGEST is None:
+        return None, "the files that fastnn was imported from cannot be read"
+    try:
+        if root is None:
+            raise FileNotFoundError("no home folder is known")
+        folder = Path(os.path.realpath(root.parent), root.name, DIGEST)
+        make_folder(folder)
+    except OSError as error:
+        return None, f"{error}. Set NUMBA_CACHE_DIR to a folder that only you can write"
+    return folder, ""
 
 
-class _DigestCacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes: list[Any] = [_DigestLocator]  # noqa: RUF012 (as in its base)
+def read(path):
+    """Return the bytes of a file that only this user can have written; raise ValueError for anything else."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_FILE:  # a pipe would be waited for
+        raise ValueError("no file of compiled code")
+    if hasattr(os, "geteuid") and (status.st_uid != os.geteuid() or status.st_mode & OTHERS_WRITE):
+        raise ValueError("other users can write it")
+    return path.read_bytes()
 
 
-class _DigestCache(caching.FunctionCache):
-    """A cache that never stands in the way: when it cannot load or save, code is compiled anew.
+def replace(path, content):
+    """Put a file under a name in one step, for this user alone, or leave what was there.
 
-    A damaged file raises whatever its bytes make the unpickler raise, hence the broad
-    `except`; it is emptied, so that the next process finds a sound one.
+    What a crash of the machine leaves is found by its checksum: nothing waits for the disk.
+    """
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(content)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _is_marker(path):
+    try:
+        return read(path) == MARKER_TEXT
+    except (OSError, ValueError):
+        return False
+
+
+def _holds_code(path):
+    """Return whether a folder is one that `make_folder` made, with nothing else in it: no link, no other file."""
+    return (
+        FOLDER_NAME.fullmatch(path.name) is not None
+        and not path.is_symlink()
+        and _is_marker(path / MARKER)
+        and all(FILE_NAME.fullmatch(file.name) and stat.S_ISREG(file.lstat().st_mode) for file in path.iterdir())
+    )
+
+
+def prune(folder):
+    """Delete folders of compiled code beside this one, all but the most recently used, and nothing else.
+
+    Each is renamed first: a process that has just written there makes the folder anew.
+    """
+    with contextlib.suppress(OSError):
+        others = [path for path in folder.parent.iterdir() if path != folder and _holds_code(path)]
+        others.sort(key=lambda path: (path / MARKER).stat().st_mtime_ns, reverse=True)
+        for path in others[FOLDERS_KEPT - 1 :]:
+            _delete(path)
+
+
+def _delete(folder):
+    """Delete a folder of compiled code, as far as that is possible; the marker goes last."""
+    with contextlib.suppress(OSError):
+        folder = folder.rename(folder.with_name(f"{folder.name[:16]}.{secrets.token_hex(8)}.tmp"))
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == MARKER):
+            if FILE_NAME.fullmatch(path.name):
+                path.unlink()
+        folder.rmdir()
+
+
+@functools.cache
+def _warn_once(reason):
+    warnings.warn(f"compiled code is not kept, and each process compiles it again: {reason}", stacklevel=3)
+
+
+class _DigestCache(caching.NullCache):
+    """A file per function, signature, processor and setting, that never stands in the way.
+
+    Numba's own cache writes an index of signatures before the code, and without a lock:
+    of two processes at once, one's index named the other's code. Here the name says what
+    a file holds and its checksum covers that, too. What cannot be loaded is compiled
+    again and replaced; a damaged file raises whatever its bytes make the unpickler
+    raise, hence the broad `except`.
     """
 
-    _impl_class = _DigestCacheImpl
+    def __init__(self, function):
+        self.function = f"{function.__module__}.{function.__name__}"
+
+    def _find_file(self, folder, signature, codegen):
+        """Return where code is kept, and what a checksum begins with."""
+        settings = [getattr(numba.config, name, None) for name in SETTINGS]
+        key = repr((self.function, signature, codegen.magic_tuple(), settings)).encode()
+        return folder / f"{self.function}-{hashlib.sha256(key).hexdigest()[:16]}.code", hashlib.sha256(key)
 
     def load_overload(self, sig, target_context):
+        folder, _ = open_folder(user_cache_folder())
+        if folder is None:
+            return None  # saving will say why
+        path, checksum = self._find_file(folder, sig, target_context.codegen())
         try:
-            return super().load_overload(sig, target_context)
-        except OSError:
-            return None  # nothing there to read; saving will say more
+            content = read(path)
+            checksum.update(content[CHECKSUM_BYTES:])
+            if content[:CHECKSUM_BYTES] != checksum.digest():
+                raise ValueError("not what it should hold, by its checksum")
+            target_context.refresh()
+            return CompileResult._rebuild(target_context, *pickle.loads(content[CHECKSUM_BYTES:]))
+        except FileNotFoundError:
+            return None
         except Exception as error:
-            warnings.warn(
-                f"compiled code in {self.cache_path} cannot be read ({error!r}); compiling again", stacklevel=2
-            )
-            with contextlib.suppress(OSError):
-                self.flush()
+            warnings.warn(f"compiled code in {path} cannot be read ({error!r}); compiling again", stacklevel=2)
             return None
 
     def save_overload(self, sig, data):
+        folder, reason = open_folder(user_cache_folder())
+        if folder is None:
+            return _warn_once(reason)
+        if data.library.has_dynamic_globals:
+            return None  # addresses in this process
+        path, checksum = self._find_file(folder, sig, data.codegen)
+        content = serialize.dumps(data._reduce())
+        checksum.update(content)
+        content = checksum.digest() + content
         try:
-            super().save_overload(sig, data)
+            try:
+                replace(path, content)
+            except FileNotFoundError:  # deleted meanwhile, by hand or by another version
+                make_folder(folder)
+                replace(path, content)
         except OSError as error:
-            warnings.warn(
-                f"compiled code cannot be kept in {self.cache_path} ({error}); the next process compiles again. "
-                "Set NUMBA_CACHE_DIR to a folder that can be written",
-                stacklevel=2,
-            )
+            _warn_once(f"{error.strerror or error}, {folder}. Set NUMBA_CACHE_DIR to a folder that can be written")
+        return None

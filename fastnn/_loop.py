@@ -1,16 +1,20 @@
 """Epochs as runs of compiled steps."""
 
-import copy
+import math
 import time
-from collections.abc import Iterator
+import warnings
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn._interrupt import Interrupt
-from fastnn._threads import take_turn
-from fastnn._validate import Array
-from fastnn._workspace import make_data, make_plain_task, make_work
+from fastnn import _validate
+from fastnn._interrupt import call_apart
+from fastnn._threads import count_chunks, find_pace, load_layer, take_turn
+from fastnn._validate import Array, find_caller
+from fastnn._workspace import borrow_work, make_data, make_plain_task, make_work
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.direct import run_direct
@@ -25,15 +29,24 @@ from fastnn.kernels.work import Block, Data, Method, Task, Work
 # Ctrl-C and progress stay alive. Calls start with what surely is no more, and grow.
 CALL_SECONDS = 0.1
 GROWTH = 16
-# A step that takes longer than this is not waited for on Ctrl-C. The first one may be
-# such a one if parameters times samples are many: back-propagation takes a
-# millisecond for a million, direct perturbation up to a second.
-LONG_SECONDS = 0.1
+# Parameters times samples of a step that surely takes no more than a second.
 LONG_PRODUCT = 10**6
+# A step that takes longer than this, or may by `bound_seconds`, is not waited for on Ctrl-C.
+LONG_SECONDS = 0.2
 # Orders are drawn for as many epochs ahead as fit in this many row numbers.
 ORDER_LENGTH = 2**18
 
 
+# A fit that has measured this long looks whether most of it goes into direct measurement.
+PATIENCE = 1.0
+# An eps whose nudges need no direct measurement, for comparison.
+TINY = 1e-12
+
+SLOW = (
+    "a step takes {:.0f} times as long as it would if every difference came from its series: with inputs up to {:.3g}, "
+    "nudges of eps={:g} are too large for most, and those are measured directly. Scale the inputs to about 1, or take "
+    "a smaller eps"
+)
 SERIES_REFUSED = (
     "evaluate='series' is not accurate here: what it leaves out may exceed 1e-8 of the differences (1e-6 in float32); "
     "use evaluate='auto', a smaller eps, or inputs scaled to about 1"
@@ -41,12 +54,13 @@ SERIES_REFUSED = (
 
 
 class Diverged(Exception):
-    """The loss of a step is not finite; the weights are those before the step that made it so."""
+    """The loss of a step is not finite, or what a step made; the weights are those before the step that made it so."""
 
-    def __init__(self, epoch: int, batch: int) -> None:
-        super().__init__(epoch, batch)
+    def __init__(self, epoch: int, batch: int, what: str) -> None:
+        super().__init__(epoch, batch, what)
         self.epoch = epoch
         self.batch = batch
+        self.what = what  # with its verb
 
 
 class Snapshot(NamedTuple):
@@ -83,16 +97,17 @@ class Loop:
         self.update = update
         self.batch_size = batch_size
         self.n_batches = -(-n_samples // batch_size)
-        self.done = done
+        self.done = self._begun = done
         self.work = make_work(layout, min(batch_size, n_samples), Method(task.method), theta.dtype, task.n_chunks)
         self._before: Snapshot | None = None
-        product = theta.size * batch_size
-        self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / product))
-        self._is_long = product > LONG_PRODUCT
+        self._elapsed = 0.0
+        self._is_watched = task.method == Method.SERIES
+        self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / (theta.size * batch_size)))
+        # Also when steps are quick: any of them may have its nudges measured directly.
+        self._may_be_long = bound_seconds(layout, Method(task.method), batch_size) > LONG_SECONDS
+        self._is_long = self._may_be_long
 
-    def run(
-        self, data: Data, first: int, totals: Array, seconds: Array, interrupt: Interrupt | None = None
-    ) -> Iterator[int]:
+    def run(self, data: Data, first: int, totals: Array, seconds: Array) -> Iterator[int]:
         """Run epochs, one row of data.order after another, and yield where each compiled call ends.
 
         Parameters
@@ -105,8 +120,6 @@ class Loop:
             added to it.
         seconds : ndarray, shape (epochs,)
             The epochs' times are added to it.
-        interrupt : Interrupt or None
-            What may end a long step.
 
         Yields
         ------
@@ -127,24 +140,27 @@ class Loop:
             here = Snapshot(data, done, first, self.theta.copy(), update.moments.copy(), update.rates.copy())
             started = time.perf_counter()
             try:
-                if interrupt and self._is_long:
-                    reached, end = self._train_apart(here, stop, totals, interrupt)
-                else:
-                    reached, end = self._train(here, stop, totals)
+                reached, end = self._train(here, stop, totals)
+                elapsed = time.perf_counter() - started
+                if what := self._find_broken():
+                    raise Diverged(*divmod(self._rewind_broken(here, reached), self.n_batches), what)
                 if end == End.REFUSED:
                     raise ValueError(SERIES_REFUSED)
-                elapsed = time.perf_counter() - started
                 if reached < stop:
                     self._rewind(here, reached)
-                    raise Diverged(*divmod(reached, self.n_batches))
+                    raise Diverged(*divmod(reached, self.n_batches), "the loss is")
                 touched = slice(first // self.n_batches, (stop - 1) // self.n_batches + 1)
                 edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
                 edges[0], edges[-1] = first, stop
                 seconds[touched] += (edges[1:] - edges[:-1]) * (elapsed / (stop - first))
-                self._is_long = elapsed / (stop - first) > LONG_SECONDS
+                self._is_long = self._may_be_long or elapsed / (stop - first) > LONG_SECONDS
                 self._count = max(1, int((stop - first) * min(GROWTH, CALL_SECONDS / elapsed)))
-                self._before = here
                 self.done = done + stop
+                self._elapsed += elapsed
+                if self._is_watched and self._before and self._elapsed >= PATIENCE:  # the first call compiled
+                    self._is_watched = False
+                    self._warn_of_direct(here, stop, elapsed / (stop - first))
+                self._before = here
                 first = stop
             except Diverged:
                 raise
@@ -154,38 +170,74 @@ class Loop:
             yield first
 
     def _train(self, start: Snapshot, stop: int, totals: Array) -> tuple[int, End]:
-        """Take the steps from a snapshot's first to `stop` and return what `run_steps` does."""
-        arguments = self.layout, self.theta, start.data, self.task, self.update, self.work
-        return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+        """Take the steps from a snapshot's first to `stop` and return what `run_steps` does.
 
-    def _train_apart(self, start: Snapshot, stop: int, totals: Array, interrupt: Interrupt) -> tuple[int, End]:
-        """As `_train`, but Ctrl-C does not wait for it; it works on copies, which are given up then."""
-        twin = copy.copy(self)
-        twin.theta = self.theta.copy()
-        twin.update = self.update._replace(moments=self.update.moments.copy())
-        try:
-            reached, end = interrupt.call(lambda: twin._train(start, stop, totals))
-        except BaseException:
-            self.work.stop[0] = 1  # nobody waits for it any more
-            raise
-        self.theta[:] = twin.theta
-        self.update.moments[:] = twin.update.moments
+        Ctrl-C does not wait for them if they may take long: they work on copies, which are given up then.
+        """
+
+        def train(theta: Array, update: Update) -> tuple[int, End]:
+            arguments = self.layout, theta, start.data, self.task, update, self.work
+            return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+
+        if not self._is_long:
+            return train(self.theta, self.update)
+        theta, update = self.theta.copy(), self.update._replace(moments=self.update.moments.copy())
+        reached, end = call_apart(lambda: train(theta, update), self.work.stop)
+        self.theta[:] = theta
+        self.update.moments[:] = update.moments
         return reached, end
 
-    def _rewind(self, here: Snapshot, reached: int) -> None:
-        """Take back the step before `reached`: steps give the same bits when they are run again."""
-        if reached > here.first:
-            start, stop = here, reached - 1
-        elif self._before is not None:
-            start = self._before
-            stop = self.done - start.done - 1
-        else:  # the very first loss is not finite: there is no step to take back
+    def _warn_of_direct(self, here: Snapshot, stop: int, seconds: float) -> None:
+        """Warn if direct measurement was most of the work so far, with how much longer a step takes for it."""
+        n_samples = (self.done - self._begun) * self.batch_size
+        if self.work.room[:, -1].sum() <= n_samples * series_cost(self.layout):
             return
+        task = self.task._replace(eps=TINY)
+        totals = np.zeros((-(-stop // self.n_batches), 2))
+        n_times = 5
+        started = time.perf_counter()
+        for _ in range(n_times):
+            arguments = self.layout, self.theta, here.data, task, rest(self.theta), self.work, self.batch_size
+            take_steps(*arguments, stop - 1, stop, 0, totals)
+        factor = n_times * seconds / (time.perf_counter() - started)
+        message = SLOW.format(factor, np.abs(here.data.x).max(), self.task.eps)
+        warnings.warn(message, stacklevel=find_caller())
+
+    def _find_broken(self) -> str:
+        """Return what is not finite, the weights or the optimiser's moments, or nothing."""
+        if not _validate.is_finite(self.theta):
+            return "a weight is"
+        return "" if _validate.is_finite(self.update.moments) else "the optimiser's state is"
+
+    def _rewind_broken(self, here: Snapshot, reached: int) -> int:
+        """Take back the step that broke what is not finite at `reached`, and all behind it; return which that was."""
+
+        def is_broken(stop: int) -> bool:
+            self._replay(here, stop)
+            return bool(self._find_broken())
+
+        # What is not finite stays so.
+        step = here.first + bisect_left(range(here.first + 1, reached), True, key=is_broken)
+        self._replay(here, step)
+        return step
+
+    def _rewind(self, here: Snapshot, reached: int) -> None:
+        """Take back the step before `reached`."""
+        if reached > here.first:
+            self._replay(here, reached - 1)
+        elif self._before is not None:
+            self._replay(self._before, self.done - self._before.done - 1)
+        # Else the very first loss is not finite: there is no step to take back.
+
+    def _replay(self, start: Snapshot, stop: int) -> None:
+        """Run a compiled call again, up to a step: steps give the same bits when they are run again."""
         self._restore(start)
         rates = self.update.rates.copy()
         self.update.rates[:] = start.rates  # a schedule may have changed them since
-        self._train(start, stop, np.zeros((stop // self.n_batches + 1, 2)))
-        self.update.rates[:] = rates
+        try:
+            self._train(start, stop, np.zeros((stop // self.n_batches + 1, 2)))
+        finally:
+            self.update.rates[:] = rates
         self.done = start.done + stop
 
     def _restore(self, here: Snapshot) -> None:
@@ -193,6 +245,25 @@ class Loop:
         self.theta[:] = here.theta
         self.update.moments[:] = here.moments
         self.done = here.done + here.first
+
+
+def series_cost(layout: Layout) -> float:
+    """Return what the series of all weights costs a sample, in ns: about six products at 20 GFLOP/s."""
+    return 0.6 * sum(int(n_in * n_out) for n_in, n_out in pairwise(layout.sizes))
+
+
+def bound_seconds(layout: Layout, method: Method, n_samples: int) -> float:
+    """Return about how long so many samples may take at most, on one thread, all nudges measured directly."""
+    sizes: list[int] = layout.sizes.tolist()
+    products = [n_in * n_out for n_in, n_out in pairwise(sizes)]
+    n_products = sum(products) * (1 if method == Method.NONE else 3)
+    n_values = sum(sizes)
+    if method in (Method.DIRECT, Method.SERIES):
+        for layer, n_nudges in enumerate(products):
+            n_products += n_nudges * sum(products[layer + 2 :])
+            n_values += n_nudges * (1 + sum(sizes[layer + 2 :]))
+    # A multiply and add took up to 0.2 ns, a value with its activation up to 5, a sample 50.
+    return n_samples * (0.2e-9 * n_products + 5e-9 * n_values + 50e-9)
 
 
 def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -210,26 +281,32 @@ def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) ->
 def measure(layout: Layout, theta: Array, data: Data, task: Task) -> tuple[float, float, Array]:
     """Return the summed loss, the number of right decisions, and the gradient of the mean loss.
 
-    The gradient is flat, and empty when the task's method is NONE.
+    The gradient is flat, and empty when the task's method is NONE. A loss that is not finite is inf, and
+    the others are nothing then.
     """
-    work = make_work(layout, len(data.x), Method(task.method), theta.dtype, task.n_chunks)
     totals = np.zeros((1, 2))
-    _, end = take_steps(layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals)
+    with borrow_work(layout, len(data.x), Method(task.method), theta.dtype, task.n_chunks) as work:
+        _, end = take_steps(layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals, may_leave=True)
+        gradient = work.gradient.copy()
     if end == End.REFUSED:
         raise ValueError(SERIES_REFUSED)
-    return float(totals[0, 0]), float(totals[0, 1]), work.gradient
+    if end == End.DIVERGED:
+        return math.inf, math.nan, gradient
+    return float(totals[0, 0]), float(totals[0, 1]), gradient
 
 
 def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Work]]:
     """Run samples forward, a block at a time; yield which samples they are, and their values."""
-    task = make_plain_task(-1, Method.NONE, 1)
-    work = make_work(layout, len(x), Method.NONE, theta.dtype, 1)
-    block = len(work.measured)
-    for start in range(0, len(x), block):
-        part = x[start : start + block]
-        data = make_data(part, np.empty((len(part), 0), theta.dtype))
-        take_steps(layout, theta, data, task, rest(theta), work, block, 0, 1, 0, np.zeros((1, 2)))
-        yield slice(start, start + len(part)), work
+    n_chunks = count_chunks(layout, Method.NONE, len(x))
+    task = make_plain_task(-1, Method.NONE, n_chunks)
+    with borrow_work(layout, len(x), Method.NONE, theta.dtype, n_chunks) as work:
+        block = len(work.measured)
+        for start in range(0, len(x), block):
+            part = x[start : start + block]
+            data = make_data(part, np.empty((len(part), 0), theta.dtype))
+            totals = np.zeros((1, 2))
+            take_steps(layout, theta, data, task, rest(theta), work, len(part), 0, 1, 0, totals, may_leave=True)
+            yield slice(start, start + len(part)), work
 
 
 def rest(theta: Array) -> Update:
@@ -249,35 +326,79 @@ def take_steps(
     last: int,
     done: int,
     totals: Array,
+    may_leave: bool = False,
 ) -> tuple[int, End]:
-    """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further."""
-    with take_turn(task.n_chunks) as n_chunks:
-        task = task._replace(n_chunks=n_chunks)
-        block = Block(0, 0, 1, 1, True, True)
-        arguments = (layout, theta, data, update, work), block, task, 1, np.int64(0)
-        needs_direct = task.method != Method.DIRECT
-        while True:
-            units = find_units(layout, task, needs_direct, theta.dtype, arguments)
-            first, end = run_steps(
-                units, needs_direct, layout, theta, data, batch_size, first, last, done, task, update, work, totals
+    """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further.
+
+    With `may_leave`, Ctrl-C does not wait for what may take long: nothing that was written is wanted then.
+    """
+    needs_direct = task.method != Method.DIRECT
+
+    def run() -> tuple[int, End]:
+        nonlocal first
+        with take_turn(task.n_chunks) as n_chunks:
+            block = Block(0, 0, 1, 1, True, True)
+            arguments = (layout, theta, data, update, work), block, task, 1, np.int64(0)
+
+            def call(units: Units, stop: int, plan: Task) -> tuple[int, int]:
+                result: tuple[int, int] = run_steps(
+                    units, needs_direct, layout, theta, data, batch_size, first, stop, done, plan, update, work, totals
+                )
+                return result
+
+            units = find_units(
+                layout, task, needs_direct, theta.dtype, arguments, lambda units: call(units, first, task)
             )
-            if end != End.NEEDS_DIRECT:
-                return first, End(end)
-            needs_direct = False
+            pace = None
+            if n_chunks > 1:
+                kind = layout.sizes.tobytes(), layout.activations.tobytes(), task.method, theta.dtype
+                pace = find_pace(*kind, batch_size.bit_length(), n_chunks)
+            while first < last:
+                shares, stop = False, last
+                if pace:
+                    shares, n_samples = pace.plan()
+                    stop = min(last, first + max(1, n_samples // batch_size))
+                started = time.perf_counter()
+                reached, end = call(units, stop, task._replace(n_chunks=n_chunks if shares else 1))
+                if pace and reached > first:
+                    pace.note((reached - first) * batch_size, time.perf_counter() - started)
+                first = reached
+                if end != End.DONE:
+                    return first, End(end)
+            return first, End.DONE
+
+    while True:
+        method = Method.BACKPROP if needs_direct and task.method == Method.SERIES else Method(task.method)
+        is_long = may_leave and bound_seconds(layout, method, (last - first) * batch_size) > LONG_SECONDS
+        # The turn is that of the thread that works, which may go on when nobody waits any more.
+        first, end = call_apart(run, work.stop) if is_long else run()
+        if end != End.NEEDS_DIRECT:
+            return first, end
+        needs_direct = False
 
 
 _UNITS: dict[tuple[Any, ...], Units] = {}
 
 
 def find_units(
-    layout: Layout, task: Task, needs_direct: bool, dtype: np.dtype[Any], arguments: tuple[Any, ...]
+    layout: Layout,
+    task: Task,
+    needs_direct: bool,
+    dtype: np.dtype[Any],
+    arguments: tuple[Any, ...],
+    call: Callable[[Units], object],
 ) -> Units:
-    """Return the units that a task takes, compiled: those that it does not stay uncompiled."""
+    """Return the units that a task takes, compiled: those that it does not stay uncompiled.
+
+    What calls them is compiled by calling it once. Ctrl-C does not wait for either.
+    """
     method = Method(task.method)
     is_deep = getattr(is_bent_above, "py_func", is_bent_above)  # what the kernel was made from
     deep = method == Method.SERIES and is_deep(layout, task.loss, 0)
     key = method, deep, needs_direct, dtype
-    if key not in _UNITS:
+
+    def compile_units() -> None:
+        load_layer()
         inputs, forward = run_inputs.address(arguments), run_forward.address(arguments)
         backward = above = direct = descent = forward  # not called
         if method == Method.BACKPROP:
@@ -290,5 +411,10 @@ def find_units(
             direct = run_direct.address(arguments)
         if method != Method.NONE:
             descent = run_descent.address(arguments)
-        _UNITS[key] = Units(inputs, forward, backward, above, direct, descent)
+        units = Units(inputs, forward, backward, above, direct, descent)
+        call(units)
+        _UNITS[key] = units
+
+    if key not in _UNITS:
+        call_apart(compile_units)
     return _UNITS[key]

@@ -1,4 +1,4 @@
-"""Who may use threads: one compiled call at a time, and none in a process forked after they were used.
+"""How many threads share the work: what measuring says, one compiled call at a time, none after a fork.
 
 OpenMP ends a forked process that enters it, and numba's workqueue ends a process that
 two of its threads enter. Whoever may not use threads computes on his own: the bits are
@@ -6,14 +6,136 @@ the same.
 """
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numba
+import numpy as np
+
+from fastnn.kernels.layout import Layout
+from fastnn.kernels.work import Method
+
+# How long threads of OpenMP wait awake for the next part of a step, before they sleep. By
+# default those of GNU turn 300,000 times, for milliseconds, and those of LLVM and Intel wait
+# 200 ms, meanwhile keeping off the core the thread that is waited for.
+WAITS = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+# A step of less than about 100 us runs on one thread: its three parallel regions
+# cost 3 to 10 us under OpenMP and 270 us under numba's workqueue.
+SERIAL_BELOW = 1e5  # ns
+# Seconds: what a look takes at least, and a run at most. A look shorter than the time slices of
+# the system tells little; a run cannot be ended, and may take twenty times as long as expected.
+LOOK = 0.004
+RUN = 0.02
+SHARE = 1 / 32  # of the time, for looks
+GAIN = 0.95  # what sharing may take of the time of working alone: with less to gain, it is not worth two cores
 
 _turn = threading.Lock()
 _is_forked = False
+
+
+class Pace:
+    """Whether threads that share a kind of work are faster than one alone, measured while it is done.
+
+    On a machine that does something else, each waits for one that the system does not run,
+    and that is known by trying only. So now and then some steps go the other way: a look,
+    of a single step at first, then of more while it is short. Looks, and what was lost by
+    believing one, take no more than `SHARE` of the time; only where sharing has become slower
+    than working alone was, that is looked at at once.
+    """
+
+    def __init__(self) -> None:
+        self.shares = False
+        self._looks = False
+        self._recent = {True: np.zeros(2), False: np.zeros(2)}  # samples and seconds of each way
+        self._since = np.zeros(2)  # the same, since this way is gone
+        self._credit = LOOK  # seconds that looks may take
+        self._count = 1
+
+    def plan(self) -> tuple[bool, int]:
+        """Return whether the next run is shared, and how many samples it may have; a step it has."""
+        return self.shares != self._looks, self._count
+
+    def note(self, n_samples: int, seconds: float) -> None:
+        """Take account of a run that was planned."""
+        way = self.shares != self._looks
+        is_first = not self._recent[False][0]
+        recent = self._recent[way]
+        recent += n_samples, seconds
+        rate = self._rate(way)
+        self._count = max(1, min(2 * max(n_samples, self._count), int(RUN / rate)))
+        if self._looks:
+            if recent[1] >= LOOK:
+                self._end_look(way, rate)
+            return
+        if is_first and seconds > LOOK:  # its parts outlast the system's time slices: nothing to fear
+            self.shares, self._credit, self._count = True, 0.0, 1
+            return
+        self._since += n_samples, seconds
+        recent *= min(1.0, RUN / recent[1])
+        needed = seconds if seconds > 2 * RUN else LOOK  # a single step may take longer
+        self._credit = min(self._credit + SHARE * seconds, needed)
+        if recent[1] >= LOOK and (self._credit >= needed or (way and rate > self._rate(False))):
+            self._looks, self._count = True, 1
+            self._recent[not way][:] = 0.0
+
+    def _end_look(self, way: bool, rate: float) -> None:
+        """Go on in the faster way."""
+        self._looks = False
+        self._credit -= self._recent[way][1]
+        if rate < GAIN * self._rate(not way):
+            samples, seconds = self._since
+            self._credit -= max(0.0, seconds - samples * rate)
+            self._since[:] = 0.0
+            self.shares = way
+        else:
+            self._count = 1
+
+    def _rate(self, way: bool) -> float:
+        """Return the seconds that a sample has taken lately, inf where nothing is known."""
+        samples, seconds = self._recent[way]
+        return float(seconds / samples) if samples else np.inf
+
+
+@functools.lru_cache(maxsize=256)
+def find_pace(*kind: Any) -> Pace:
+    """Return the pace of a kind of work, the same for the same arguments."""
+    return Pace()
+
+
+def count_chunks(layout: Layout, method: Method, n_samples: int) -> int:
+    """Return how many threads share a batch of that size: 1 for small work."""
+    products = [int(n_in * n_out) for n_in, n_out in zip(layout.sizes, layout.sizes[1:], strict=False)]
+    cost = 0.1 * 3 * sum(products)  # ns a sample: three products at 20 GFLOP/s
+    if method == Method.SERIES:
+        cost *= 2
+    if method == Method.DIRECT:
+        # A nudge costs about 1 ns, and 1 ns more for each unit that it moves.
+        moved = np.cumsum(layout.sizes[:0:-1])[::-1] - layout.sizes[1:]
+        cost += sum(n * (1 + int(units)) for n, units in zip(products, moved, strict=True))
+    if cost * n_samples < SERIAL_BELOW:
+        return 1
+    load_layer()
+    return numba.get_num_threads()
+
+
+@functools.cache
+def load_layer() -> None:
+    """Have numba load its threading layer so that its threads do not wait awake for long.
+
+    The layer's library reads the environment when it is loaded, and then only. So what is
+    set here is set for that moment: child processes, and libraries that bring an OpenMP of
+    their own, keep what the user wants of them.
+    """
+    unset = [] if "OMP_WAIT_POLICY" in os.environ else [name for name in WAITS if name not in os.environ]
+    try:
+        os.environ.update({name: WAITS[name] for name in unset})
+        numba.get_num_threads()
+    finally:
+        for name in unset:
+            os.environ.pop(name, None)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,10 @@
 """Every cast and every error message: whatever reaches a kernel has passed here."""
 
 import difflib
+import importlib
 import math
 import numbers
+import reprlib
 import sys
 import warnings
 from collections.abc import Iterable
@@ -19,15 +21,29 @@ LARGE = 64 * 2**20
 # Packages between a user's line and the code that warns about it.
 BETWEEN = ("fastnn", "joblib", "sklearn")
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 500
+
+
+def show(value: object) -> str:
+    """Return a value as it is written in Python, for a message: of one that is long or deep, the beginning."""
+    return _SHORT.repr(value)
+
+
+def printable(text: str) -> str:
+    """Return text so that it cannot drive a terminal: what is no letter, mark or space is written in escapes."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
 
 def choice(name: str, value: object, options: Iterable[str]) -> str:
     """Return value if it is one of the options, or say which option is nearest."""
     options = list(options)
     if isinstance(value, str) and value in options:
         return value
-    near = difflib.get_close_matches(str(value).lower(), options, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(value)[:50].lower(), options, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}{hint}")
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {show(value)}{hint}")
 
 
 def dtype(value: DTypeLike) -> np.dtype[Any]:
@@ -37,7 +53,7 @@ def dtype(value: DTypeLike) -> np.dtype[Any]:
     except TypeError:
         found = np.dtype(object)
     if found.name not in DTYPES or not found.isnative:
-        raise ValueError(f"dtype must be float64 or float32, got {value!r}")
+        raise ValueError(f"dtype must be float64 or float32, got {show(value)}")
     return found
 
 
@@ -52,31 +68,34 @@ def number(
 ) -> float:
     """Return value as a float that lies between low and high."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    result = float(value)
+        raise TypeError(f"{name} must be a real number, got {show(value)}")
+    try:
+        result = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        result = math.inf
     above = result > low if open_low else result >= low
     below = result < high if open_high else result <= high
     if not (above and below and math.isfinite(result)):
         wanted = f"{'>' if open_low else '>='} {low:g}"
         if high != math.inf:
             wanted += f" and {'<' if open_high else '<='} {high:g}"
-        raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
+        raise ValueError(f"{name} must be a finite number {wanted}, got {show(value)}")
     return result
 
 
 def integer(name: str, value: object, *, low: int) -> int:
     """Return value as an int that is at least low."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {show(value)}")
     if value < low:
-        raise ValueError(f"{name} must be an integer >= {low}, got {value!r}")
+        raise ValueError(f"{name} must be an integer >= {low}, got {show(value)}")
     return int(value)
 
 
 def flag(name: str, value: object) -> bool:
     """Return value as a bool."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {show(value)}")
     return bool(value)
 
 
@@ -85,7 +104,7 @@ def instance(name: str, value: object, kinds: tuple[type, ...]) -> None:
     if not isinstance(value, kinds):
         wanted = " or ".join(f"fastnn.{kind.__name__}" for kind in kinds)
         hint = f"; write {value.__name__}(...)" if isinstance(value, type) and value in kinds else ""
-        raise TypeError(f"{name} must be a {wanted}, got {value!r}{hint}")
+        raise TypeError(f"{name} must be a {wanted}, got {show(value)}{hint}")
 
 
 def generator(name: str, value: int | np.random.Generator | None) -> np.random.Generator:
@@ -130,8 +149,7 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
             f"A C-contiguous array of {to.name} is not",
             stacklevel=find_caller(),
         )
-    # min and max carry NaN, and need no temporary array of the size of X.
-    if not (math.isfinite(result.min()) and math.isfinite(result.max())):
+    if not is_finite(result):
         if found.dtype.kind != "f" or np.isfinite(found).all():
             raise ValueError(f"{name} has values beyond the range of {to.name}")
         first = tuple(int(k) for k in np.argwhere(~np.isfinite(found))[0])
@@ -140,10 +158,17 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
     return result
 
 
+def is_finite(values: Array) -> bool:
+    """Return whether an array has neither NaN nor infinity."""
+    # min and max carry NaN, and need no temporary array of that size.
+    return not values.size or (math.isfinite(values.min()) and math.isfinite(values.max()))
+
+
 def find_caller() -> int:
     """Return the `stacklevel` of whoever called fastnn, be it through a pipeline or a search."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in BETWEEN:
+    # What is run by exec need not have a name, nor one that is text.
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in BETWEEN:
         frame, level = frame.f_back, level + 1
     return level
 
@@ -157,3 +182,11 @@ def features(X: ArrayLike, n_inputs: int, to: np.dtype[Any]) -> Array:
             advice = "; reshape it with X.reshape(-1, 1)" if n_inputs == 1 else "; one sample is X.reshape(1, -1)"
         raise ValueError(f"X must have shape (n_samples, {n_inputs}), got {result.shape}{advice}")
     return result
+
+
+def package(module: str, what: str, extra: str) -> Any:
+    """Return an optional package, or say how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(f"{what} needs {module.partition('.')[0]}: pip install 'fastnn-numba[{extra}]'") from error

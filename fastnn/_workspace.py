@@ -1,6 +1,7 @@
 """What kernels are handed, allocated: layouts and room to work in."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -9,10 +10,15 @@ import numpy as np
 from fastnn._validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.work import CHECKS, KINDS, Data, Method, Task, Work, jets_size, room_size
+from fastnn.kernels.work import CHECKS, KINDS, NUDGES, Data, Method, Task, Work, jets_size, room_size
 
 # Samples are taken in blocks so that the room for their values stays below this.
 BUDGET = 64 * 2**20
+# Rooms that are kept for the next call, and their bytes, in all.
+KEPT_ROOMS = 8
+KEPT = 2 * BUDGET
+
+_kept: dict[tuple[Any, ...], Work] = {}
 
 
 def make_layout(sizes: Sequence[int], activations: Sequence[Activation], together: Sequence[bool] = ()) -> Layout:
@@ -64,10 +70,24 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         norms=np.empty((2, n_units), np.float64),
         checks=np.empty((CHECKS, n_layers, block), np.float64),
         jets=np.empty((n_chunks, jets_size(widest) if deep else 0), dtype),
-        room=np.empty((n_chunks, room_size(widest) if perturbs else 0), np.float64),
-        listed=np.empty((n_chunks, widest + 1), np.int64),
+        room=np.zeros((n_chunks, room_size(widest if perturbs else 0)), np.float64),
+        listed=np.empty((n_chunks, 4, widest + NUDGES), np.int64),
         stop=np.zeros(1, np.int64),
     )
+
+
+@contextlib.contextmanager
+def borrow_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Iterator[Work]:
+    """Lend what `make_work` makes; it is kept for the next call, and nobody else has it meanwhile.
+
+    Whoever leaves by an exception does not give it back: somebody may still write there.
+    """
+    key = layout.sizes.tobytes(), layout.activations.tobytes(), n_samples, BUDGET, method, dtype, n_chunks
+    work = _kept.pop(key, None) or make_work(layout, n_samples, method, dtype, n_chunks)
+    yield work
+    _kept[key] = work
+    while len(_kept) > KEPT_ROOMS or sum(array.nbytes for room in list(_kept.values()) for array in room) > KEPT:
+        _kept.pop(next(iter(list(_kept)), key), None)
 
 
 def make_plain_task(loss: int, method: Method, n_chunks: int) -> Task:

@@ -3,28 +3,28 @@
 A callback is a `Callback` with some of its four methods overridden. It may look at
 all that the trainer has in public, save it, set its learning rate, and stop it. An
 exception that a callback raises ends `fit`, with training as after the last step.
+
+What a callback must not forget when a run is killed, it returns from `Callback.state`:
+`Checkpoint` and `fastnn.Trainer.save` put it into their file, and the first `fit` after
+`fastnn.Trainer.resume` gives it back to the callback of the same class (the first to the
+first, and so on). So does a `fit` after one that Ctrl-C or an error ended, if it is called
+with the same callbacks. After a run that came to its end, all begin anew.
 """
 
 import csv
-import importlib
-import importlib.util
 import math
 import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from fastnn import _validate
-from fastnn._validate import Array
+import numpy as np
+
+from fastnn import _files, _validate
 
 if TYPE_CHECKING:
     from fastnn.trainer import History, Trainer
-
-
-# Seconds after which a run deserves a progress bar that nobody asked for.
-LONG = 2.0
 
 
 class Callback:
@@ -63,12 +63,28 @@ class Callback:
     def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
         """Clean up; history is what `fit` returns, or None where it raises."""
 
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs to go on: numbers, texts and arrays, by names; nothing, if it needs nothing."""
+        return {}
+
+    def restore(self, trainer: "Trainer", state: Mapping[str, Any]) -> None:
+        """Go on where a run was that did not come to its end; called after `on_fit_begin`.
+
+        The state may come from a file. Raise ValueError if it cannot have come from `state`.
+        """
+
 
 class EarlyStopping(Callback):
     """Stop when nothing has become better for some epochs, and go back to the best weights.
 
     A run that ends in time goes back to its best weights, too. One that Ctrl-C or an
     error ends does not: it can go on from where it is.
+
+    Validation data are measured with the weights after the epoch, and those are kept. The
+    training loss and accuracy are measured before each step. Where an epoch is one step, of
+    all samples, the weights before that step are kept: they have the `best`. Where it has
+    several steps, the epoch's mean belongs to no weights in particular; those after the epoch
+    are kept, whose loss may be another. Validation data leave no doubt.
 
     Parameters
     ----------
@@ -92,7 +108,7 @@ class EarlyStopping(Callback):
     ------
     TypeError, ValueError
         If an argument is not of the kind described; from `fit`, if it does not
-        measure what is monitored.
+        measure what is monitored, or a file has a state of something else.
     """
 
     def __init__(self, monitor: str | None = None, patience: int = 10, min_delta: float = 0.0) -> None:
@@ -100,39 +116,83 @@ class EarlyStopping(Callback):
         self.monitor = None if monitor is None else _validate.choice("monitor", monitor, names)
         self.patience = _validate.integer("patience", patience, low=1)
         self.min_delta = _validate.number("min_delta", min_delta, low=0.0)
-        self.best = math.nan
-        self.best_epoch = 0
-        self._weights: list[Array] = []
+        self.best, self.best_epoch = math.nan, 0
+        self._name, self._weights = "", np.zeros(0)
+        self._steps, self._before = 0, np.zeros(0)
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Forget an earlier run."""
-        self.best, self.best_epoch, self._weights = math.nan, trainer.n_epochs, []
+        self._forget(trainer.n_epochs)
+        self._look(trainer)
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         """Keep the weights if they are the best so far; stop if that was long ago."""
         name = self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
         if name not in metrics:
             raise ValueError(f"EarlyStopping monitors {name!r}, and this fit measures {', '.join(metrics)}")
+        if name != self._name:  # the first epoch, or the fit before measured something else
+            self._forget(int(metrics["epoch"]) - 1)
+            self._name = name
+        before = self._before if trainer.n_steps == self._steps + 1 else None
+        self._look(trainer)
         value = metrics[name]
         gain = value - self.best if name.endswith("accuracy") else self.best - value
         is_first = math.isnan(self.best) and not math.isnan(value)
         if is_first or gain > self.min_delta:
             self.best, self.best_epoch = value, int(metrics["epoch"])
-            self._weights = [w.copy() for w in trainer.network.weights]
+            self._weights = self._before if before is None or name.startswith("validation") else before
         elif metrics["epoch"] - self.best_epoch >= self.patience:
             trainer.stop()
 
     def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
         """Go back to the best weights."""
-        if self._weights and history is not None and not history.interrupted:
-            trainer.network.weights = self._weights
+        if self._weights.size and history is not None and not history.interrupted:
+            trainer.network._theta[:] = self._weights  # at once: Ctrl-C may come at any time
+
+    def state(self) -> dict[str, Any]:
+        """Return what was seen, and the weights that were kept."""
+        return {
+            "monitor": self._name,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "steps": self._steps,
+            "weights": self._weights,
+            "before": self._before,
+        }
+
+    def restore(self, trainer: "Trainer", state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        theta = trainer.network._theta
+        try:
+            best_epoch, steps = (_validate.integer(name, state[name], low=0) for name in ("best_epoch", "steps"))
+            weights, before = (state[name] for name in ("weights", "before"))
+            for array in (weights, before):
+                if array.size and (array.dtype != theta.dtype or array.shape != theta.shape):
+                    raise ValueError("its weights are not those of this network")
+                if not np.isfinite(array).all():
+                    raise ValueError("its weights are not finite")
+            name, best = str(state["monitor"]), float(state["best"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"EarlyStopping cannot go on from its state in the checkpoint: {error!r}") from None
+        self._name, self.best, self.best_epoch, self._weights = name, best, best_epoch, weights
+        self._steps, self._before = steps, before
+        if trainer.n_epochs - self.best_epoch >= self.patience:
+            trainer.stop()
+
+    def _forget(self, epoch: int) -> None:
+        self._name, self.best, self.best_epoch, self._weights = "", math.nan, epoch, np.zeros(0)
+
+    def _look(self, trainer: "Trainer") -> None:
+        self._steps, self._before = trainer.n_steps, trainer.network._theta.copy()
 
 
 class Checkpoint(Callback):
     """Save the trainer to one file again and again, for `fastnn.Trainer.resume`.
 
     It is saved at the beginning, so that a folder that cannot be written is known
-    then, and at the end. Whatever kills the process, the file is whole.
+    then, and at the end. Whatever kills the process, the file is whole. Wherever it stands
+    among the callbacks, it is called last: the file has what the others did, such as the
+    weights that `EarlyStopping` went back to.
 
     Parameters
     ----------
@@ -157,7 +217,6 @@ class Checkpoint(Callback):
         self.every = _validate.integer("every", every, low=1)
         self.seconds = math.inf if seconds is None else _validate.number("seconds", seconds, low=0.0)
         self._saved = 0.0
-        self._steps = 0
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Save."""
@@ -174,13 +233,13 @@ class Checkpoint(Callback):
             self._save(trainer)
 
     def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
-        """Save what has not been saved."""
-        if trainer.n_steps != self._steps and history is not None:
+        """Save."""
+        if history is not None:
             self._save(trainer)
 
     def _save(self, trainer: "Trainer") -> None:
         trainer.save(self.path)
-        self._saved, self._steps = time.monotonic(), trainer.n_steps
+        self._saved = time.monotonic()
 
 
 class LearningRateSchedule(Callback):
@@ -243,6 +302,8 @@ class CSVLogger(Callback):
     """Append the metrics of each epoch to a file, a row an epoch below a row of names.
 
     The file is closed after each row: what has been measured is there whatever happens.
+    Rows of epochs that come again, as after `fastnn.Trainer.resume` from an earlier one, are
+    taken out when `fit` begins, and all where the trainer is new.
 
     Parameters
     ----------
@@ -254,15 +315,23 @@ class CSVLogger(Callback):
     OSError
         From `fit`, if the file cannot be written.
     ValueError
-        From `fit`, if the file has other columns.
+        From `fit`, if the file has other columns, or is something else.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
-        """See whether the file can be written."""
+        """See whether the file can be written, and take out what comes again."""
         self.path.open("a").close()
+        with self.path.open(newline="", errors="replace") as file:
+            lines = file.readlines()
+        if lines and lines[0].partition(",")[0] != "epoch":
+            raise ValueError(f"{self.path} is there already, and not by CSVLogger: it begins with {lines[0][:60]!r}")
+        kept = lines[:1] + [line for line in lines[1:] if _find_epoch(line) <= trainer.n_epochs]
+        kept = [line for line in kept if line.endswith("\n")]  # a full disk may have cut the last one
+        if kept != lines:
+            _files.replace(self.path, "".join(kept).encode())
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         """Append a row."""
@@ -277,8 +346,16 @@ class CSVLogger(Callback):
             writer.writerow(metrics.values())
 
 
+def _find_epoch(line: str) -> float:
+    """Return the epoch that a row is of, inf for what is no row."""
+    epoch = line.partition(",")[0]
+    return int(epoch) if epoch.isdecimal() else math.inf
+
+
 class TensorBoard(Callback):
     """Write the metrics of each epoch for TensorBoard, by the package tensorboard's own writer.
+
+    What a killed run wrote stays: where epochs come again, log them to a folder of their own.
 
     Parameters
     ----------
@@ -297,7 +374,7 @@ class TensorBoard(Callback):
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Open the writer."""
-        summary = _import("tensorboard.summary", "callbacks.TensorBoard", "tensorboard")
+        summary = _validate.package("tensorboard.summary", "callbacks.TensorBoard", "tensorboard")
         self._writer = summary.Writer(str(self.folder))
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
@@ -312,60 +389,3 @@ class TensorBoard(Callback):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-
-class _ProgressBar(Callback):
-    """A bar of tqdm's, in steps, with the loss of the last epoch."""
-
-    def __init__(self, bar: Callable[..., Any], delay: float) -> None:
-        self._make_bar = bar
-        self._delay = delay
-        self._bar: Any = None
-        self._begun = 0
-
-    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
-        self._bar = self._make_bar(total=n_steps, unit="step", delay=self._delay, dynamic_ncols=True)
-        self._begun = trainer.n_steps
-
-    def on_steps(self, trainer: "Trainer") -> None:
-        self._bar.update(trainer.n_steps - self._begun - self._bar.n)
-
-    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
-        # Drawn by the next update, which knows how often is enough.
-        self._bar.set_postfix(epoch=int(metrics["epoch"]), loss=f"{metrics['loss']:.4g}", refresh=False)
-
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
-        if self._bar is not None:  # else Ctrl-C came while it was made
-            self._bar.close()
-
-
-def make_progress(progress: bool | None) -> list[Callback]:
-    """Return the progress bar that is wanted, if one is; None leaves it to the terminal and the run's length."""
-    if progress is None:
-        # Under pythonw there is no standard error.
-        if getattr(sys.stderr, "isatty", bool)() and importlib.util.find_spec("tqdm"):
-            return [_ProgressBar(importlib.import_module("tqdm.auto").tqdm, LONG)]
-    elif _validate.flag("progress", progress):
-        return [_ProgressBar(_import("tqdm.auto", "progress=True", "progress").tqdm, 0.0)]
-    return []
-
-
-def check_callbacks(callbacks: Iterable[object]) -> list[Callback]:
-    """Return the callbacks as a list, if they are some."""
-    if not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a list of fastnn.callbacks.Callback, got {callbacks!r}")
-    checked = []
-    for k, callback in enumerate(callbacks):
-        if not isinstance(callback, Callback):
-            hint = "; write it with parentheses" if isinstance(callback, type) else ""
-            raise TypeError(f"callbacks[{k}] must be a fastnn.callbacks.Callback, got {callback!r}{hint}")
-        checked.append(callback)
-    return checked
-
-
-def _import(module: str, what: str, extra: str) -> Any:
-    """Import an optional package, or say how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{what} needs {module.partition('.')[0]}: pip install 'fastnn-numba[{extra}]'") from error

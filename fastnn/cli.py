@@ -1,36 +1,30 @@
 """The command line: ``fastnn``, or ``python -m fastnn`` (the extra ``cli``)."""
 
-import dataclasses
+import csv
 import io
-import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 import typer
 
 import fastnn
-from fastnn import _bench, _files, _validate
-from fastnn._columns import Category, Column, Number, check_missing, fit_inputs, holds_classes, list_names, split_rows
+from fastnn import _bench, _files
 from fastnn._demo import demonstrate
-from fastnn._model import Model
-from fastnn._validate import Array
+from fastnn._validate import printable
 from fastnn.tutorial import HIDDEN
 
 # Packages that a command imports when it runs, and the extras that they come with.
 EXTRAS = {
     "matplotlib": "plot",
-    "pandas": "cli",
     "pooch": "demo",
     "pyarrow": "cli",
     "sklearn": "demo",
 }
 STDIN = Path("-")
 INTERRUPTED = 130  # what shells say of a program that Ctrl-C ended
-SEPARATORS = ",;\t"
 PICTURES = (".png", ".pdf", ".svg")
 
 app = typer.Typer(
@@ -48,8 +42,24 @@ Table = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="A table: CSV, its first line names, separated by , ; or tabs; or Parquet. - is standard input.",
+        help="A table: CSV, its first line names, separated by commas, semicolons, tabs, bars or spaces; or Parquet. "
+        "Compressed, too (gz, bz2, xz, zst). - is standard input.",
     ),
+]
+Trained = Annotated[Path, typer.Argument(metavar="MODEL", help="A file that fastnn train wrote.")]
+Separator = Annotated[
+    str | None,
+    typer.Option(metavar="CHARACTER", help=r"Between values, such as : or \t for tabs; found out if not said."),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MARK", help="Of numbers: . or , (a comma is understood unasked where semicolons separate values)."
+    ),
+]
+Encoding = Annotated[str | None, typer.Option(metavar="NAME", help="Of text, such as cp1252; UTF-8 if not said.")]
+NoHeader = Annotated[
+    bool, typer.Option("--no-header", help="The first line has values, not names; columns are called 1, 2, ...")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 if TYPE_CHECKING:
@@ -74,7 +84,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     code = 0
     try:
-        app(arguments, prog_name="fastnn")
+        with warnings.catch_warnings():
+            # Ours are for users, and say what to do; those of other libraries are for programmers.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("default", UserWarning)
+            warnings.showwarning = _warn
+            app(arguments, prog_name="fastnn")
     except SystemExit as end:
         code = int(end.code or 0)
     except ModuleNotFoundError as error:
@@ -84,13 +99,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         code = _fail(f"{where}{error.strerror or error}")
     except (FloatingPointError, ImportError, MemoryError, ValueError) as error:
-        code = _fail(str(error) or "out of memory")
+        # Errors of tables name options as they are typed.
+        message = error.at_terminal() if hasattr(error, "at_terminal") else str(error)
+        code = _fail(message or "out of memory")
     return code
 
 
 def _fail(message: str) -> int:
-    typer.echo(f"Error: {message}", err=True)
+    typer.echo(f"Error: {printable(message)}", err=True)
     return 1
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    typer.echo(f"Warning: {message}", err=True)
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -143,10 +164,33 @@ def train(
     drop: Annotated[
         list[str], typer.Option(metavar="COLUMN", help="Leave a column out, such as an id; may be repeated.")
     ] = [],  # noqa: B006 (typer copies it)
+    category: Annotated[
+        list[str],
+        typer.Option(metavar="COLUMN", help="Take a column's texts as they are, such as codes; may be repeated."),
+    ] = [],  # noqa: B006
     task: Annotated[
         Literal["auto", "classes", "numbers"],
         typer.Option(help="What the target is. Auto: text and few different whole numbers are classes."),
     ] = "auto",
+    missing: Annotated[
+        Literal["refuse", "drop", "fill"],
+        typer.Option(
+            help="What is done about missing values, here and in predictions: drop leaves such rows out, "
+            "fill takes the mean of numbers and the most frequent text."
+        ),
+    ] = "refuse",
+    na: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What counts as missing besides an empty value, in any case; may be repeated. "
+            "Instead of NA, N/A, NaN, NULL, #N/A, <NA>.",
+        ),
+    ] = None,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    no_header: NoHeader = False,
     hidden: Annotated[
         Any,
         typer.Option(parser=_parse_hidden, metavar="SIZES", help="Units of the hidden layers, such as 64,32; or none."),
@@ -157,7 +201,7 @@ def train(
     gradient: Annotated[
         Literal["perturbation", "backprop"], typer.Option(help="How it is found what each weight does to the loss.")
     ] = "perturbation",
-    eps: Annotated[float, typer.Option(help="The nudge of perturbation.")] = 1e-4,
+    eps: Annotated[float, typer.Option(help="The nudge of perturbation.")] = fastnn.Perturbation().eps,
     optimizer: Annotated[Literal["adam", "sgd"], typer.Option(help="How steps are taken.")] = "adam",
     learning_rate: Annotated[float, typer.Option("--learning-rate", "--lr", help="Of the optimiser.")] = 0.003,
     validation: Annotated[
@@ -181,94 +225,56 @@ def train(
     \b
     fastnn train iris.csv --target species --out iris.safetensors
     fastnn train houses.parquet --target price --hidden 64,32 --epochs 200 --drop id
+    fastnn train penguins.csv --target species --missing fill
     cat data.csv | fastnn train - --target y --plot history.png
     """  # noqa: D301 (a backspace, which keeps lines as they are)
-    _check_output(out, force)
     if plot is not None:
         if plot.suffix.lower() not in PICTURES:
-            raise typer.BadParameter(f"{plot} must end in one of {' '.join(PICTURES)}", param_hint="--plot")
-        _check_output(plot, force)
+            raise typer.BadParameter(
+                f"{printable(str(plot))} must end in one of {' '.join(PICTURES)}", param_hint="--plot"
+            )
         from fastnn.plot import history as draw
+    _files.import_safetensors()
+    _files.check_outputs([out] if plot is None else [out, plot], [data], force)
     method = fastnn.Perturbation(eps) if gradient == "perturbation" else fastnn.Backprop()
     steps = fastnn.Adam(learning_rate) if optimizer == "adam" else fastnn.SGD(learning_rate)
+    from fastnn.tables._train import Training
 
-    frame = _read_table(data)
-    for option, name in [("--target", target), *(("--drop", name) for name in drop)]:
-        _validate.choice(option, name, frame.columns)
-    frame = frame.drop(columns=drop)
-    nameless = [name for name in frame.columns if name.startswith("Unnamed:")]
-    if nameless:
-        raise ValueError(
-            f"a column of {_name(data)} has no name, as row numbers have: leave it out with --drop {nameless[0]!r}, "
-            "or give it a name"
-        )
-    if target in drop or len(frame.columns) < 2:
-        raise ValueError(f"{_name(data)} needs the target {target!r} and at least one more column, after --drop")
-    check_missing(frame)
-    rng = np.random.default_rng(seed)
-    to_predict: Column
-    if task == "classes" or (task == "auto" and holds_classes(frame[target])):
-        to_predict = Category.fit(frame[target])
-        strata = to_predict.find(frame[target])
-        _check_classes(to_predict, np.bincount(strata))
-        train_rows, held_out = split_rows(strata, validation, rng)
-    else:
-        train_rows, held_out = split_rows(np.zeros(len(frame)), validation, rng)
-        to_predict = Number.fit(frame[target], train_rows)
-    if not len(train_rows) or (validation and not len(held_out)):
-        raise ValueError(
-            f"{_name(data)} has {len(frame)} rows, too few to hold a share of {validation:g} out; "
-            "--validation 0 holds none out"
-        )
-    inputs = fit_inputs(frame.drop(columns=target), train_rows)
-    sizes = [sum(column.width for column in inputs), *hidden, to_predict.width]
-    output = "softmax" if isinstance(to_predict, Category) else "identity"
-    network = fastnn.mlp(*sizes, hidden=activation, output=output, seed=rng, dtype=dtype)
-    model = Model(network, inputs, to_predict, {})
-    trainer = fastnn.Trainer(
-        network, loss=model.loss, gradient=method, optimizer=steps, batch_size=batch_size, seed=rng
+    training = Training(
+        _read_table(data, separator, decimal, encoding, no_header),
+        target,
+        drop=drop,
+        category=category,
+        task=task,
+        missing=missing,
+        na=na,
+        hidden=hidden,
+        activation=activation,
+        batch_size=batch_size,
+        gradient=method,
+        optimizer=steps,
+        validation=validation,
+        seed=seed,
+        dtype=dtype,
     )
-
-    typer.echo(f"{len(frame):,} rows: {len(train_rows):,} to train on, {len(held_out):,} held out")
-    typer.echo(f"from {len(inputs)} columns: {list_names(column.name for column in inputs)}")
-    typer.echo(f"to {_describe(to_predict)}")
-    typer.echo(network)
-    X, y = model.encode(frame)
-    history = trainer.fit(
-        X[train_rows],
-        y[train_rows],
-        epochs,
-        validation_data=(X[held_out], y[held_out]) if len(held_out) else None,
-    )
-    if not trainer.n_steps:
+    for line in training.describe():
+        typer.echo(printable(line))
+    typer.echo(training.model.network)
+    model, history, measured = training.run(epochs)
+    if not training.trainer.n_steps:
         typer.echo("interrupted before the first step: nothing is written", err=True)
         raise typer.Exit(INTERRUPTED)
-    measured = {"training": model.measure(X[train_rows], y[train_rows])}
-    if len(held_out):
-        measured["validation"] = model.measure(X[held_out], y[held_out])
-    notes: dict[str, str | int | float] = {
-        "rows": len(train_rows),
-        "held out": len(held_out),
-        "epochs": len(history),
-        "gradient": str(method),
-        "optimiser": str(steps),
-        "batch size": batch_size,
-        "seed": seed,
-        "fastnn": fastnn.__version__,
-    }
-    for part, metrics in measured.items():
-        notes |= {f"{part} {name}": value for name, value in metrics.items() if np.isfinite(value)}
-    dataclasses.replace(model, notes=notes).save(out)
+    model.save(out)
     typer.echo(f"epochs: {len(history)}, in {history.seconds.sum():.2g} s")
     for part, metrics in measured.items():
         typer.echo(f"{part:10}  {_list_metrics(metrics)}")
-    typer.echo(f"written: {out}")
+    typer.echo(printable(f"written: {out}"))
     if plot is not None and len(history):
         picture = io.BytesIO()
         figure: Any = draw(history).figure
         figure.savefig(picture, format=plot.suffix[1:].lower(), dpi=150)
         _files.replace(plot, picture.getvalue())
-        typer.echo(f"written: {plot}")
+        typer.echo(printable(f"written: {plot}"))
     if history.interrupted:
         typer.echo("interrupted: the model is the one after the last step", err=True)
         raise typer.Exit(INTERRUPTED)
@@ -276,16 +282,21 @@ def train(
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file that fastnn train wrote.")],
+    model: Trained,
     data: Table,
     out: Annotated[Path | None, typer.Option(help="Write there instead of to standard output.")] = None,
     force: Force = False,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Add a column a class.")] = False,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    no_header: NoHeader = False,
 ) -> None:
     """Predict the rows of a table with a trained model.
 
     Writes CSV, a row for each. The table needs the columns that the model was trained
-    on, in any order; others are left out.
+    on, in any order; others are left out. A row that a model of --missing drop cannot
+    use gets an empty one.
 
     \b
     fastnn predict iris.safetensors new.csv
@@ -293,22 +304,56 @@ def predict(
     cat new.csv | fastnn predict iris.safetensors - | head
     """  # noqa: D301 (a backspace, which keeps lines as they are)
     if out is not None:
-        _check_output(out, force)
-    loaded = Model.load(model)
-    target = loaded.target
-    if probabilities and isinstance(target, Number):
-        raise ValueError(f"{model} predicts numbers, which have no --probabilities")
-    predicted, shares = loaded.predict(_read_table(data))
-    import pandas
+        _files.check_outputs([out], [model, data], force)
+    from fastnn import tables
 
-    columns = {target.name: predicted}
-    if probabilities and isinstance(target, Category):
-        columns |= {f"probability_{value}": shares[:, k] for k, value in enumerate(target.values)}
-    text = pandas.DataFrame(columns).to_csv(index=False)
+    loaded = tables.load(model)
+    names = [loaded.target.name]
+    if probabilities:
+        names += [f"probability_{value}" for value in loaded.classes]
+    table = _read_table(data, separator, decimal, encoding, no_header)
+    columns = [loaded.predict(table).tolist()]
+    if probabilities:
+        columns += loaded.predict_proba(table).T.tolist()
+    empty = sum(value is None or value != value for value in columns[0])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([None if value != value else value for value in row] for row in zip(*columns, strict=True))
     if out is None:
-        typer.echo(text, nl=False)
+        # To a terminal so that it cannot drive it; otherwise as bytes, which the echo leaves as they are.
+        lines = text.getvalue()
+        on_terminal = sys.stdout.isatty()
+        typer.echo("\n".join(map(printable, lines.split("\n"))) if on_terminal else lines.encode(), nl=False)
     else:
-        _files.replace(out, text.encode())
+        _files.replace(out, text.getvalue().encode())
+    if empty:
+        typer.echo(f"{empty:,} of {len(columns[0]):,} rows have missing values, and no prediction", err=True)
+
+
+@app.command()
+def evaluate(
+    model: Trained,
+    data: Table,
+    separator: Separator = None,
+    decimal: Decimal = None,
+    encoding: Encoding = None,
+    no_header: NoHeader = False,
+) -> None:
+    """Measure how well a trained model predicts a table.
+
+    The table needs the columns that the model was trained on, the target with them.
+
+    \b
+    fastnn evaluate iris.safetensors test.csv
+    """  # noqa: D301 (a backspace, which keeps lines as they are)
+    from fastnn import tables
+
+    loaded = tables.load(model)
+    table = _read_table(data, separator, decimal, encoding, no_header)
+    X, y = loaded.encode(table)
+    left_out = f", {len(table) - len(X):,} with missing values left out" if len(X) < len(table) else ""
+    typer.echo(f"{len(X):,} rows{left_out}: {_list_metrics(loaded._measure(X, y))}")
 
 
 @app.command()
@@ -320,7 +365,7 @@ def info(
     That is one of fastnn train, or of Network.save or Trainer.save in Python.
     """
     kind, _, _ = _files.read(file, "model", "network", "checkpoint")
-    typer.echo(f"{file}: a {kind}")
+    typer.echo(printable(f"{file}: a {kind}"))
     if kind == "network":
         typer.echo(fastnn.load(file))
     elif kind == "checkpoint":
@@ -329,14 +374,18 @@ def info(
         typer.echo(f"{trainer.n_steps:,} steps, {trainer.gradient}, {trainer.optimizer}")
         typer.echo(trainer.history)
     else:
-        model = Model.load(file)
+        from fastnn import tables
+
+        model = tables.load(file)
         for column in model.inputs:
-            typer.echo(f"from {_describe(column)}")
-        typer.echo(f"to {_describe(model.target)}")
+            typer.echo(f"from {printable(column.name)}: {column.describe()}")
+        typer.echo(f"to {printable(model.target.name)}: {model.target.describe()}")
         typer.echo(model.network)
+        marks = "" if model.na is None else f", which are empty or {', '.join(map(repr, model.na))}"
+        typer.echo(f"missing values: {model.missing}{marks}")
         for name, note in model.notes.items():
-            text = f"{note:.4g}" if isinstance(note, float) else _printable(str(note))
-            typer.echo(f"{_printable(name):20}  {text}")
+            text = f"{note:.4g}" if isinstance(note, float) else printable(str(note))
+            typer.echo(f"{printable(name):20}  {text}")
 
 
 @app.command()
@@ -351,75 +400,21 @@ def bench() -> None:
         typer.echo(line)
 
 
-def _read_table(path: Path) -> Any:
-    """Return the frame in a CSV or Parquet file, or, for -, in standard input."""
-    import pandas
+def _read_table(path: Path, separator: str | None, decimal: str | None, encoding: str | None, no_header: bool) -> Any:
+    """Return the table in a file or, for -, in standard input."""
+    from fastnn.tables._read import parse
 
-    where = _name(path)
-    content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
-    try:
-        if content.startswith(b"PAR1"):
-            import pyarrow.parquet
-
-            frame = pyarrow.parquet.ParquetFile(io.BytesIO(content)).read().to_pandas()
-        else:
-            header = content.partition(b"\n")[0].decode()
-            separator = max(SEPARATORS, key=header.count)
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pandas.errors.ParserWarning)  # lines longer than the first
-                frame = pandas.read_csv(io.BytesIO(content), sep=separator, index_col=False, low_memory=False)
-    except pandas.errors.ParserWarning:
-        raise ValueError(f"{where} is no table: it has rows with more values than there are names") from None
-    except ValueError as error:
-        reason, *_ = f"{error}\n".splitlines()
-        raise ValueError(f"{where} is no table, CSV or Parquet: {reason}") from None
-    frame.columns = frame.columns.map(str)
-    if not frame.columns.is_unique:
-        raise ValueError(f"{where} has columns of the same name: {list_names(frame.columns)}")
-    return frame
-
-
-def _name(path: Path) -> str:
-    return "standard input" if path == STDIN else str(path)
-
-
-def _check_output(path: Path, force: bool) -> None:
-    """Refuse a path that cannot be written, or that holds something, before any work."""
-    if path.is_file() and not force:
-        raise ValueError(f"{path} is there already; --force replaces it")
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no file that could be replaced")
-    if not path.parent.is_dir():
-        raise ValueError(f"{path} cannot be written: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"{path} cannot be written: you may not write into {path.parent.absolute()}")
-
-
-def _check_classes(target: Category, counts: Array) -> None:
-    """Refuse classes that cannot be told apart, or not be held out."""
-    if target.width < 2:
-        raise ValueError(f"every row of {target.name!r} is {target.values[0]!r}: there is nothing to learn")
-    if counts.min() < 2:
-        value = target.values[int(counts.argmin())]
-        raise ValueError(
-            f"class {value!r} of {target.name!r} has one row, and needs two at least; "
-            "if the target is an amount rather than a class: --task numbers"
-        )
-
-
-def _describe(column: Column) -> str:
-    """Return a column's name, and the values that it takes."""
-    if isinstance(column, Number):
-        return f"{_printable(column.name)}: {column.mean:.4g} ± {column.scale:.4g}"
-    return f"{_printable(column.name)}: {list_names(column.values)}"
+    return parse(
+        sys.stdin.buffer.read() if path == STDIN else path.read_bytes(),
+        "standard input" if path == STDIN else str(path),
+        separator="\t" if separator == r"\t" else separator,
+        decimal=decimal,
+        encoding=encoding,
+        header=not no_header,
+    )
 
 
 def _list_metrics(metrics: Mapping[str, float]) -> str:
     return "  ".join(
         f"{name} {value:.1%}" if name == "accuracy" else f"{name} {value:.4g}" for name, value in metrics.items()
     )
-
-
-def _printable(text: str) -> str:
-    """Return text of a file so that it cannot drive the terminal."""
-    return text if text.isprintable() else repr(text)

@@ -1,17 +1,17 @@
 """How a gradient is found: by perturbation or by back-propagation."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import _validate
 from fastnn._loop import measure
+from fastnn._threads import count_chunks
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_plain_task, split
-from fastnn.kernels.layout import Layout
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
 from fastnn.losses import encode_targets, find_loss, weigh
@@ -36,10 +36,12 @@ class Perturbation:
 
     Parameters
     ----------
-    eps : float, default 1e-4
+    eps : float, default 1e-6
         The nudge, in the weight's own units, positive. The forward difference is
         off the derivative by about ``eps / 2`` times the loss's curvature, the
-        central one by ``eps**2 / 6`` times its third derivative.
+        central one by ``eps**2 / 6`` times its third derivative. fastnn loses no digits
+        to a small one; a large one has more nudges measured directly, which takes longer
+        where inputs are not scaled, and takes rectifiers across their kinks.
     scheme : {"forward", "central"}, default "forward"
     evaluate : {"auto", "series", "direct"}, default "auto"
         How the differences are evaluated. "direct" recomputes, for each weight, what
@@ -48,8 +50,9 @@ class Perturbation:
         to a few times back-propagation's price: three terms, or in float32 two where
         they are enough. What it leaves out is bounded (see
         `fastnn.kernels.series`), and a sample whose bound is above 1e-8 of the layer's
-        differences (1e-6 in float32) is refused. "auto" takes the series and measures
-        such samples directly. Both measure units at a rectifier's kink directly.
+        differences (1e-6 in float32) is refused. "auto" takes the series, and measures
+        directly those inputs of such samples whose own nudges are too large. Both measure
+        directly what a nudge takes to a rectifier's kink.
 
     Raises
     ------
@@ -70,7 +73,7 @@ class Perturbation:
        section 6.3 (the finite-difference gradient).
     """
 
-    eps: float = 1e-4
+    eps: float = 1e-6
     scheme: str = "forward"
     evaluate: str = "auto"
 
@@ -136,7 +139,7 @@ def gradient(
     y : array_like, shape (n_samples, n_outputs)
         For categorical cross-entropy also integer labels, (n_samples,); for one
         output also (n_samples,).
-    loss : {"squared_error", "binary_cross_entropy", "categorical_cross_entropy"}
+    loss : {"squared_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation or Backprop, default ``Perturbation()``
     sample_weight : array_like, shape (n_samples,), or None
@@ -152,6 +155,8 @@ def gradient(
     ------
     TypeError, ValueError
         If the arguments do not fit together; nothing is computed then.
+    FloatingPointError
+        If the loss overflows.
 
     Examples
     --------
@@ -160,7 +165,7 @@ def gradient(
     >>> network.weights = [[[2.0]], [0.0]]
     >>> dW, db = fastnn.gradient(network, [[1.0], [2.0]], [3.0, 6.0])
     >>> round(float(dW[0, 0]), 12)  # the derivative is -5; a forward difference adds eps * 2.5
-    -4.99975
+    -4.9999975
     """
     _validate.instance("network", network, (Network,))
     _validate.instance("method", method, METHODS)
@@ -168,7 +173,10 @@ def gradient(
     data = check_data(network, code, X, y, sample_weight)
     n_chunks = count_chunks(network._layout, method.method, len(data.x))
     task = method.make_task(code, network.dtype, n_chunks)
-    return split(network._layout, measure(network._layout, network._theta, data, task)[2])
+    value, _, differences = measure(network._layout, network._theta, data, task)
+    if not math.isfinite(value):
+        raise FloatingPointError("the loss is not finite: weights are too large, or inputs are not scaled to about 1")
+    return split(network._layout, differences)
 
 
 def check_data(
@@ -184,21 +192,3 @@ def check_data(
     x = _validate.features(X, network.n_inputs, network.dtype)
     targets = encode_targets(loss, y, len(x), network.layers[-1].n_units, network.dtype)
     return make_data(x, weigh(loss, targets, sample_weight, class_weight))
-
-
-# A step of less than about 100 us runs on one thread: its three parallel regions
-# cost 3 to 10 us under OpenMP and 270 us under numba's workqueue.
-SERIAL_BELOW = 1e5  # ns
-
-
-def count_chunks(layout: Layout, method: Method, n_samples: int) -> int:
-    """Return how many threads share a batch of that size: 1 for small work."""
-    products = [int(n_in * n_out) for n_in, n_out in zip(layout.sizes, layout.sizes[1:], strict=False)]
-    cost = 0.1 * 3 * sum(products)  # ns a sample: three products at 20 GFLOP/s
-    if method == Method.SERIES:
-        cost *= 2
-    if method == Method.DIRECT:
-        # A nudge costs about 1 ns, and 1 ns more for each unit that it moves.
-        moved = np.cumsum(layout.sizes[:0:-1])[::-1] - layout.sizes[1:]
-        cost += sum(n * (1 + int(units)) for n, units in zip(products, moved, strict=True))
-    return numba.get_num_threads() if cost * n_samples >= SERIAL_BELOW else 1

@@ -16,7 +16,7 @@ class Dense:
         Units of the layer, at least 1.
     activation : str
         ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01 below
-        zero), ``"softplus"``, ``"identity"``, or, on the output layer only,
+        zero), ``"elu"`` (alpha 1), ``"softplus"``, ``"identity"``, or, on the output layer only,
         ``"softmax"``.
 
     Raises

@@ -9,22 +9,15 @@ from numpy.typing import ArrayLike
 from fastnn import _validate
 from fastnn._validate import Array
 from fastnn.kernels.activations import Activation
-from fastnn.kernels.losses import Loss
-
-# The cross-entropies are computed from the logits of these output activations.
-OUTPUTS = {
-    Loss.SQUARED_ERROR: tuple(Activation),
-    Loss.BINARY_CROSS_ENTROPY: (Activation.SIGMOID,),
-    Loss.CATEGORICAL_CROSS_ENTROPY: (Activation.SOFTMAX,),
-}
+from fastnn.kernels.losses import MODULES, Loss
 
 
 def find_loss(name: str, output: Activation) -> Loss:
     """Return the loss of that name, if it goes with the output layer's activation."""
     loss = Loss[_validate.choice("loss", name, (member.name.lower() for member in Loss)).upper()]
-    if output not in OUTPUTS[loss]:
-        needed = " or ".join(member.name.lower() for member in OUTPUTS[loss])
-        able = ", ".join(member.name.lower() for member in Loss if output in OUTPUTS[member])
+    if not _goes_with(loss, output):
+        needed = " or ".join(MODULES[loss].OUTPUTS)
+        able = ", ".join(member.name.lower() for member in Loss if _goes_with(member, output))
         raise ValueError(
             f"loss {name!r} needs a {needed} output layer, and this network ends in {output.name.lower()}; "
             f"change that layer, or use one of: {able}"
@@ -32,28 +25,35 @@ def find_loss(name: str, output: Activation) -> Loss:
     return loss
 
 
+def _goes_with(loss: Loss, output: Activation) -> bool:
+    """Return if a loss goes with the output layer's activation."""
+    outputs = MODULES[loss].OUTPUTS
+    return outputs is None or output.name.lower() in outputs
+
+
 def encode_targets(loss: Loss, y: ArrayLike, n_samples: int, n_outputs: int, to: np.dtype[Any]) -> Array:
     """Return y as (n_samples, n_outputs), integer labels one-hot."""
-    hint = "; number the classes 0, 1, ..." if loss != Loss.SQUARED_ERROR else ""
+    hint = "; number the classes 0, 1, ..." if loss.classifies else ""
     result = _validate.array("y", y, to, hint=hint)
     if result.ndim and len(result) != n_samples:
         raise ValueError(f"X has {n_samples} samples and y has {len(result)}")
-    if loss == Loss.CATEGORICAL_CROSS_ENTROPY and result.ndim == 1:
+    targets = MODULES[loss].TARGETS
+    if targets == "distributions" and result.ndim == 1:
         return _one_hot(result, n_outputs)
     if result.ndim == 1 and n_outputs == 1:
         result = result.reshape(-1, 1)
     if result.shape != (n_samples, n_outputs):
         advice = ""
-        if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+        if targets == "distributions":
             advice = f", or integer labels of shape ({n_samples},)"
-        elif result.ndim == 1 and loss == Loss.SQUARED_ERROR:
+        elif result.ndim == 1 and not loss.classifies:
             advice = "; integer labels go with loss 'categorical_cross_entropy', or as one-hot rows"
         raise ValueError(f"y must have shape ({n_samples}, {n_outputs}), got {result.shape}{advice}")
-    if loss != Loss.SQUARED_ERROR and (result.min() < 0 or result.max() > 1):
+    if loss.classifies and (result.min() < 0 or result.max() > 1):
         raise ValueError(
-            f"y must lie between 0 and 1 for a cross-entropy, got values from {result.min():g} to {result.max():g}"
+            f"y must lie between 0 and 1 for {loss.name.lower()}, got values from {result.min():g} to {result.max():g}"
         )
-    if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
+    if targets == "distributions":
         # A row that was normalised in float32 is off by at most n_outputs roundings.
         off = np.abs(result.sum(axis=1, dtype=np.float64) - 1.0) > n_outputs * np.finfo(np.float32).eps
         if off.any():
@@ -84,7 +84,7 @@ def weigh(loss: Loss, y: Array, sample_weight: ArrayLike | None, class_weight: o
 
 def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
     """Return the weight of each sample's class, (n_samples,)."""
-    if loss == Loss.SQUARED_ERROR or (loss == Loss.BINARY_CROSS_ENTROPY and y.shape[1] > 1):
+    if not loss.classifies or (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1):
         raise ValueError("class_weight goes with classes that exclude each other: use sample_weight here")
     if not ((y == 0) | (y == 1)).all():
         raise ValueError("class_weight needs y to be labels or one-hot rows, got fractions: use sample_weight here")

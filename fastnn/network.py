@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -12,7 +12,7 @@ from fastnn import _files, _html, _validate
 from fastnn._loop import forward
 from fastnn._validate import Array
 from fastnn._workspace import count_parameters, make_layout, split, view
-from fastnn.kernels.activations import LEAKY_SLOPE, Activation
+from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.work import A, Z
 from fastnn.layers import Dense
 
@@ -44,7 +44,7 @@ class Network:
         Weights are drawn from a Gaussian of mean 0; biases are zero. With "fan_in" its
         standard deviation is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
         softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
-        slope being 0.01 for leaky_relu and 0 for relu and softplus [2]_. With
+        slope being 0.01 for leaky_relu and 0 for relu, elu and softplus [2]_. With
         "standard_normal" it is 1.
 
     Raises
@@ -75,18 +75,30 @@ class Network:
         *,
         init: str = "fan_in",
     ) -> None:
-        self._n_inputs = _validate.integer("n_inputs", n_inputs, low=1)
-        self._layers = _check_layers(layers)
-        self._dtype = _validate.dtype(dtype)
         _validate.choice("init", init, INITS)
         rng = _validate.generator("seed", seed)
-        sizes = [self._n_inputs, *(layer.n_units for layer in self._layers)]
-        self._layout = make_layout(sizes, [layer.code for layer in self._layers])
-        self._theta = np.zeros(count_parameters(self._layout), self._dtype)
+        self._allocate(n_inputs, layers, dtype)
         for w, layer in zip(self.weights[::2], self._layers, strict=True):
             w[:] = rng.standard_normal(w.shape)
             if init == "fan_in":
                 w *= _fan_in_deviation(layer.code, w.shape[0])
+
+    def _allocate(self, n_inputs: int, layers: Sequence[Dense], dtype: DTypeLike) -> None:
+        """Become a network of that architecture, with weights of zero."""
+        self._n_inputs = _validate.integer("n_inputs", n_inputs, low=1)
+        self._layers = _check_layers(layers)
+        self._dtype = _validate.dtype(dtype)
+        sizes = [self._n_inputs, *(layer.n_units for layer in self._layers)]
+        self._layout = make_layout(sizes, [layer.code for layer in self._layers])
+        self._theta = np.zeros(count_parameters(self._layout), self._dtype)
+
+    @classmethod
+    def _of(cls, n_inputs: int, layers: Sequence[Dense], dtype: DTypeLike, weights: Sequence[ArrayLike]) -> Self:
+        """Return a network with these weights, for which nothing is drawn."""
+        network = cls.__new__(cls)
+        network._allocate(n_inputs, layers, dtype)
+        network.weights = weights
+        return network
 
     @property
     def n_inputs(self) -> int:
@@ -127,9 +139,8 @@ class Network:
             array = _validate.array(f"weights[{k}]", new, self._dtype)
             if array.shape != old.shape:
                 raise ValueError(f"weights[{k}] must have shape {old.shape}, got {array.shape}")
-            checked.append(array.copy())
-        for new, old in zip(checked, here, strict=True):
-            old[...] = new
+            checked.append(array.ravel())
+        self._theta[:] = np.concatenate(checked)  # at once: Ctrl-C may come at any time
 
     def predict(self, X: ArrayLike) -> Array:
         """Return the output layer's activations.
@@ -193,7 +204,7 @@ class Network:
             If a weight is not finite.
         """
         self.check_weights()
-        _files.write(path, "network", self._describe(), self._arrays())
+        _files.write(path, "network", self._describe(), self._arrays(), load)
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the network as an ONNX file (the extra ``onnx``).
@@ -204,7 +215,7 @@ class Network:
         Parameters
         ----------
         path : str or path-like
-            A file that is there already is overwritten.
+            Replaced if it is there, at once or not at all.
 
         Raises
         ------
@@ -252,7 +263,7 @@ class Network:
         ValueError
             Naming the array and the first index.
         """
-        if not np.isfinite([self._theta.min(), self._theta.max()]).all():
+        if not _validate.is_finite(self._theta):
             finite = [bool(np.isfinite(array).all()) for array in self.weights]
             k = finite.index(False)
             _validate.array(f"network.weights[{k}]", self.weights[k], self._dtype)
@@ -373,10 +384,10 @@ def load(path: str | os.PathLike[str]) -> Network:
 
 def restore_network(path: str | os.PathLike[str], description: dict[str, Any], arrays: dict[str, Array]) -> Network:
     """Return the network that a file describes, if its arrays are those of that network."""
-    try:
+    with _files.restoring(path, "network"):
         layers = [Dense(n_units, activation) for n_units, activation in description["layers"]]
         n_inputs = _validate.integer("n_inputs", description["n_inputs"], low=1)
-        dtype = _validate.dtype(description["dtype"])
+        dtype = _validate.choice("dtype", description["dtype"], _validate.DTYPES)
         sizes = [n_inputs, *(layer.n_units for layer in layers)]
         # Before anything of that size is allocated: a few bytes can describe a vast network.
         shapes = [shape for n_in, n_out in itertools.pairwise(sizes) for shape in ((n_in, n_out), (n_out,))]
@@ -384,11 +395,7 @@ def restore_network(path: str | os.PathLike[str], description: dict[str, Any], a
         found = {name: array.shape for name, array in arrays.items()}
         if found != wanted or any(array.dtype != dtype for array in arrays.values()):
             raise ValueError("its arrays are not those of the network that it describes")
-        network = Network(n_inputs, layers, 0, dtype)
-        network.weights = [arrays[name] for name in wanted]
-    except (KeyError, TypeError, ValueError) as error:
-        raise _files.Damaged(f"{path} does not hold a network: {error}") from None
-    return network
+        return Network._of(n_inputs, layers, dtype, [arrays[name] for name in wanted])
 
 
 def _names(n_layers: int) -> list[str]:
@@ -410,12 +417,12 @@ def _check_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
         if layer.code == Activation.SOFTMAX and k < len(checked) - 1:
             raise ValueError(
                 f"layers[{k}] is softmax, which is for the output layer only; "
-                "use sigmoid, tanh, relu, leaky_relu, softplus or identity"
+                f"use {', '.join(code.name.lower() for code in MODULES)}"
             )
     return checked
 
 
 def _fan_in_deviation(code: Activation, n_in: int) -> float:
     """Return the standard deviation of a layer's initial weights; see `Network`."""
-    slope = {Activation.RELU: 0.0, Activation.SOFTPLUS: 0.0, Activation.LEAKY_RELU: LEAKY_SLOPE}.get(code, 1.0)
+    slope = MODULES[code].SLOPE_BELOW if code in MODULES else 1.0
     return float(np.sqrt(2.0 / ((1.0 + slope**2) * n_in)))

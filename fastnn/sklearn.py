@@ -274,7 +274,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
                 f"learning_rate_init={self.learning_rate_init:g} and alpha={self.alpha:g}; try smaller ones, or inputs "
                 "(and, for a regressor, targets) scaled to about 1, as by StandardScaler"
             ) from None
-        if history.interrupted:
+        if not len(history):
             raise KeyboardInterrupt
         # A step's loss is that of the weights before it. Between an epoch's ends they are taken to move evenly.
         n_batches = -(-n_samples // batch_size)
@@ -285,6 +285,8 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         if self.solver == "sgd" and self.learning_rate == "invscaling":
             trainer.learning_rate = self._factor * self.learning_rate_init * (self.t_ + 1.0) ** -self.power_t
         self._tell(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+        if history.interrupted:
+            raise KeyboardInterrupt
 
     def _sum_squares(self) -> float:
         """Return the sum of the squared weights, biases left out."""
@@ -427,7 +429,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         Units of the hidden layers; an empty tuple for none.
     activation : str, default "relu"
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
-        the same), "tanh", "relu", "leaky_relu" or "softplus".
+        the same), "tanh", "relu", "leaky_relu", "elu" or "softplus".
     loss : {"log_loss", "squared_error"}, default "log_loss"
         The squared error is that of the probabilities, also called Brier score.
     class_weight : dict, "balanced" or None, default None
@@ -435,8 +437,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         are not named; "balanced" has every class count the same.
     gradient : {"perturbation", "backprop"}, default "perturbation"
     eps : float, default 1e-6
-        The nudge; see `fastnn.Perturbation`. Smaller than the default there: nudges that
-        take a rectifier across its kink, where rounding is magnified by 1 / eps, are rare.
+        The nudge; see `fastnn.Perturbation`.
     scheme : {"forward", "central"}, default "forward"
         See `fastnn.Perturbation`.
     solver : {"adam", "sgd"}, default "adam"
@@ -518,7 +519,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     TypeError, ValueError
         From `fit` and `partial_fit`, if a parameter or the data do not fit.
     FloatingPointError
-        From both, if the loss overflows; see `fastnn.Trainer.fit`.
+        From both, if the loss or a weight overflows; see `fastnn.Trainer.fit`.
 
     Examples
     --------
@@ -808,11 +809,10 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         Units of the hidden layers; an empty tuple for none.
     activation : str, default "relu"
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
-        the same), "tanh", "relu", "leaky_relu" or "softplus".
+        the same), "tanh", "relu", "leaky_relu", "elu" or "softplus".
     gradient : {"perturbation", "backprop"}, default "perturbation"
     eps : float, default 1e-6
-        The nudge; see `fastnn.Perturbation`. Smaller than the default there: nudges that
-        take a rectifier across its kink, where rounding is magnified by 1 / eps, are rare.
+        The nudge; see `fastnn.Perturbation`.
     scheme : {"forward", "central"}, default "forward"
         See `fastnn.Perturbation`.
     solver : {"adam", "sgd"}, default "adam"
@@ -891,7 +891,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     TypeError, ValueError
         From `fit` and `partial_fit`, if a parameter or the data do not fit.
     FloatingPointError
-        From both, if the loss overflows; see `fastnn.Trainer.fit`.
+        From both, if the loss or a weight overflows; see `fastnn.Trainer.fit`.
 
     Examples
     --------

@@ -1,21 +1,24 @@
 """The Trainer: epochs, batches and a history. No mathematics."""
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from itertools import compress
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import chain, compress
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn import _files, _html, _validate
+from fastnn._hooks import Hooks, States, check_callbacks, make_progress
 from fastnn._interrupt import Interrupt
 from fastnn._loop import Diverged, Loop, draw_orders, measure
+from fastnn._threads import count_chunks
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_plain_task
-from fastnn.callbacks import Callback, check_callbacks, make_progress
-from fastnn.gradients import METHODS, Backprop, Perturbation, check_data, count_chunks
+from fastnn.callbacks import Callback
+from fastnn.gradients import METHODS, Backprop, Perturbation, check_data
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.updates import LR
 from fastnn.kernels.work import Data, Method
@@ -27,13 +30,15 @@ from fastnn.optimizers import OPTIMIZERS, SGD, Adam
 COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
 # Random generators whose state is four whole numbers: a file cannot make them read beyond it.
 GENERATORS = {generator.__name__: generator for generator in (np.random.PCG64, np.random.PCG64DXSM)}
+# Steps that a checkpoint may have taken: more than any has, and further ones are counted in 64 bits.
+MAX_STEPS = 2**53
 
 
 class Evaluation(NamedTuple):
     """What `Trainer.evaluate` measures."""
 
     loss: float
-    accuracy: float | None  # share of right decisions; None for squared error
+    accuracy: float | None  # share of right decisions; None for losses of numbers
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,13 @@ class History:
         Mean loss over the epoch's samples, each measured just before the step that
         its batch takes.
     accuracy : ndarray, shape (epochs,), or None
-        Share of right decisions, measured at the same time; None for squared error.
+        Share of right decisions, measured at the same time; None for losses of numbers.
     validation_loss, validation_accuracy : ndarray, shape (epochs,), or None
         Measured after the epoch; None without validation data.
     seconds : ndarray, shape (epochs,)
-        Time of the epoch's steps, compilation included.
+        Time of the epoch: of its steps, compilation included, and of its validation.
     interrupted : bool
-        Whether Ctrl-C ended it. The next `fit` finishes the epoch that was begun.
+        Whether Ctrl-C came. The next `fit` finishes the epoch that was begun.
     """
 
     loss: Array
@@ -71,15 +76,14 @@ class History:
         return self.loss.size
 
     def __repr__(self) -> str:
-        columns = [f"{name} {column[0]:.4g} to {column[-1]:.4g}" for name, column in self._named_columns()]
+        columns = [f"{name} {first:.4g} to {last:.4g}" for name, _, first, last in self._named_columns()]
         return ", ".join([self._summary(), *columns, *["interrupted"] * self.interrupted])
 
     def _repr_html_(self) -> str:
         rows: list[tuple[str | Array, ...]] = []
-        for name, column in self._named_columns():
+        for name, column, first, last in self._named_columns():
             best = np.argsort(-column if "accuracy" in name else column, kind="stable")[0]  # nan sorts last
-            first, top, last = ("" if np.isnan(value) else f"{value:.4g}" for value in column[[0, best, -1]])
-            rows.append((name, first, top, f"{best + 1:,}", last, column))
+            rows.append((name, f"{first:.4g}", f"{column[best]:.4g}", f"{best + 1:,}", f"{last:.4g}", column))
         caption = ", ".join([self._summary(), *["interrupted"] * self.interrupted])
         return _html.table(caption, ["", "first", "best", "at epoch", "last", ""], rows)
 
@@ -87,18 +91,21 @@ class History:
         n_epochs = f"{len(self):,} epoch" + "s" * (len(self) != 1)
         return f"History: {n_epochs} in {self.seconds.sum():.2g} s" if len(self) else f"History: {n_epochs}"
 
-    def _named_columns(self) -> list[tuple[str, Array]]:
-        """Return what is told of each epoch beside its time, by readable names."""
-        if not len(self):
-            return []
-        return [(name.replace("_", " "), column) for name, column in self.to_dict().items() if name != "seconds"]
+    def _named_columns(self) -> list[tuple[str, Array, float, float]]:
+        """Return what was measured beside times: a readable name, each epoch, the first and the last measurement."""
+        named = []
+        for name, column in self.to_dict().items():
+            measured = column[~np.isnan(column)]  # other fits may have had no validation data
+            if name != "seconds" and measured.size:
+                named.append((name.replace("_", " "), column, measured[0], measured[-1]))
+        return named
 
 
 class Position(NamedTuple):
     """Where in an epoch training stands."""
 
     order: Array  # (n_epochs, n_samples) int64, the rows of this epoch and of those drawn ahead
-    batch: int  # the next one
+    batch: int  # the next one; behind the last one, there is the validation left
     totals: Array  # (2,) of the epoch so far, see `Loop.run`
     seconds: float  # of the epoch so far
 
@@ -114,6 +121,8 @@ class Trainer:
         Summed over outputs, averaged over samples, without a factor of one half:
 
         - ``"squared_error"``: ``(a - y)**2``, any output layer;
+        - ``"huber"``: ``e**2 / 2`` of errors ``e = a - y`` up to 1 in size, ``abs(e) - 1 / 2`` of larger ones,
+          any output layer but softmax;
         - ``"binary_cross_entropy"``: ``-y log a - (1 - y) log(1 - a)``, a sigmoid output layer;
         - ``"categorical_cross_entropy"``: ``-y log a``, a softmax output layer.
 
@@ -168,6 +177,8 @@ class Trainer:
         self._n_steps = 0
         self._rows: list[Array] = []
         self._position: Position | None = None
+        self._states: States = {}  # of callbacks, in a run that did not come to its end
+        self._hooks: Hooks | None = None  # while `fit` runs
         self._is_stopping = False
 
     @property
@@ -212,11 +223,12 @@ class Trainer:
     ) -> History:
         """Train for some epochs; a second call goes on where the first one stopped.
 
-        Ctrl-C ends it after about a tenth of a second of steps, or at once in a step
-        that takes longer: the network has the weights of the last step that was
+        Ctrl-C ends it after about a tenth of a second of steps, or at once in a step or a
+        validation that takes longer: the network has the weights of the last step that was
         finished, the history says ``interrupted=True``, and the next `fit` on as many
-        samples finishes the epoch that was begun. A second Ctrl-C does not wait for
-        callbacks. A Ctrl-C handler of your own stays in charge.
+        samples finishes the epoch that was begun. A callback that runs then is waited for;
+        a second Ctrl-C leaves it. A Ctrl-C handler of your own stays in charge: what it
+        raises ends `fit` in the same way, and is raised then.
 
         Parameters
         ----------
@@ -238,7 +250,8 @@ class Trainer:
             that are not named. "balanced" has every class count the same. For labels
             or one-hot rows under a cross-entropy.
         callbacks : iterable of Callback, default ()
-            Told of every epoch, in their order; see `fastnn.callbacks`.
+            Told of every epoch, in their order, but a `Checkpoint` after all others; see
+            `fastnn.callbacks`.
         progress : bool or None, default None
             A progress bar, by tqdm. None shows one if the run takes more than two
             seconds, standard error is a terminal, and tqdm is installed.
@@ -255,14 +268,14 @@ class Trainer:
         ImportError
             With ``progress=True`` and without tqdm.
         FloatingPointError
-            If the loss overflows. The network keeps the weights from before the step
-            that made it so.
+            If the loss, a weight or the optimiser's state overflows, in the last step,
+            too. The network keeps the weights from before the step that made it so.
         """
         epochs = _validate.integer("epochs", epochs, low=0)
         checked = check_callbacks(callbacks)
         # What looks at an epoch's end needs compiled calls to stop there; a bar does not.
         ahead = 1 if checked or validation_data is not None else epochs
-        hooks = make_progress(progress) + checked
+        called = make_progress(progress) + checked
         data = check_data(self.network, self._loss, X, y, sample_weight, class_weight)
         validation = None
         if validation_data is not None:
@@ -277,33 +290,53 @@ class Trainer:
         task = self.gradient.make_task(self._loss, self.network.dtype, n_chunks)
         network = self.network
         loop = Loop(network._layout, network._theta, task, self._update, n_samples, batch_size, self._n_steps)
-        if self._position and self._position.order.shape[1] != n_samples:
+        with Interrupt() as interrupt:
+            history = self._fit(loop, data, validation, epochs, ahead, called, interrupt)
+        if interrupt.error is None:
+            return history
+        if not isinstance(interrupt.error, KeyboardInterrupt):
+            raise interrupt.error
+        return replace(history, interrupted=True)
+
+    def _fit(
+        self,
+        loop: Loop,
+        data: Data,
+        validation: Data | None,
+        epochs: int,
+        ahead: int,
+        callbacks: list[Callback],
+        interrupt: Interrupt,
+    ) -> History:
+        """Run epochs, so many ahead at a time, until they are done, a callback stops them or Ctrl-C does."""
+        if self._position and self._position.order.shape[1] != len(data.x):
             self._position = None  # other samples: an epoch of their own
         begun = self._position.batch if self._position else 0
         first_row = len(self._rows)
         self._is_stopping = False
+        self._hooks = hooks = Hooks(self, callbacks, interrupt, self._states)
         history = None
         try:
-            with Interrupt() as interrupt:
-                try:
-                    for hook in hooks:
-                        hook.on_fit_begin(self, max(0, epochs * loop.n_batches - begun))
-                    while not self._is_stopping and (left := first_row + epochs - len(self._rows)):
-                        self._run(loop, data, validation, min(ahead, left), hooks, interrupt)
-                except KeyboardInterrupt:
-                    interrupt.requested = True
-            history = self._make_history(first_row, interrupt.requested)
+            try:
+                hooks.begin(max(0, epochs * loop.n_batches - begun))
+                while not self._is_stopping and (left := first_row + epochs - len(self._rows)):
+                    self._run(loop, data, validation, min(ahead, left), hooks, interrupt)
+            except KeyboardInterrupt as error:
+                interrupt.note(error)
+            history = self._make_history(first_row, interrupt.error is not None)
         except Diverged as event:
             self._n_steps = loop.done
             self._position = None
             raise FloatingPointError(
-                f"the loss is not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, with "
-                f"{self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or inputs "
-                "scaled to about 1. The network keeps the weights from before the step that led there"
+                f"{event.what} not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, "
+                f"with {self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or "
+                "inputs scaled to about 1. The network keeps the weights from before the step that led there"
             ) from None
         finally:
-            for hook in hooks:
-                hook.on_fit_end(self, history)
+            try:
+                hooks.end(history)
+            finally:
+                self._states, self._hooks = hooks.states(), None
         return history
 
     def _run(
@@ -312,7 +345,7 @@ class Trainer:
         data: Data,
         validation: Data | None,
         n_epochs: int,
-        hooks: Sequence[Callback],
+        hooks: Hooks,
         interrupt: Interrupt,
     ) -> None:
         """Run up to that many epochs from where training stands, and keep count of everything."""
@@ -327,9 +360,12 @@ class Trainer:
         first_row, counted = len(self._rows), 0
         try:
             visits = make_data(data.x, data.y, before.order)
-            for reached in loop.run(visits, before.batch, totals, seconds, interrupt):
-                interrupt.at_once = interrupt.requested  # compiled by now
+            trained = [before.batch] * (before.batch == loop.n_batches)  # that epoch lacks its validation only
+            for reached in chain(trained, loop.run(visits, before.batch, totals, seconds)):
                 whole, batch = divmod(reached, loop.n_batches)
+                if validation and whole:  # Ctrl-C does not wait for its measurement: the next fit makes up for it
+                    unmeasured = Position(before.order, reached, totals[0].copy(), float(seconds[0]))
+                    self._n_steps, self._position = loop.done, unmeasured
                 rows = self._make_rows(totals[counted:whole] / n_samples, seconds[counted:whole], validation)
                 left = before.order[whole:] if rng else before.order
                 position = None
@@ -339,16 +375,12 @@ class Trainer:
                 counted = whole
                 self._n_steps, self._position = loop.done, position
                 self._rows += rows
-                metrics = self._name(rows[-1], validation is not None) if rows else {}
-                for hook in hooks:
-                    if rows:
-                        hook.on_epoch_end(self, metrics)
-                    hook.on_steps(self)
-                self._is_stopping |= interrupt.requested
+                hooks.tell(self._name(rows[-1], validation is not None) if rows else {})
+                self._is_stopping |= interrupt.error is not None
                 if self._is_stopping:
                     return
         except Diverged as event:
-            raise Diverged(first_row + event.epoch, event.batch) from None
+            raise Diverged(first_row + event.epoch, event.batch, event.what) from None
 
     def _make_rows(self, means: Array, seconds: Array, validation: Data | None) -> list[Array]:
         """Return what was measured in some epochs, the last of which has just ended."""
@@ -357,7 +389,9 @@ class Trainer:
         if self._loss != Loss.SQUARED_ERROR:
             rows[:, 1] = means[:, 1] / self._n_decisions
         if validation and len(rows):
+            started = time.perf_counter()
             evaluation = self._measure(validation)
+            rows[-1, 4] += time.perf_counter() - started
             rows[-1, 2] = evaluation.loss
             rows[-1, 3] = np.nan if evaluation.accuracy is None else evaluation.accuracy
         return list(rows)
@@ -379,7 +413,7 @@ class Trainer:
         """Write a checkpoint: all that `Trainer.resume` needs to go on bit for bit.
 
         That is the network, the optimiser's state, the state of the random generator,
-        where in an epoch training stands, and the history. The file is whole or not
+        where in an epoch training stands, the history, and the states of callbacks. The file is whole or not
         there, like that of `Network.save`. The samples are not in it.
 
         Parameters
@@ -395,7 +429,10 @@ class Trainer:
             If the file cannot be written; one that was there, and training, stay as they were.
         TypeError
             If the random generator is not one of NumPy's default kind, PCG64.
+        ValueError
+            If a weight is not finite, or `resume` could not read the file for another reason.
         """
+        self.network.check_weights()
         state = self._rng.bit_generator.state
         if state["bit_generator"] not in GENERATORS:
             raise TypeError(
@@ -403,7 +440,7 @@ class Trainer:
                 "make the Trainer with a number, or with numpy.random.default_rng, as its seed"
             )
         position = self._position or Position(np.zeros((0, 0), np.int64), 0, np.zeros(2), 0.0)
-        description = {
+        description: dict[str, Any] = {
             "network": self.network._describe(),
             "loss": self._loss.name.lower(),
             "gradient": [type(self.gradient).__name__, asdict(self.gradient)],
@@ -412,6 +449,7 @@ class Trainer:
             "batch_size": self._batch_size,
             "shuffle": self._shuffle,
             "random": state,
+            "callbacks": {},
         }
         arrays = {
             **self.network._arrays(),
@@ -421,14 +459,21 @@ class Trainer:
             "totals": np.append(position.totals, position.seconds),
             "counts": np.array([self._n_steps, position.batch]),
         }
-        _files.write(path, "checkpoint", description, arrays)
+        states = self._hooks.states() if self._hooks else self._states
+        for name, (_, kept) in states.items():
+            are_arrays = {key: isinstance(value, np.ndarray) for key, value in kept.items()}
+            description["callbacks"][name] = {key: value for key, value in kept.items() if not are_arrays[key]}
+            arrays |= {f"callbacks.{name}.{key}": value for key, value in kept.items() if are_arrays[key]}
+        _files.write(path, "checkpoint", description, arrays, Trainer.resume)
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str]) -> Self:
         """Return the trainer that `save` wrote, to go on as if it had never stopped.
 
         Call `fit` with the same samples, for the epochs that are left: the numbers
-        are the same bit for bit, on any number of threads. Callbacks begin anew.
+        are the same bit for bit, on any number of threads; with ``NUMBA_DISABLE_JIT=1``,
+        the last bits are others than without. Callbacks that have a state, such as
+        `EarlyStopping`, go on if the run had not come to its end; see `fastnn.callbacks`.
 
         Parameters
         ----------
@@ -462,8 +507,13 @@ class Trainer:
         20
         """
         _, description, arrays = _files.read(path, "checkpoint")
-        try:
+        with _files.restoring(path, "checkpoint"):
             state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
+            states: States = {}
+            for name, kept in description.get("callbacks", {}).items():  # not in the first files of this version
+                prefix = f"callbacks.{name}."
+                kept |= {key.removeprefix(prefix): arrays.pop(key) for key in list(arrays) if key.startswith(prefix)}
+                states[name] = None, kept
             network = restore_network(path, description["network"], arrays)
             trainer = cls(
                 network,
@@ -475,9 +525,8 @@ class Trainer:
                 seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
             )
             trainer._restore(description, **state)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise _files.Damaged(f"{path} does not hold a checkpoint: {error}") from None
-        return trainer
+            trainer._states = states
+            return trainer
 
     def _restore(
         self, description: dict[str, Any], moments: Array, history: Array, order: Array, totals: Array, counts: Array
@@ -496,11 +545,14 @@ class Trainer:
                 raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
         n_samples = order.shape[1]
         n_steps, batch = counts.tolist()
-        n_batches = -(-n_samples // (self._batch_size or n_samples)) if order.size else 1
-        if not (np.sort(order, axis=1) == np.arange(n_samples)).all():
+        n_batches = -(-n_samples // (self._batch_size or n_samples)) if order.size else 0
+        # One without entries takes no bytes of a file, whatever its shape says.
+        if order.shape != (0, 0) and not (order.size and (np.sort(order, axis=1) == np.arange(n_samples)).all()):
             raise ValueError("its order is none of samples")
-        if not (np.isfinite(moments).all() and n_steps >= 0 and 0 <= batch < n_batches):
-            raise ValueError("its state is none of training")
+        if not (0 <= n_steps <= MAX_STEPS and 0 <= batch <= n_batches):
+            raise ValueError("its counts are none of training")
+        if not _validate.is_finite(moments):
+            raise ValueError("the optimiser's state has NaN or infinity")
         self._rng.bit_generator.state = description["random"]
         self.learning_rate = description["learning_rate"]
         self._update.moments[:] = moments
@@ -519,7 +571,8 @@ class Trainer:
         Returns
         -------
         Evaluation
-            ``loss`` and ``accuracy`` (None for squared error).
+            ``loss`` and ``accuracy`` (None for losses of numbers). Where the loss overflows, inf
+            and nan.
 
         Raises
         ------

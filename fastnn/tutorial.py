@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from fastnn import _validate
 from fastnn._loop import Diverged, Loop, draw_orders, forward
+from fastnn._threads import count_chunks
 from fastnn._validate import Array
 from fastnn._workspace import make_data, make_layout, split, view
-from fastnn.gradients import Perturbation, count_chunks
+from fastnn.gradients import Perturbation
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.losses import Loss
@@ -125,7 +126,7 @@ def update_weights(
         If the arguments do not fit together, or epochs is a learning rate: the tutorial's
         version for PyTorch takes that fourth.
     FloatingPointError
-        If the loss overflows, with what to try.
+        If the loss or a weight overflows, with what to try.
 
     Examples
     --------
@@ -163,7 +164,7 @@ def update_weights(
             left -= ahead
     except Diverged as event:
         raise FloatingPointError(
-            f"the squared error is not finite at epoch {epochs - left + event.epoch + 1} with lr={optimizer.lr:g}; "
+            f"{event.what} not finite at epoch {epochs - left + event.epoch + 1} with lr={optimizer.lr:g}; "
             "try a smaller lr, or inputs scaled to about 1"
         ) from None
     return _like(weights, split(problem.layout, problem.theta))

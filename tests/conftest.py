@@ -21,10 +21,11 @@ def pytest_configure(config):
 hypothesis.settings.register_profile("fastnn", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("fastnn")
 
-ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus"]
-# Every loss with every output activation it is allowed on.
+ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu"]
+# Every loss, and every output activation with one.
 HEADS = [
     *(("squared_error", output) for output in [*ELEMENTWISE, "softmax"]),
+    *(("huber", output) for output in ("identity", "sigmoid")),  # as the squared error's
     ("binary_cross_entropy", "sigmoid"),
     ("categorical_cross_entropy", "softmax"),
 ]
@@ -75,10 +76,11 @@ def make_case():
 
 @pytest.fixture
 def chunks(monkeypatch):
-    """Return a function that fixes into how many chunks work is dealt, whatever the number of threads."""
+    """Return a function that fixes into how many chunks work is dealt, whatever is measured or set."""
 
     def fix(n_chunks):
-        for module in ("fastnn.gradients", "fastnn.trainer", "fastnn.tutorial"):
+        for module in ("fastnn._loop", "fastnn.gradients", "fastnn.trainer", "fastnn.tutorial"):
             monkeypatch.setattr(f"{module}.count_chunks", lambda *_: n_chunks)
+        monkeypatch.setattr("fastnn._threads.Pace.plan", lambda self: (True, 10**9))
 
     return fix

@@ -1,5 +1,6 @@
 """Callbacks: what they are told, and what the built-in ones do."""
 
+import contextlib
 import csv
 import importlib.util
 import io
@@ -141,6 +142,201 @@ def test_early_stopping(monitor, series, options, stops, best):
     assert not history.interrupted
 
 
+@pytest.mark.parametrize("monitor", [None, "loss"])
+def test_what_is_kept_has_the_best_training_loss(monitor):
+    """One step an epoch: the loss is that of the weights before the step, which goes far beyond the minimum."""
+    x = np.array([[1.0], [2.0], [3.0]])
+    network = fastnn.mlp(1, 1)
+    network.weights = [[[2.0]], [0.0]]
+    trainer = fastnn.Trainer(network, optimizer=fastnn.SGD(0.3), batch_size=None)
+    stopping = EarlyStopping(monitor, patience=1)
+    history = trainer.fit(x, 3 * x, 10, callbacks=[stopping])
+    assert stopping.best == history.loss[0] == pytest.approx(14 / 3)
+    assert history.loss[1] == pytest.approx(25.2, rel=0.01)
+    assert stopping.best_epoch == 1
+    assert network.weights[0].item() == 2.0
+    assert trainer.evaluate(x, 3 * x).loss == stopping.best
+
+
+def test_what_is_kept_has_the_best_training_accuracy():
+    x, y = np.array([[-1.0], [1.0], [2.0]]), [0, 1, 1]
+    network = fastnn.mlp(1, 2, output="softmax")
+    network.weights = [[[0.0, 1.0]], [0.0, 0.0]]
+    trainer = fastnn.Trainer(
+        network,
+        loss="categorical_cross_entropy",
+        optimizer=fastnn.SGD(1e3),
+        batch_size=None,
+        gradient=fastnn.Backprop(),
+    )
+    stopping = EarlyStopping("accuracy", patience=2)
+    trainer.fit(x, y, 5, callbacks=[stopping])
+    assert trainer.evaluate(x, y).accuracy == stopping.best == 1.0
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_what_is_kept_has_the_best_validation_loss(batch_size):
+    trainer = make_trainer(optimizer=fastnn.SGD(0.04), batch_size=batch_size)
+    stopping = EarlyStopping(patience=2)
+    trainer.fit(X, Y, 8, (X[:2], Y[:2]), callbacks=[stopping])
+    assert trainer.evaluate(X[:2], Y[:2]).loss == stopping.best
+
+
+def test_the_mean_of_several_steps_keeps_the_weights_after_them():
+    trainer, after = make_trainer(), []
+
+    class Look(Callback):
+        def on_epoch_end(self, trainer, metrics):
+            after.append(trainer.network._theta.copy())
+
+    stopping = EarlyStopping("loss", patience=3)
+    trainer.fit(X, Y, 5, callbacks=[Look(), stopping])
+    assert trainer.network._theta.tobytes() == after[stopping.best_epoch - 1].tobytes()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("epochs", [4, 40])
+@pytest.mark.parametrize("every", [1, 100])
+def test_early_stopping_and_a_checkpoint_have_the_same_weights(tmp_path, order, epochs, every):
+    path = tmp_path / "run"
+    trainer = make_trainer(optimizer=fastnn.SGD(0.03), batch_size=None)
+    stopping = EarlyStopping(patience=2)
+    callbacks = [LearningRateSchedule.exponential(0.02, 1.5), stopping, Checkpoint(path, every)][::order]
+    history = trainer.fit(X, Y, epochs, (X[:2], Y[:2]), callbacks=callbacks)
+    assert len(history) == min(epochs, stopping.best_epoch + 2)
+    assert trainer.evaluate(X[:2], Y[:2]).loss == stopping.best
+    resumed = fastnn.Trainer.resume(path)
+    assert resumed.network._theta.tobytes() == trainer.network._theta.tobytes()
+    assert resumed.learning_rate == trainer.learning_rate
+    # The run came to its end: the next one begins anew, from a file as well.
+    trainer.fit(X, Y, 1, (X[:2], Y[:2]), callbacks=[stopping])
+    again = EarlyStopping(patience=2)
+    resumed.fit(X, Y, 1, (X[:2], Y[:2]), callbacks=[again])
+    assert (stopping.best, stopping.best_epoch) == (again.best, again.best_epoch)
+    assert stopping.best_epoch == len(history) + 1
+
+
+class StopAt(Callback):
+    """End as Ctrl-C or an error does."""
+
+    def __init__(self, epoch, error):
+        self.epoch, self.error = epoch, error
+
+    def on_epoch_end(self, trainer, metrics):
+        if metrics["epoch"] == self.epoch:
+            raise self.error
+
+
+def keep_going(trainer, epochs, callbacks):
+    with contextlib.suppress(RuntimeError):
+        trainer.fit(X, Y, epochs - trainer.n_epochs, (X[:2], Y[:2]), callbacks=callbacks)
+
+
+@pytest.mark.parametrize("monitor", [None, "loss"])
+@pytest.mark.parametrize("batch_size", [None, 2])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("mine")])
+@pytest.mark.parametrize("left", [0, 1, 2, 3, 4])
+def test_early_stopping_goes_on(tmp_path, monitor, batch_size, error, left):
+    """In the next fit with it, and after a resume: the same end as a run that nobody disturbs."""
+
+    def make():
+        schedule = LearningRateSchedule.exponential(0.002, 1.8)
+        return make_trainer(batch_size=batch_size), [schedule, EarlyStopping(monitor, patience=2)]
+
+    whole, wanted = make()
+    keep_going(whole, 12, wanted)
+    assert 5 <= whole.n_epochs == wanted[1].best_epoch + 2 < 12
+    trainer, callbacks = make()
+    path = tmp_path / "run"
+    keep_going(trainer, 12, [*callbacks, Checkpoint(path), StopAt(whole.n_epochs - left, error)])
+    assert trainer.n_epochs == whole.n_epochs - left
+    trainer.save(path)
+    resumed, others = fastnn.Trainer.resume(path), make()[1]
+    for going, called in ((trainer, callbacks), (resumed, others)):
+        keep_going(going, 12, called)
+        assert going.network._theta.tobytes() == whole.network._theta.tobytes()
+        assert (called[1].best, called[1].best_epoch) == (wanted[1].best, wanted[1].best_epoch)
+        np.testing.assert_array_equal(going.history.loss, whole.history.loss)
+
+
+def test_another_callback_begins_anew():
+    """A state in memory is its owner's; it is forgotten when a run comes to its end."""
+    trainer, stopping = make_trainer(), EarlyStopping(patience=5)
+    keep_going(trainer, 9, [stopping, StopAt(3, RuntimeError())])
+    other = EarlyStopping(patience=5)
+    keep_going(trainer, 9, [other, StopAt(4, RuntimeError())])
+    assert other.best_epoch == 4
+    keep_going(trainer, 9, [])
+    keep_going(trainer, 10, [other])
+    assert other.best_epoch == 10
+
+
+def test_another_metric_begins_anew(tmp_path):
+    trainer = make_trainer()
+    keep_going(trainer, 9, [EarlyStopping("loss"), Checkpoint(tmp_path / "run"), StopAt(3, RuntimeError())])
+    trainer = fastnn.Trainer.resume(tmp_path / "run")
+    stopping = EarlyStopping("validation_loss", patience=1)
+    keep_going(trainer, 3, [stopping])
+    assert stopping.best == trainer.history.validation_loss[2]
+    assert stopping.best_epoch == 3
+
+
+class Counting(Callback):
+    """One of a user's own, which counts epochs."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_fit_begin(self, trainer, n_steps):
+        self.count, self.note = 0, ""
+
+    def on_epoch_end(self, trainer, metrics):
+        self.count += self.step
+        self.note = "counted"
+
+    def state(self):
+        return {"count": self.count, "note": self.note, "powers": np.array([self.count, self.count**2])}
+
+    def restore(self, trainer, state):
+        self.count, self.note = state["count"], state["note"]
+        assert state["powers"].tolist() == [self.count, self.count**2]
+
+
+def test_states_of_ones_own(tmp_path):
+    """Two of a class keep apart, by their order."""
+    path = tmp_path / "run"
+    trainer, counting = make_trainer(), [Counting(1), Counting(10)]
+    keep_going(trainer, 9, [counting[0], Checkpoint(path), counting[1], StopAt(3, RuntimeError())])
+    assert [callback.count for callback in counting] == [3, 30]
+    resumed, others = fastnn.Trainer.resume(path), [Counting(1), Counting(10)]
+    assert resumed.n_epochs == 2
+    resumed.fit(X, Y, 0, callbacks=others)
+    assert [(callback.count, callback.note) for callback in others] == [(2, "counted"), (20, "counted")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights": np.zeros(3)},
+        {"weights": np.full(2, np.nan)},
+        {"before": np.zeros(2, np.float32)},
+        {"before": 3},
+        {"best": "a"},
+        {"best_epoch": -1},
+        {"steps": 1.5},
+        {"best": None, "weights": None},
+    ],
+    ids=repr,
+)
+def test_a_state_of_something_else_is_refused(change):
+    trainer, stopping = make_trainer(), EarlyStopping()
+    trainer.fit(X, Y, callbacks=[stopping])
+    trainer._states = {"EarlyStopping.0": (None, {**stopping.state(), **change})}
+    with pytest.raises(ValueError, match="EarlyStopping cannot go on from its state in the checkpoint"):
+        trainer.fit(X, Y, callbacks=[EarlyStopping()])
+    assert trainer.n_epochs == 1
+
+
 def test_early_stopping_prefers_validation_and_says_what_is_missing():
     stopping = EarlyStopping()
     history = make_trainer().fit(X, Y, 3, (X[:2], Y[:2]), callbacks=[stopping])
@@ -231,6 +427,53 @@ def test_csv(tmp_path):
         make_trainer().fit(X, Y, callbacks=[CSVLogger(tmp_path / "none" / "log.csv")])
 
 
+def read_epochs(path):
+    with path.open(newline="") as file:
+        return [int(row["epoch"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("torn", ["", "5,0.0", "5", "4,1,1,1", "epo"])
+def test_rows_of_epochs_that_come_again_are_taken_out(tmp_path, torn):
+    """Also what a full disk left of a row."""
+    path, run = tmp_path / "log.csv", tmp_path / "run"
+    trainer = make_trainer()
+    trainer.fit(X, Y, 2, callbacks=[CSVLogger(path)])
+    trainer.save(run)
+    before = path.read_bytes()
+    trainer.fit(X, Y, 2, callbacks=[CSVLogger(path)])
+    wanted = path.read_bytes()
+    assert read_epochs(path) == [1, 2, 3, 4]
+    with path.open("a") as file:
+        file.write(torn)
+    trainer = fastnn.Trainer.resume(run)
+    trainer.fit(X, Y, 0, callbacks=[CSVLogger(path)])
+    assert path.read_bytes() == before
+    trainer.fit(X, Y, 2, callbacks=[CSVLogger(path)])
+    assert read_epochs(path) == [1, 2, 3, 4]
+    assert len(path.read_bytes().splitlines()) == len(wanted.splitlines())
+    assert [name.name for name in tmp_path.iterdir() if name.name.startswith(".")] == []
+    make_trainer().fit(X, Y, callbacks=[CSVLogger(path)])
+    assert read_epochs(path) == [1]
+
+
+def test_a_torn_header_is_begun_anew(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("epoch,lo")
+    make_trainer().fit(X, Y, callbacks=[CSVLogger(path)])
+    assert read_epochs(path) == [1]
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"\xff\xfe\n", b"epochs,b\n"])
+def test_a_file_of_somebody_elses_stays(tmp_path, content):
+    path = tmp_path / "log.csv"
+    path.write_bytes(content)
+    trainer = make_trainer()
+    with pytest.raises(ValueError, match="log.csv is there already, and not by CSVLogger: it begins with"):
+        trainer.fit(X, Y, callbacks=[CSVLogger(path)])
+    assert path.read_bytes() == content
+    assert trainer.n_steps == 0
+
+
 def test_tensorboard(tmp_path, monkeypatch):
     """The writer is a stand-in: which of its methods are called, and with what."""
     calls = []
@@ -294,7 +537,7 @@ class Terminal(io.StringIO):
 def test_the_progress_bar_shows_where_it_is_wanted(monkeypatch, capsys, progress, stderr, long, shows):
     stream = stderr()
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr("fastnn.callbacks.LONG", long)
+    monkeypatch.setattr("fastnn._hooks.LONG", long)
     make_trainer().fit(X, Y, 2, callbacks=[Callback()], progress=progress)
     assert ("6/6" in stream.getvalue()) == shows
     assert ("loss=" in stream.getvalue()) == shows

@@ -51,6 +51,20 @@ def test_onnx_refuses_weights_that_are_not_finite(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_onnx_on_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    make("tanh", 1, "identity", "float64").to_onnx(tmp_path / "network.onnx")
+    before = (tmp_path / "network.onnx").read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fastnn._files.os.fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        make("relu", 1, "identity", "float64").to_onnx(tmp_path / "network.onnx")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
 # Stopped while the weights are of size 1.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
@@ -79,7 +93,7 @@ def test_from_sklearn_refuses_what_it_cannot_represent():
     from sklearn.linear_model import LinearRegression
     from sklearn.neural_network import MLPRegressor
 
-    with pytest.raises(TypeError, match=r"MLPClassifier or MLPRegressor, got LinearRegression\(\)"):
+    with pytest.raises(TypeError, match=r"MLPClassifier or MLPRegressor, .* got LinearRegression\(\)"):
         fastnn.from_sklearn(LinearRegression())
     with pytest.raises(ValueError, match="is not fitted"):
         fastnn.from_sklearn(MLPRegressor())
@@ -87,6 +101,88 @@ def test_from_sklearn_refuses_what_it_cannot_represent():
     model.out_activation_ = "exp"
     with pytest.raises(ValueError, match="output activation 'exp', which fastnn does not have"):
         fastnn.from_sklearn(model)
+
+
+def spoil_coefs(change):
+    """Return a function that changes the weights of a fitted model."""
+
+    def spoil(model):
+        model.coefs_ = change(model.coefs_)
+        return model
+
+    return spoil
+
+
+def subclass(model):
+    """Return the same as an instance of a class that was made from the model's."""
+    made = type(type(model).__name__, (type(model),), {"predict": lambda self, X: np.zeros(len(X))})
+    made.__module__ = type(model).__module__
+    other = made()
+    other.__dict__.update(model.__dict__)
+    return other
+
+
+def assign(**values):
+    def spoil(model):
+        model.__dict__.update(values)
+        return model
+
+    return spoil
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("spoil", "kind", "message"),
+    [
+        (subclass, TypeError, "and no class made from it, got MLPRegressor"),
+        (lambda model: type(model), TypeError, "got <class 'sklearn.neural_network"),
+        (lambda model: type("MLPRegressor", (), {"coefs_": []})(), TypeError, "must be an MLPClassifier or"),
+        (assign(predict=lambda X: X), ValueError, "has a predict of its own"),
+        (assign(_forward_pass_fast=lambda *_, **__: 0), ValueError, "has a _forward_pass_fast of its own"),
+        (assign(coefs_=None), ValueError, "(?s)coefs_ and intercepts_ of .* are not what its fit leaves"),
+        (assign(coefs_=[], intercepts_=[]), ValueError, "are not what its fit leaves"),
+        (assign(intercepts_=[]), ValueError, "are not what its fit leaves"),
+        (assign(activation="gelu"), ValueError, "activation must be one of"),
+        (assign(n_layers_=2), ValueError, "computes something else"),
+        (assign(n_features_in_=7), ValueError, "cannot be called with samples of 2 inputs: X has 2 features"),
+        (spoil_coefs(lambda coefs: [w.tolist() for w in coefs]), ValueError, "several dtypes or shapes: W1 or its"),
+        (spoil_coefs(lambda coefs: [coefs[0], coefs[1].astype("f4")]), ValueError, "dtypes or shapes: W2 or its bias"),
+        (spoil_coefs(lambda coefs: [coefs[0], coefs[1].ravel()]), ValueError, "dtypes or shapes: W2 or its bias"),
+        (spoil_coefs(lambda coefs: [coefs[0].astype("f2"), coefs[1]]), ValueError, "dtypes or shapes: W1 or its bias"),
+        (spoil_coefs(lambda coefs: [coefs[0] * np.nan, coefs[1]]), ValueError, "has NaN or infinity"),
+        (spoil_coefs(lambda coefs: [coefs[0][:, :-1], coefs[1]]), ValueError, "must have shape"),
+    ],
+)
+def test_from_sklearn_takes_nothing_for_what_it_is_named(spoil, kind, message):
+    pytest.importorskip("sklearn")
+    from sklearn.neural_network import MLPRegressor
+
+    model = MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", max_iter=5, random_state=0)
+    model.fit(X[:, :2], X[:, 2])
+    assert fastnn.from_sklearn(model).n_parameters == 13
+    with pytest.raises(kind, match=message):
+        fastnn.from_sklearn(spoil(model))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_from_sklearn_of_a_frame_does_not_warn():
+    pytest.importorskip("sklearn")
+    pandas = pytest.importorskip("pandas")
+    from sklearn.neural_network import MLPRegressor
+
+    model = MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", max_iter=5, random_state=0)
+    model.fit(pandas.DataFrame(X, columns=["a", "b", "c"]), X[:, 2])
+    assert_same(
+        fastnn.from_sklearn(model).predict(X)[:, 0], model.predict(pandas.DataFrame(X, columns=["a", "b", "c"]))
+    )
+
+
+def test_without_scikit_learn_nothing_is_its_model(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "sklearn.neural_network", None)
+    with pytest.raises(
+        TypeError, match="must be an MLPClassifier or MLPRegressor, and no class made from it, got None"
+    ):
+        fastnn.from_sklearn(None)
 
 
 @pytest.mark.torch
@@ -138,6 +234,7 @@ def test_from_torch_names_what_it_does_not_have():
         ([linear, nn.ReLU(), nn.Tanh()], ValueError, "module[2] is Tanh(), and fastnn has one activation"),
         ([linear, nn.LeakyReLU(0.2)], ValueError, "leaky_relu has slope 0.01"),
         ([linear, nn.Softplus(2.0)], ValueError, "softplus has beta 1"),
+        ([linear, nn.ELU(0.5)], ValueError, "elu has alpha 1"),
         ([linear, nn.Softmax(dim=0)], ValueError, "softmax is over the features"),
         ([linear, nn.Softmax(dim=1), linear], ValueError, "softmax, which is for the output layer only"),
         ([], ValueError, "module has no Linear layer"),
@@ -145,6 +242,181 @@ def test_from_torch_names_what_it_does_not_have():
         with pytest.raises(kind) as caught:
             fastnn.from_torch(nn.Sequential(*modules))
         assert message in str(caught.value)
+
+
+def hostile_modules():
+    """Return modules that are not what they are named or look like, each with what is said of it."""
+    import types
+
+    import torch
+    from torch import nn
+    from torch.nn.utils import parametrizations, prune, weight_norm
+
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    class Linear(nn.Module):  # merely called so
+        def __init__(self):
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.ones(3, 3)), None
+
+        def forward(self, x):
+            return x
+
+    class ReLU(nn.Module):
+        def forward(self, x):
+            return x
+
+    class Flatten(nn.Identity):
+        pass
+
+    class Sequential(nn.Sequential):
+        def forward(self, x):
+            return -super().forward(x)
+
+    def around(*middle):
+        return nn.Sequential(nn.Linear(3, 3), *middle)
+
+    def changed(change, place=0):
+        module = around(nn.Tanh(), nn.Linear(3, 2))
+        change(module if place is None else module[place])
+        return module
+
+    def itself(module):
+        module.append(module)
+
+    def in_a_ring(module):
+        module.append(nn.Sequential(nn.Sequential(module)))
+
+    def without_parameter(layer):
+        weight = layer.weight
+        del layer.weight
+        layer.weight = 2 * weight
+
+    def nested(depth):
+        module = nn.Linear(3, 2)
+        for _ in range(depth):
+            module = nn.Sequential(module)
+        return module
+
+    def skewed(layer):
+        layer.weight = nn.Parameter(layer.weight.detach().to_sparse())
+
+    double = dict.fromkeys([1], lambda module, x, y: 2 * y)[1]
+    return [
+        (around(Doubled(3, 2)), TypeError, "module[1] is Doubled("),
+        (around(Linear()), TypeError, "module[1] is Linear(), which fastnn does not have; it has Linear, Identity"),
+        (around(ReLU()), TypeError, "module[1] is ReLU(), which fastnn does not have"),
+        (nn.Sequential(Flatten(), nn.Linear(3, 3)), TypeError, "module[0] is Flatten(), which fastnn does not have"),
+        (Sequential(nn.Linear(3, 3)), TypeError, "module is Sequential("),
+        (around(nn.ReLU6()), TypeError, "module[1] is ReLU6()"),
+        (around(nn.LazyLinear(2)), TypeError, "module[1] is LazyLinear("),
+        (around(parametrizations.weight_norm(nn.Linear(3, 2))), TypeError, "module[1] is ParametrizedLinear("),
+        (around(parametrizations.orthogonal(nn.Linear(3, 2))), TypeError, "module[1] is ParametrizedLinear("),
+        (changed(lambda layer: weight_norm(layer)), ValueError, "module[0] has a forward hook, <torch.nn.utils.weight"),
+        (changed(lambda layer: prune.l1_unstructured(layer, "weight", 3)), ValueError, "module[0] has a forward hook"),
+        (changed(lambda layer: layer.register_forward_hook(double)), ValueError, "module[0] has a forward hook"),
+        (changed(lambda layer: layer.register_forward_hook(double), 1), ValueError, "module[1] has a forward hook"),
+        (changed(lambda layer: layer.register_forward_hook(double), None), ValueError, "module has a forward hook"),
+        (
+            changed(lambda layer: layer.register_forward_pre_hook(lambda module, x: (2 * x[0],))),
+            ValueError,
+            "module[0] has a forward hook",
+        ),
+        (changed(lambda layer: setattr(layer, "forward", lambda x: x)), ValueError, "module[0] has a forward of its"),
+        (
+            changed(lambda layer: setattr(layer, "forward", types.MethodType(lambda self, x: x, layer)), None),
+            ValueError,
+            "module has a forward of its own",
+        ),
+        (changed(lambda layer: setattr(layer, "_call_impl", lambda x: x)), ValueError, "module[0] has a _call_impl of"),
+        (
+            changed(lambda module: setattr(module, "_compiled_call_impl", abs), None),
+            ValueError,
+            "module has a _compiled_call_impl of its own",
+        ),
+        (changed(itself, None), ValueError, "module[3] is a Sequential that contains itself"),
+        (changed(in_a_ring, None), ValueError, "module[3][0][0] is a Sequential that contains itself"),
+        (around(nn.Linear(3, 2, device="meta")), ValueError, "whose weights are no numbers in memory but"),
+        (changed(without_parameter), ValueError, "whose weights are no numbers in memory but"),
+        (changed(lambda layer: delattr(layer, "weight")), ValueError, "no numbers in memory but None"),
+        (changed(skewed), ValueError, "whose weights are no numbers in memory but"),
+        (around(nn.Linear(3, 2, dtype=torch.bfloat16)), ValueError, "with weights of torch.bfloat16: make it float64"),
+        (around(nn.Linear(3, 2, dtype=torch.float64)), ValueError, "of several dtypes or shapes: W2 or its bias"),
+        (changed(lambda layer: layer.bias.data.fill_(torch.nan)), ValueError, "weights[1] has NaN or infinity"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Linear(4, 3)), ValueError, "weights[2] must have shape (3, 3), got (4, 3)"),
+        (nn.Sequential(nn.Flatten(0), nn.Linear(3, 3)), TypeError, "module[0] is Flatten(start_dim=0"),
+        (nested(2000), ValueError, "module cannot be called with samples of 3 inputs: maximum recursion depth"),
+        (nn.ModuleList([nn.Linear(3, 3)]), TypeError, "module is ModuleList("),
+        (nn.Linear, TypeError, "module is <class 'torch.nn.modules.linear.Linear'>, which fastnn does not have"),
+        (None, TypeError, "module is None, which fastnn does not have"),
+    ]
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # of what is deprecated in PyTorch
+def test_from_torch_takes_nothing_for_what_it_is_named():
+    for module, kind, message in hostile_modules():
+        with pytest.raises(kind) as caught:
+            fastnn.from_torch(module)
+        assert message in str(caught.value)
+
+
+@pytest.mark.torch
+def test_from_torch_compares_outputs(monkeypatch):
+    """Where nothing can be seen on the module: classes of torch.nn were changed."""
+    from torch import nn
+
+    module = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    real = nn.Linear.forward
+    for change, message in [
+        (lambda self, x: real(self, x) * (1 + 1e-9), "module computes something else than its layers and weights say"),
+        (lambda self, x: real(self, x)[:1], "module computes something else"),
+        (lambda self, x: real(self, x) * float("nan"), "module computes something else"),
+        (lambda self, x: 1 / 0, "module cannot be called with samples of 3 inputs: division by zero"),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setattr(nn.Linear, "forward", change)
+            with pytest.raises(ValueError, match=message):
+                fastnn.from_torch(module)
+    assert fastnn.from_torch(module).n_parameters == 26
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("register", ["register_module_forward_hook", "register_module_forward_pre_hook"])
+def test_from_torch_refuses_hooks_of_all_modules(register):
+    from torch import nn
+
+    hook = getattr(nn.modules.module, register)(lambda *_: None)
+    try:
+        with pytest.raises(ValueError, match="hooks are registered for the forward pass of all modules"):
+            fastnn.from_torch(nn.Linear(3, 2))
+    finally:
+        hook.remove()
+
+
+@pytest.mark.torch
+def test_from_torch_takes_what_changes_no_output():
+    """Hooks of the way back, shared layers, weights pruned for good, deep nesting, outputs that overflow."""
+    from torch import nn
+    from torch.nn.utils import prune
+
+    shared = nn.Linear(3, 3)
+    shared.register_full_backward_hook(lambda *_: None)
+    prune.l1_unstructured(shared, "weight", 3)
+    prune.remove(shared, "weight")
+    module = nn.Sequential(shared, nn.Tanh(), shared, nn.ReLU(inplace=True), nn.Linear(3, 2))
+    for _ in range(50):
+        module = nn.Sequential(module)
+    network = fastnn.from_torch(module)
+    assert [layer.activation for layer in network.layers] == ["tanh", "relu", "identity"]
+    np.testing.assert_array_equal(network.weights[0], network.weights[2])
+    assert (network.weights[0] == 0).sum() == 3
+    wide = nn.Sequential(*[layer for _ in range(6) for layer in (nn.Linear(300, 300), nn.Softplus())]).double()
+    assert len(fastnn.from_torch(wide).layers) == 6
+    wide[0].weight.data.fill_(1e308)
+    assert len(fastnn.from_torch(wide).layers) == 6
 
 
 def test_fastnn_alone_does_not_import_the_others():

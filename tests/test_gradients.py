@@ -93,9 +93,9 @@ def test_cross_entropies_by_hand():
 @pytest.mark.parametrize(
     "method",
     [
-        fastnn.Perturbation(),
-        fastnn.Perturbation(scheme="central"),
-        fastnn.Perturbation(evaluate="direct"),
+        fastnn.Perturbation(1e-4),
+        fastnn.Perturbation(1e-4, scheme="central"),
+        fastnn.Perturbation(1e-4, evaluate="direct"),
         fastnn.Perturbation(0.1),
         fastnn.Backprop(),
     ],
@@ -135,12 +135,12 @@ def test_deep_networks_wider_than_what_is_carried_together(chunks, n_chunks, siz
     size = max(float(s.max()) for s in sizes)
     # The bound of deep networks is far above what is left out; sums are of up to 70.
     allowed = (ROUNDINGS + 3 * 70) * np.finfo(float).eps * size
-    ours = fastnn.gradient(network, x, y, loss=loss, method=fastnn.Perturbation(scheme=scheme))
+    ours = fastnn.gradient(network, x, y, loss=loss, method=fastnn.Perturbation(1e-4, scheme=scheme))
     assert largest_difference(ours, truth) <= allowed + TOLERANCE * len(x) * size
 
 
 @pytest.mark.parametrize("n_chunks", [1, 2, 3])
-@pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Perturbation(evaluate="direct")])
+@pytest.mark.parametrize("method", [fastnn.Perturbation(1e-4), fastnn.Perturbation(1e-4, evaluate="direct")])
 def test_many_inputs_are_taken_in_parts(chunks, n_chunks, method):
     """More than `WIDE` inputs, and samples that are no whole number of the product's rows."""
     chunks(n_chunks)
@@ -195,7 +195,7 @@ def test_threads_share_large_work():
 def test_blocks_of_samples_add_up(monkeypatch, make_case):
     """A batch too large for the workspace is taken in blocks."""
     case = make_case(HEADS[0], ("tanh", 2), n_samples=11)
-    for method in (fastnn.Perturbation(), fastnn.Perturbation(evaluate="direct"), fastnn.Backprop()):
+    for method in (fastnn.Perturbation(1e-4), fastnn.Perturbation(1e-4, evaluate="direct"), fastnn.Backprop()):
         whole = case.gradient(method)
         with monkeypatch.context() as patch:
             patch.setattr("fastnn._workspace.BUDGET", 4 * 8 * 50)
@@ -205,7 +205,7 @@ def test_blocks_of_samples_add_up(monkeypatch, make_case):
         scale = max(float(np.abs(g).max()) for g in whole)
         # The same terms added in another order: one rounding a sample. Which samples
         # keep their series depends on the others in the block.
-        allowed = 11 * scale * (np.finfo(float).eps + (TOLERANCE if method == fastnn.Perturbation() else 0.0))
+        allowed = 11 * scale * (np.finfo(float).eps + (TOLERANCE if method == fastnn.Perturbation(1e-4) else 0.0))
         assert largest_difference(blocked, whole) <= allowed
 
 

@@ -64,8 +64,9 @@ def test_history_of_a_fit():
     history = trainer.history
     _, rows, curves = parse(history)
     assert [row[0] for row in rows[1:]] == ["loss", "accuracy", "validation loss", "validation accuracy"]
-    # The first two epochs had no validation: nothing is said of them, and no curve drawn.
-    assert rows[3][1:5] == ["", f"{history.validation_loss[-1]:.4g}", "5", f"{history.validation_loss[-1]:.4g}"]
+    # The first two epochs had no validation: the first that is told of is the third's, where the curve begins.
+    first, last = (f"{loss:.4g}" for loss in history.validation_loss[[2, -1]])
+    assert rows[3][1:5] == [first, last, "5", last]
     assert [len(curve) for curve in curves] == [5, 5, 3, 3]
 
 

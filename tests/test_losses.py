@@ -11,7 +11,7 @@ DIRECT = [
     fastnn.Perturbation(eps, scheme, "direct")
     for eps, scheme in ((1e-4, "forward"), (1e-4, "central"), (2.0, "forward"))
 ]
-METHODS = [*DIRECT, fastnn.Perturbation(), fastnn.Perturbation(scheme="central"), fastnn.Backprop()]
+METHODS = [*DIRECT, fastnn.Perturbation(1e-4), fastnn.Perturbation(1e-4, scheme="central"), fastnn.Backprop()]
 
 
 def logit_network(output):

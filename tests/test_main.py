@@ -50,10 +50,12 @@ def test_without_arguments(call):
     assert "fastnn train data.csv --target COLUMN" in text
 
 
-@pytest.mark.parametrize(("module", "extra"), [("sklearn", "demo"), ("pooch", "demo"), ("pandas", "cli")])
+@pytest.mark.parametrize(("module", "extra"), [("sklearn", "demo"), ("pooch", "demo"), ("pyarrow", "cli")])
 def test_without_an_extra(call, monkeypatch, module, extra):
+    for name in [name for name in sys.modules if name.startswith("fastnn.tables")]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
-    command = {"sklearn": ["demo"], "pooch": ["demo", "--data", "mnist"], "pandas": ["train", "x", "--target", "y"]}
+    command = {"sklearn": ["demo"], "pooch": ["demo", "--data", "mnist"], "pyarrow": ["train", "x", "--target", "y"]}
     code, text, errors = call(*command[module])
     assert (code, text) == (1, "")
     assert errors == f"Error: this needs {module}: pip install 'fastnn-numba[{extra}]'\n"
@@ -70,14 +72,16 @@ def test_without_typer(monkeypatch, capsys):
 
 def test_a_module_that_is_broken_is_no_missing_extra(monkeypatch):
     monkeypatch.delitem(sys.modules, "fastnn.cli", raising=False)
-    monkeypatch.setitem(sys.modules, "fastnn._columns", None)
+    monkeypatch.setitem(sys.modules, "fastnn._demo", None)
     pytest.importorskip("typer")
-    with pytest.raises(ModuleNotFoundError, match="_columns"):
+    with pytest.raises(ModuleNotFoundError, match="_demo"):
         main()
 
 
 def test_importing_fastnn_imports_no_extra():
-    program = "import sys, fastnn; print({'typer', 'pandas', 'sklearn', 'pooch', 'matplotlib'} & set(sys.modules))"
+    program = (
+        "import sys, fastnn; print({'typer', 'pandas', 'pyarrow', 'sklearn', 'pooch', 'matplotlib'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.kernels import activations
-from fastnn.kernels.activations import Activation
+from fastnn.kernels import activations, elementary
 
-EXTENDED = {
-    Activation.IDENTITY: lambda z: z,
-    Activation.SIGMOID: lambda z: 1 / (1 + np.exp(-z)),
-    Activation.TANH: np.tanh,
-    Activation.RELU: lambda z: np.maximum(z, 0),
-    Activation.LEAKY_RELU: lambda z: np.where(z < 0, np.longdouble(activations.LEAKY_SLOPE) * z, z),
-    Activation.SOFTPLUS: lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
-}
+# The definitions, to be evaluated in extended precision.
+EXTENDED = {code: naive.ACTIVATIONS[code.name.lower()] for code in activations.MODULES}
 
 
 @numba.njit
@@ -91,7 +84,7 @@ def decays(x):
     """Return the kernel's exp(x) and 1 - exp(x), element by element."""
     e, rest = np.empty(x.size), np.empty(x.size)
     for k in range(x.size):
-        e[k], rest[k] = activations.decay(x[k])
+        e[k], rest[k] = elementary.decay(x[k])
     return e, rest
 
 
@@ -118,7 +111,7 @@ def test_float32_differences_are_right_where_the_naive_ones_are_noise():
     wide = [[w.astype(np.longdouble) for w in network.weights], layers, "squared_error"]
     truth, _ = naive.differences(*wide, x.astype(np.longdouble), y.astype(np.longdouble))
     noisy, _ = naive.differences(network.weights, layers, "squared_error", x, y)
-    ours = fastnn.gradient(network, x, y)
+    ours = fastnn.gradient(network, x, y, method=fastnn.Perturbation(1e-4))
     scale = max(float(np.abs(g).max()) for g in truth)
 
     def error(gradient):

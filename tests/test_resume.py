@@ -238,10 +238,16 @@ PCG64 = np.random.PCG64(0).state
         ({}, {"order": np.arange(1, 12).reshape(1, -1)}),
         ({}, {"order": np.zeros((1, 11), np.int64)}),
         ({}, {"order": np.array([[0, 2**62]])}),
+        ({}, {"order": np.zeros((0, 10**9), np.int64)}),
+        ({}, {"order": np.zeros((0, 2**59), np.int64)}),
+        ({}, {"order": np.zeros((2**59, 0), np.int64)}),
         ({}, {"totals": np.zeros(2)}),
         ({}, {"counts": np.array([3, 1])}),  # within an epoch that has no order
         ({}, {"counts": np.array([-1, 0])}),
-        ({}, {"counts": np.array([3, 3]), "order": np.arange(11).reshape(1, -1)}),
+        ({}, {"counts": np.array([2**63 - 1, 0])}),
+        ({}, {"counts": np.array([2**53 + 1, 0])}),
+        ({"gradient": ["Perturbation", {"eps": 10**400}]}, {}),
+        ({}, {"counts": np.array([3, 4]), "order": np.arange(11).reshape(1, -1)}),
         ({}, {"counts": np.array([3, -1]), "order": np.arange(11).reshape(1, -1)}),
         ({}, {"counts": np.array([3])}),
         ({}, {"layers.0.weight": np.full((3, 4), np.inf)}),
@@ -254,6 +260,68 @@ def test_a_forged_checkpoint_is_refused(path, describe, tensors):
     forge(path, describe, **tensors)
     with pytest.raises(ValueError, match=f"^{path} does not hold a "):
         fastnn.Trainer.resume(path)
+
+
+def test_the_largest_number_of_steps_is_trained_on(path):
+    forge(path, counts=np.array([2**53, 0]))
+    trainer = fastnn.Trainer.resume(path)
+    trainer.fit(X, Y)
+    assert trainer.n_steps == 2**53 + 3
+    with pytest.raises(ValueError, match="is not written: .* its counts are none of training"):
+        trainer.save(path)
+    assert fastnn.Trainer.resume(path).n_steps == 2**53
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda trainer: trainer.network._theta.fill(np.inf), r"network.weights\[0\] has NaN or infinity"),
+        (lambda trainer: trainer._update.moments.fill(np.nan), "the optimiser's state has NaN or infinity"),
+        (lambda trainer: setattr(trainer, "optimizer", fastnn.SGD()), "moments is float64 of shape"),
+        (lambda trainer: setattr(trainer, "network", fastnn.mlp(3, 2, output="softmax", seed=0)), "moments is float64"),
+        (lambda trainer: setattr(trainer, "network", fastnn.mlp(3, 2, seed=0)), "needs a softmax output layer"),
+    ],
+)
+def test_what_cannot_be_resumed_never_replaces_what_can(path, spoil, message):
+    trainer = make_trainer()
+    trainer.save(path)
+    before = path.read_bytes()
+    spoil(trainer)
+    with pytest.raises(ValueError, match=message):
+        trainer.save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+# Rates at which the last step before the loss overflows has made weights or moments infinite, and others.
+@pytest.mark.parametrize("optimizer", [fastnn.SGD, lambda lr: fastnn.SGD(lr, 0.9), fastnn.Adam])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_run_that_diverges_leaves_a_checkpoint_that_can_be_resumed(path, optimizer, dtype):
+    x, y = np.linspace(-3, 3, 12).reshape(-1, 1) * 10, np.linspace(-40, 50, 12)
+    diverged = 0
+    for exponent in np.linspace(-1, 308 if dtype == "float64" else 38, 12):
+        network = fastnn.mlp(1, 4, 1, hidden="relu", seed=0, dtype=dtype)
+        trainer = fastnn.Trainer(network, optimizer=optimizer(10.0**exponent), gradient=fastnn.Backprop(), batch_size=4)
+        try:
+            trainer.fit(x, y, 8, callbacks=[Checkpoint(path, seconds=0)])
+        except FloatingPointError:
+            diverged += 1
+        assert all(np.isfinite(w).all() for w in network.weights)
+        trainer.save(path.parent / "last")
+        for name in (path, path.parent / "last"):
+            assert all(np.isfinite(w).all() for w in fastnn.Trainer.resume(name).network.weights)
+    assert diverged > 5
+
+
+def test_weights_that_a_callback_spoils_do_not_reach_the_checkpoint(path):
+    class Spoil(Callback):
+        def on_epoch_end(self, trainer, metrics):
+            trainer.network.weights[0][:] = np.nan
+
+    trainer = make_trainer()
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        trainer.fit(X, Y, 3, callbacks=[Spoil(), Checkpoint(path)])
+    assert fastnn.Trainer.resume(path).n_steps == 0
 
 
 def test_a_network_is_no_checkpoint_nor_the_other_way_round(path):

@@ -9,8 +9,8 @@ import pytest
 from conftest import HEADS
 
 import fastnn
-from fastnn import _loop, _threads
-from fastnn.kernels.work import Task
+from fastnn import _loop, _threads, _workspace
+from fastnn.kernels.work import Method, Task
 
 
 @pytest.fixture
@@ -81,3 +81,181 @@ def test_a_fork_runs_the_childs_part(monkeypatch):
         os._exit(int(_threads._is_forked))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
     assert not _threads._is_forked
+
+
+class Machine:
+    """Says how long a run takes; steps of one sample."""
+
+    def __init__(self, alone, shared):
+        self.pace = _threads.Pace()
+        self.alone, self.shared = alone, shared
+        self.clock = 0.0
+
+    def run(self, seconds, batch_size=1):
+        """Work for some time; return how many samples a second were done."""
+        begun, done = self.clock, 0
+        while self.clock < begun + seconds:
+            shares, n_samples = self.pace.plan()
+            n_samples = max(1, n_samples // batch_size) * batch_size
+            taken = n_samples * (self.shared if shares else self.alone)
+            self.pace.note(n_samples, taken)
+            self.clock += taken
+            done += n_samples
+        return done / (self.clock - begun)
+
+
+@pytest.mark.parametrize("alone", [1e-4, 4e-4, 3e-3])
+def test_the_faster_way_is_taken_and_looks_are_cheap(alone):
+    """Within 5 % of sharing when idle, 30 % of working alone when busy, where sharing takes twenty times as long."""
+    idle, busy = Machine(alone, alone / 1.8), Machine(alone, 20 * alone)
+    assert idle.run(1.0) * alone / 1.8 > 1 / 1.05
+    assert idle.pace.shares
+    assert busy.run(1.0) * alone > 1 / 1.3
+    assert not busy.pace.shares
+    assert busy.run(10.0) * alone > 1 / 1.1
+
+
+def test_what_is_chosen_is_found_again_when_the_load_changes():
+    machine = Machine(4e-4, 2e-4)
+    for _ in range(3):
+        machine.shared = 2e-4
+        machine.run(3.0)
+        assert machine.pace.shares
+        machine.shared = 1e-2
+        machine.run(1.2)  # a run of 20 ms becomes one of a second, and cannot be ended
+        assert not machine.pace.shares
+
+
+def test_a_look_that_was_too_good_is_paid_for():
+    """Sharing is fast while it is looked at, and slow afterwards."""
+    machine = Machine(4e-4, 2e-4)
+    believed = 0
+    for _ in range(20_000):
+        machine.shared = 2e-2 if machine.pace.shares else 2e-4
+        was = machine.pace.shares
+        machine.run(1e-9)
+        believed += machine.pace.shares > was
+    assert believed > 1
+    machine.clock, done = 0.0, 0.0
+    while machine.clock < 10.0:
+        machine.shared = 2e-2 if machine.pace.shares else 2e-4
+        begun = machine.clock
+        done += machine.run(1e-9) * (machine.clock - begun)
+    assert done * 4e-4 > 10.0 / 1.1
+
+
+def test_long_steps_are_shared_at_once():
+    machine = Machine(1.0, 0.5)
+    machine.run(1.0)
+    assert machine.pace.shares
+    assert machine.run(30.0) * 0.5 > 1 / 1.05
+
+
+def test_a_gain_that_is_not_worth_two_cores():
+    machine = Machine(4e-4, 3.9e-4)
+    machine.run(1.0)
+    assert not machine.pace.shares
+
+
+def test_steps_go_as_planned_with_the_same_bits(make_case, monkeypatch, chunks):
+    chunks(2)
+    whole = train(make_case)
+    plans, seen, real = [(True, 4), (False, 1), (True, 10**9)], [], _loop.run_steps
+
+    class Pace:
+        def plan(self):
+            return plans[len(seen) % 3]
+
+        def note(self, n_samples, seconds):
+            assert seconds > 0
+            assert seen[-1][1] * 4 == n_samples
+
+    def run_steps(*arguments):
+        n_chunks = next(argument.n_chunks for argument in arguments if isinstance(argument, Task))
+        seen.append((n_chunks, arguments[7] - arguments[6]))
+        return real(*arguments)
+
+    monkeypatch.setattr(_loop, "run_steps", run_steps)
+    monkeypatch.setattr(_loop, "find_pace", lambda *_: Pace())
+    np.testing.assert_array_equal(train(make_case), whole)
+    assert seen[:3] == [(2, 1), (1, 1), (2, 7)]
+
+
+def test_threads_wait_briefly_and_the_environment_stays(monkeypatch):
+    for name in (*_threads.WAITS, "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    seen = []
+    monkeypatch.setattr(numba, "get_num_threads", lambda: seen.append({n: os.environ.get(n) for n in _threads.WAITS}))
+    before = dict(os.environ)
+    load = _threads.load_layer.__wrapped__
+    load()
+    assert seen == [_threads.WAITS]
+    assert dict(os.environ) == before
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")  # what the user has set stands
+    load()
+    assert seen[-1] == {**_threads.WAITS, "GOMP_SPINCOUNT": "7"}
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    load()
+    assert seen[-1] == {"GOMP_SPINCOUNT": "7", "KMP_BLOCKTIME": None}
+
+
+def test_room_is_allocated_once(make_case, monkeypatch):
+    monkeypatch.setattr(_workspace, "_kept", {})
+    made, real = [], _workspace.make_work
+
+    def make_work(*arguments):
+        made.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(_workspace, "make_work", make_work)
+    case = make_case(HEADS[-1], ("tanh", 2))
+    trainer = fastnn.Trainer(case.network, loss=case.loss)
+    calls = [
+        lambda: case.gradient(fastnn.Perturbation())[0].copy(),
+        lambda: trainer.evaluate(case.x, case.y).loss,
+        lambda: case.network.predict(case.x),
+    ]
+    for call in calls:
+        first = call()
+        n_made = len(made)
+        for _ in range(3):
+            np.testing.assert_array_equal(call(), first)
+        assert len(made) == n_made
+    mine = case.gradient(fastnn.Perturbation())
+    copies = [array.copy() for array in mine]
+    fastnn.gradient(case.network, 2 * case.x, case.y, loss=case.loss)
+    for array, copy in zip(mine, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_room_is_lent_to_one_at_a_time_and_not_kept_without_end(make_case, monkeypatch):
+    kept = {}
+    monkeypatch.setattr(_workspace, "_kept", kept)
+    layout, float64 = make_case(HEADS[0], ("tanh", 1)).network._layout, np.dtype("float64")
+
+    def borrow(n_samples):
+        return _workspace.borrow_work(layout, n_samples, Method.NONE, float64, 1)
+
+    with borrow(5) as one, borrow(5) as other:
+        assert one.values is not other.values
+    with borrow(5) as again:
+        assert again.values is one.values or again.values is other.values
+    for n_samples in range(1, 30):
+        with borrow(n_samples):
+            pass
+    assert len(kept) == _workspace.KEPT_ROOMS
+    monkeypatch.setattr(_workspace, "KEPT", 0)
+    with borrow(3):
+        pass
+    assert not kept
+    with pytest.raises(KeyboardInterrupt), borrow(3):
+        raise KeyboardInterrupt
+    assert not kept
+
+
+def test_predictions_are_shared_too(make_case, dealt):
+    case = make_case(HEADS[0], ("tanh", 1))
+    alone = case.network.predict(case.x)
+    assert set(dealt) == {2}
+    np.testing.assert_array_equal(case.network.predict(case.x), alone)

@@ -23,7 +23,7 @@ def test_one_step_is_the_naive_step(make_case, head, scheme):
     trainer = fastnn.Trainer(
         case.network,
         loss=case.loss,
-        gradient=fastnn.Perturbation(scheme=scheme, evaluate="direct"),
+        gradient=fastnn.Perturbation(1e-4, scheme, evaluate="direct"),
         optimizer=fastnn.SGD(0.5),
     )
     before = case.mean_loss()
@@ -117,6 +117,24 @@ def test_history_and_evaluate(make_case):
         assert repr(history).startswith("History: 3 epochs in ")
 
 
+def test_an_epochs_time_has_its_validation_in_it(make_case, monkeypatch):
+    case = make_case(HEADS[0], ("tanh", 1))
+    clock, real = [0.0], fastnn.Trainer._measure
+
+    def measure(self, data):
+        clock[0] += 1000.0
+        return real(self, data)
+
+    def now():
+        clock[0] += 1e-3
+        return clock[0]
+
+    monkeypatch.setattr("fastnn.trainer.time.perf_counter", now)
+    monkeypatch.setattr(fastnn.Trainer, "_measure", measure)
+    history = fastnn.Trainer(case.network).fit(case.x, case.y, 3, validation_data=(case.x, case.y))
+    assert (history.seconds > 1000.0).all()
+
+
 def test_no_epochs_change_nothing(make_case):
     case = make_case(HEADS[0], ("tanh", 1))
     before = case.network.weights[0].copy()
@@ -168,6 +186,41 @@ def test_a_loss_that_overflows_at_once_leaves_the_weights():
         trainer.fit([[1e200]], [0.0])
     np.testing.assert_array_equal(network.weights[0], before)
     assert trainer.n_steps == 0
+
+
+@pytest.mark.parametrize("call_seconds", [0.0, 1e9])
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(1e308), fastnn.SGD(1e308, 0.5)])
+def test_weights_that_the_last_step_made_infinite_are_taken_back(monkeypatch, call_seconds, optimizer):
+    """Every loss that is measured is finite: two of 0, and one before the last step."""
+    monkeypatch.setattr(_loop, "CALL_SECONDS", call_seconds)
+    network = fastnn.mlp(1, 1, seed=0)
+    before = network.weights[0].copy()
+    trainer = fastnn.Trainer(network, gradient=fastnn.Backprop(), optimizer=optimizer, batch_size=1, shuffle=False)
+    with pytest.raises(FloatingPointError, match=r"^a weight is not finite at epoch 1, batch 3 of 3, with .*smaller"):
+        trainer.fit([[0.0], [0.0], [9.0]], [0.0, 0.0, 27.0])
+    assert trainer.n_steps == 2
+    assert network.weights == [before, [0.0]]
+    assert np.isfinite(trainer._update.moments).all()
+
+
+@pytest.mark.parametrize("call_seconds", [0.0, 1e9])
+@pytest.mark.parametrize("poisoned", range(6))
+def test_moments_that_overflow_are_taken_back(monkeypatch, call_seconds, poisoned):
+    """A square of 1e26 is none of float32: Adam would divide by infinity for ever, with every loss finite."""
+    monkeypatch.setattr(_loop, "CALL_SECONDS", call_seconds)
+    x, y = np.arange(1.0, 7.0, dtype=np.float32).reshape(-1, 1), np.ones(6)
+    trainer, twin = (
+        fastnn.Trainer(fastnn.mlp(1, 1, seed=0, dtype="float32"), optimizer=fastnn.Adam(), batch_size=1, shuffle=False)
+        for _ in range(2)
+    )
+    if poisoned:
+        twin.fit(x[:poisoned], y[:poisoned])
+    x[poisoned] = 1e13
+    with pytest.raises(FloatingPointError, match=f"the optimiser's state is not .* epoch 1, batch {poisoned + 1} of 6"):
+        trainer.fit(x, y)
+    assert trainer.n_steps == twin.n_steps == poisoned
+    assert trainer.network._theta.tobytes() == twin.network._theta.tobytes()
+    assert trainer._update.moments.tobytes() == twin._update.moments.tobytes()
 
 
 def test_perturbation_and_backprop_learn_the_same(make_case):

@@ -90,7 +90,7 @@ CONSTRUCTIONS = [
     (
         lambda: fastnn.Trainer(network(), loss="categorical_cross_entropy"),
         ValueError,
-        "needs a softmax output layer, and this network ends in identity; change .*, or use one of: squared_error$",
+        "needs a softmax output layer, .* ends in identity; change .*, or use one of: squared_error, huber$",
     ),
     (
         lambda: fastnn.Trainer(network("softmax"), loss="binary_cross_entropy"),
@@ -164,7 +164,7 @@ CLASSES = [
     ("softmax", [0, 1e300, 1, 0], r"got values from 0 to 1e\+300"),
     ("softmax", [0, 0.5, 1, 0], "integer labels or one-hot rows, got fractions in a vector"),
     ("softmax", np.full((4, 2), 0.3), "rows of y must be one-hot or sum to 1; row 0 sums to 0.6"),
-    ("softmax", [[2, -1]] * 4, "y must lie between 0 and 1 for a cross-entropy, got values from -1 to 2"),
+    ("softmax", [[2, -1]] * 4, "y must lie between 0 and 1 for categorical_cross_entropy, got values from -1 to 2"),
     ("softmax", np.ones((4, 3)), r"y must have shape \(4, 2\), got \(4, 3\), or integer labels of shape \(4,\)"),
     ("sigmoid", [[2, 0]] * 4, "y must lie between 0 and 1"),
     ("sigmoid", [0, 1, 1, 0], r"y must have shape \(4, 2\), got \(4,\)"),
@@ -312,3 +312,15 @@ def test_a_large_copy_is_not_silent(monkeypatch):
     with pytest.warns(UserWarning, match="X is float64, not C-contiguous, and copied whole") as caught:
         trainer.evaluate(np.asfortranarray(whole), np.ones(100))
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("name", [None, 3, "", "fastnn_of_mine", "__main__"])
+def test_a_caller_of_any_name_or_none_is_warned(monkeypatch, name):
+    """What exec runs has the names that it is given; a package of a like name is the caller's."""
+    monkeypatch.setattr(_validate, "LARGE", 1000)
+    names = {"network": fastnn.mlp(2, 1, seed=0), "x": np.ones((100, 2), np.float32)}
+    if name is not None:
+        names["__name__"] = name
+    with pytest.warns(UserWarning, match="copied whole") as caught:
+        exec(compile("network.predict(x)", "here.py", "exec"), names)
+    assert caught[0].filename == "here.py"

@@ -8,8 +8,8 @@ import numpy as np
 import fastnn
 
 METHODS = {
-    "perturbation": fastnn.Perturbation(),
-    "direct": fastnn.Perturbation(evaluate="direct"),
+    "perturbation": fastnn.Perturbation(1e-4),
+    "direct": fastnn.Perturbation(1e-4, evaluate="direct"),
     "backprop": fastnn.Backprop(),
 }
 

@@ -35,7 +35,7 @@ class Accuracy:
         network = make_network("64-32-10", dtype=dtype)
         X, y = make_samples(network, 32)
         exact = fastnn.gradient(network, X, y, method=fastnn.Backprop())
-        measured = fastnn.gradient(network, X, y, method=fastnn.Perturbation(scheme="central"))
+        measured = fastnn.gradient(network, X, y, method=fastnn.Perturbation(1e-4, scheme="central"))
         error = max(float(np.abs(a - b).max()) for a, b in zip(exact, measured, strict=True))
         return error / max(float(np.abs(a).max()) for a in exact)
 

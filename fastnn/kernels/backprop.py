@@ -3,7 +3,8 @@
 from fastnn._jit import kernel, line, unit, unpack
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import output_delta
-from fastnn.kernels.products import add_product, clear
+from fastnn.kernels.products import add_product
+from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import (
     DELTA,
     PULL,

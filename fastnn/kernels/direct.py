@@ -2,25 +2,35 @@
 
 A nudge of W[i, j] moves z[n, j] by t = eps * a[n, i], and then the levels above. The
 *changes* are carried upwards, in float64, never two values subtracted, and a block
-of up to NUDGES weights into the same unit j is carried together, the inner loops
-running along the block. Any activation, any loss, any eps.
+of up to NUDGES weights, first those into one unit j and then those into the next, is
+carried together, the inner loops running along the block. Any activation, any loss, any eps.
 """
+
+import math
 
 import numpy as np
 
 from fastnn._jit import kernel, line, unit, unpack, view
-from fastnn.kernels.activations import change_nudges, largest_size
+from fastnn.kernels.activations import change_nudges
 from fastnn.kernels.layout import biases, weights_start
 from fastnn.kernels.losses import add_loss_change
-from fastnn.kernels.products import add_product, clear
+from fastnn.kernels.products import add_product
 from fastnn.kernels.updates import target
+from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import (
+    COEFFICIENTS,
     DIRECT,
+    GATHERED,
+    LISTED,
     NUDGES,
+    PICKED,
+    REACH,
     SLOPE,
+    UNITS,
     A,
     Method,
     Z,
+    count_direct,
     moved_room,
     scratch_room,
     share,
@@ -38,7 +48,7 @@ def list_inputs(layout, layer, n, block, task, chunk, work):
     together (the margin of an image). Weights nudged together are not listed.
     """
     before = values(layout, work, A, layer, block.n_samples)[n]
-    listed = work.listed[chunk]
+    listed = work.listed[chunk, LISTED]
     count = 0
     if layout.together[2 * layer] == 0:
         for i in range(chunk, before.size, task.n_chunks):
@@ -52,38 +62,57 @@ def list_inputs(layout, layer, n, block, task, chunk, work):
 
 
 @kernel
+def pick_inputs(before, size, n_listed, listed, picked):
+    """Pick the inputs listed that are at least of a size, before (n,) and a 1; return how many."""
+    count = 0
+    for b in range(n_listed):
+        i = listed[b]
+        if (abs(before[i]) if i < before.size else 1.0) >= size:
+            picked[count] = i
+            count += 1
+    return count
+
+
+@kernel
 def _per_nudge(task):
     """Return what turns a change of the mean loss into a difference."""
     return 1.0 / ((2.0 if task.central else 1.0) * task.eps)
 
 
-@kernel(inline=True)
-def _add_units(layout, layer, n, first, count, block, task, scale, chunk, work, out):
-    """Add to out (n_in + 1, n_out), W and then b, sample n's differences of `count` listed inputs' weights.
+@kernel
+def _series(layout, layer, n, j, a, block, task, work):
+    """Return the difference of an input's weight in the mean loss, as the series of unit j of sample n has it."""
+    total = 0.0
+    for term in range(task.n_terms - 1, -1, -1):
+        total = a * (total + values(layout, work, COEFFICIENTS[term], layer + 1, block.n_samples)[n, j])
+    return total
 
-    Into the units marked, or all where the whole layer is measured directly.
+
+@kernel
+def _add_units(layout, layer, n, count, block, task, scale, chunk, work, out):
+    """Add to out (n_in + 1, n_out), W and then b, the differences of the weights that are gathered.
+
+    Of sample n, and what they are beyond those of the series, which are there as well.
     """
     before = values(layout, work, A, layer, block.n_samples)[n]
-    marks = values(layout, work, DIRECT, layer + 1, block.n_samples)[n]
-    listed = work.listed[chunk]
+    inputs, units = line(work.listed[chunk, GATHERED], 0, count), line(work.listed[chunk, UNITS], 0, count)
     total = total_room(work, chunk, count)
-    scale *= share(block, work, n) * _per_nudge(task)
-    for j in range(out.shape[1]):
-        if task.method == Method.SERIES and marks[j] == 0.0:
-            continue
-        if work.stop[0] != 0:
-            return
-        clear(total)
-        for sign in range(1, -2 if task.central else 0, -2):
-            nudge = scratch_room(work, chunk, count)
-            for b in range(count):
-                i = listed[first + b]
-                nudge[b] = sign * task.eps * (before[i] if i < before.size else 1.0)
-            _nudge_unit(layout, layer, n, j, block.n_samples, chunk, work, nudge)
-            level = min(layer + 2, layout.activations.size)
-            _carry(layout, level, n, block.n_samples, 1.0 * sign, task.loss, chunk, work, total)
+    clear(total)
+    for sign in range(1, -2 if task.central else 0, -2):
+        nudge = scratch_room(work, chunk, count)
         for b in range(count):
-            out[listed[first + b], j] += scale * total[b]
+            i = inputs[b]
+            nudge[b] = sign * task.eps * (before[i] if i < before.size else 1.0)
+        _nudge_units(layout, layer, n, units, block.n_samples, chunk, work, nudge)
+        level = min(layer + 2, layout.activations.size)
+        _carry(layout, level, n, block.n_samples, 1.0 * sign, task.loss, chunk, work, total)
+    factor = share(block, work, n) * _per_nudge(task)
+    for b in range(count):
+        i, j = inputs[b], units[b]
+        found = factor * total[b]
+        if task.method == Method.SERIES:
+            found -= _series(layout, layer, n, j, np.float64(before[i] if i < before.size else 1.0), block, task, work)
+        out[i, j] += scale * found
 
 
 @kernel(inline=True)
@@ -107,29 +136,35 @@ def _add_together(layout, layer, n_inputs, block, task, scale, chunk, work, out)
 
 
 @kernel
-def _nudge_unit(layout, layer, n, j, n_samples, chunk, work, nudge):
-    """Move z of unit j of sample n by each nudge (n_nudges,), which is overwritten.
+def _nudge_units(layout, layer, n, units, n_samples, chunk, work, nudge):
+    """Move z of one of the units (n_nudges,) of sample n by each nudge (n_nudges,), which is overwritten.
 
-    The change of z, one level up or, on the output layer, there, is left in room 0.
+    The change of z, one level up or, on the output layer, there, is left in room 0. Units
+    stand in runs, which are taken together.
     """
-    level = layer + 1
-    if level == layout.activations.size:
-        moved = moved_room(work, chunk, 0, layout.sizes[level], nudge.size)
-        for k in range(moved.shape[0]):
-            for b in range(nudge.size):
-                moved[k, b] = nudge[b] if k == j else 0.0
-        return
-    z = values(layout, work, Z, level, n_samples)[n, j]
-    a = values(layout, work, A, level, n_samples)[n, j]
-    slope = values(layout, work, SLOPE, level, n_samples)[n, j]
-    change_nudges(layout.activations[layer], z, a, slope, nudge)
-    moved = moved_room(work, chunk, 0, layout.sizes[level + 1], nudge.size)
-    through = transposed_weights(layout, work, level, 0)
-    for k in range(moved.shape[0]):
-        weight = through[k, j]
-        row = moved[k]
+    level, top = layer + 1, layout.activations.size
+    moved = moved_room(work, chunk, 0, layout.sizes[min(level + 1, top)], nudge.size)
+    if level == top:
+        clear(line(moved, 0, moved.size))
         for b in range(nudge.size):
-            row[b] = weight * nudge[b]
+            moved[units[b], b] = nudge[b]
+        return
+    z = values(layout, work, Z, level, n_samples)[n]
+    a = values(layout, work, A, level, n_samples)[n]
+    slope = values(layout, work, SLOPE, level, n_samples)[n]
+    through = transposed_weights(layout, work, level, 0)
+    first = 0
+    while first < nudge.size:
+        j, last = units[first], first + 1
+        while last < nudge.size and units[last] == j:
+            last += 1
+        run = line(nudge, first, last - first)
+        change_nudges(layout.activations[layer], z[j], a[j], slope[j], run)
+        for k in range(moved.shape[0]):
+            weight, row = through[k, j], line(moved, k * nudge.size + first, run.size)
+            for b in range(run.size):
+                row[b] = weight * run[b]
+        first = last
 
 
 @kernel
@@ -161,21 +196,45 @@ def _carry(layout, level, n, n_samples, factor, loss, chunk, work, total):
 
 @unit
 def run_direct(packed, block, task, step, chunk):
-    """Add the differences of the units marked DIRECT, for this chunk's parameters."""
+    """Add the differences of what is marked to be measured directly, for this chunk's parameters."""
     layout, theta, _, optimizer, work = unpack(packed)
     out, scale = target(optimizer, block, theta, work.gradient)
     for layer in range(layout.activations.size):
         n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
         start = weights_start(layout, layer)
         both = view(out, start, n_in + 1, n_out)
-        marks = values(layout, work, DIRECT, layer + 1, block.n_samples)
+        every, picked = work.listed[chunk, LISTED], work.listed[chunk, PICKED]
+        inputs, units = work.listed[chunk, GATHERED], work.listed[chunk, UNITS]
         for n in range(block.n_samples):
-            if task.method == Method.SERIES and largest_size(marks[n]) == 0.0:
-                continue
-            n_listed = list_inputs(layout, layer, n, block, task, chunk, work)
-            for first in range(0, n_listed, NUDGES):
-                count = min(NUDGES, n_listed - first)
-                _add_units(layout, layer, n, first, count, block, task, scale, chunk, work, both)
+            before = values(layout, work, A, layer, block.n_samples)[n]
+            direct = values(layout, work, DIRECT, layer + 1, block.n_samples)[n]
+            n_listed = -1  # not yet
+            size = -1.0  # of those picked
+            count = 0
+            for j in range(n_out):
+                if work.stop[0] != 0:
+                    return
+                wanted = 0.0
+                if task.method == Method.SERIES:
+                    wanted = min(np.float64(direct[j]), work.checks[REACH, layer, n])
+                    if wanted == math.inf:
+                        continue
+                if n_listed < 0:
+                    n_listed = list_inputs(layout, layer, n, block, task, chunk, work)
+                if wanted != size:
+                    size = wanted
+                    n_picked = pick_inputs(before, size, n_listed, every, picked)
+                count_direct(layout, layer, n_picked, chunk, work)
+                for first in range(0, n_picked, NUDGES):
+                    n_more = min(NUDGES, n_picked - first)
+                    if count + n_more > NUDGES:
+                        _add_units(layout, layer, n, count, block, task, scale, chunk, work, both)
+                        count = 0
+                    for p in range(first, first + n_more):
+                        inputs[count], units[count] = picked[p], j
+                        count += 1
+            if count > 0:
+                _add_units(layout, layer, n, count, block, task, scale, chunk, work, both)
         if layer % task.n_chunks == chunk:
             if layout.together[2 * layer] != 0:
                 flat = line(out, start, n_in * n_out)

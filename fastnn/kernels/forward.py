@@ -1,11 +1,13 @@
 """The forward pass over a block of samples: the first part of every step."""
 
 from fastnn._jit import kernel, unit, unpack
-from fastnn.kernels.activations import Activation, activate, largest_size, softmax, sum_sizes
+from fastnn.kernels.activations import Activation, activate
+from fastnn.kernels.activations.softmax import softmax
 from fastnn.kernels.layout import biases, weights
-from fastnn.kernels.losses import Loss, count_correct, sample_loss
-from fastnn.kernels.products import add_product, clear, copy
+from fastnn.kernels.losses import count_correct, sample_loss
+from fastnn.kernels.products import add_product
 from fastnn.kernels.updates import is_fused
+from fastnn.kernels.vectors import clear, copy, largest_size, sum_sizes
 from fastnn.kernels.work import (
     LARGEST,
     LARGEST_INPUT,
@@ -81,8 +83,9 @@ def propagate(layout, theta, n_samples, first, last, work):
                 for k in range(z.shape[1]):
                     z[n, k] += a[n, k]
         if layout.activations[layer] == Activation.SOFTMAX:
+            slope = values(layout, work, SLOPE, layer + 1, n_samples)
             for n in range(first, last):
-                softmax(z[n], a[n])
+                softmax(z[n], a[n], slope[n])
         else:
             activate(
                 layout.activations[layer],
@@ -98,11 +101,11 @@ def measure(layout, loss, n_samples, first, last, work):
     top = layout.activations.size
     z = values(layout, work, Z, top, n_samples)
     a = values(layout, work, A, top, n_samples)
+    slope = values(layout, work, SLOPE, top, n_samples)
+    code = layout.activations[top - 1]
     for n in range(first, last):
-        work.measured[n, LOSS] = work.measured[n, WEIGHT] * sample_loss(loss, z[n], a[n], work.y[n])
-    if loss != Loss.SQUARED_ERROR:
-        for n in range(first, last):
-            work.measured[n, RIGHT] = count_correct(loss, a[n], work.y[n])
+        work.measured[n, LOSS] = work.measured[n, WEIGHT] * sample_loss(loss, code, z[n], a[n], slope[n], work.y[n])
+        work.measured[n, RIGHT] = count_correct(loss, a[n], work.y[n])
 
 
 @kernel(inline=True)

@@ -16,23 +16,6 @@ else:
 
 
 @kernel
-def clear(out):
-    """Set a vector to zero; products add to what is there."""
-    for k in range(out.size):
-        out[k] = 0.0
-
-
-@kernel
-def copy(row, out):
-    """Copy the start of one vector, as much as fits, to another.
-
-    One that is no part of a matrix: loops over a matrix's columns from a variable on test each index for its sign.
-    """
-    for k in range(min(row.size, out.size)):
-        out[k] = row[k]
-
-
-@kernel
 def add_product(a, b, first, last, out):
     """Add a (n, m) times b (m, p) to rows first to last of out (n, p)."""
     add_tiles(a, (b,), first, last, out.dtype.type(1.0), out)

@@ -39,20 +39,27 @@ these are less, and a level's sums only pass on m3 and m4. At the loss the error
 left count: a cross-entropy that is nearly 0 bends little.
 A sample keeps its series in a layer while eps**K max|a|**(K + 1) times the bound, or the
 mean of that over the samples, is at most `Task.tolerance` times the layer's size: the
-mean of the largest first-order difference max|c1| max|a|. So truncation adds at most the
-tolerance times that size to any entry. Other samples are measured by the direct kernel.
-So are the units of a sample whose nudge can reach the kink of a rectifier: their own by
-t, one in the next level by the weight in between, one further up by the bound of |z'|.
-Between kinks a rectifier is linear and its series exact.
+mean of the largest first-order difference max|c1| max|a|. Elsewhere its inputs do that are
+small enough: with L times what is allowed, those up to max|a| / L**(1 / K), since the
+bound of a smaller nudge is less by the power K + 1 at least, and its own difference by the
+first. So truncation adds at most the tolerance times that size to any entry, and beside a large
+input that times their own size to the others. Other inputs are measured by the direct kernel, which
+adds what there is beyond their series. So are those whose nudge can reach the kink of a
+rectifier: of their own unit by t, one in the next level by the weight in between, one
+further up by the bound of |z'|. Between kinks a rectifier is linear and its series exact.
 """
 
 import math
 
+import numpy as np
+
 from fastnn._jit import kernel, line, unit, unpack
-from fastnn.kernels.activations import Activation, add_curvature, largest_size, taylor_units
+from fastnn.kernels.activations import Activation, derivative_bounds, has_kink, residual, taylor_units
 from fastnn.kernels.backprop import backward, rows_alike
-from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs, doubt
-from fastnn.kernels.products import add_product, clear, copy
+from fastnn.kernels.elementary import compose
+from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs, bound_loss, doubt, loss_kink
+from fastnn.kernels.products import add_product
+from fastnn.kernels.vectors import add_curvature, clear, copy, largest_size
 from fastnn.kernels.work import (
     BEND2,
     BEND3,
@@ -68,6 +75,7 @@ from fastnn.kernels.work import (
     NUDGES,
     PACKED,
     PULL,
+    REACH,
     SECOND,
     SIZE,
     SLOPE,
@@ -88,82 +96,87 @@ from fastnn.kernels.work import (
     values,
 )
 
-
-@kernel
-def suprema(code):
-    """Return bounds of |f'|, |f''| / 2, |f'''| / 6 and |f''''| / 24 over all z; a rectifier's hold between kinks."""
-    if code == Activation.SIGMOID:
-        return 0.25, 0.0481126, 0.0208334, 0.00532021
-    if code == Activation.TANH:  # 2 sigmoid(2 z) - 1
-        return 1.0, 0.384901, 0.333334, 0.170247
-    if code == Activation.SOFTPLUS:  # its slope is the sigmoid
-        return 1.0, 0.125, 0.0160376, 0.00520834
-    return 1.0, 0.0, 0.0, 0.0
+# By how much what is compared with a kink, or with the bound's root, may be rounded.
+ROUNDED = 2.0**-20
+# Of inputs that are measured directly the series is taken off again, unless it is this many times the
+# largest first term of its sample: then their rounding would be too much, and nothing is put in.
+CANCELLED = 2.0
 
 
 @kernel
-def compose(g1, g2, g3, g4, u1, u2, u3, u4):
-    """Return the first four coefficients of g(u(t))."""
-    return (
-        g1 * u1,
-        g1 * u2 + g2 * u1 * u1,
-        g1 * u3 + 2.0 * g2 * u1 * u2 + g3 * u1 * u1 * u1,
-        g1 * u4 + g2 * (2.0 * u1 * u3 + u2 * u2) + 3.0 * g3 * u1 * u1 * u2 + g4 * u1 * u1 * u1 * u1,
-    )
+def mark(direct, j, distance, eps):
+    """Have inputs measured directly in unit j whose nudge moves its z at least so far: direct (n_units,) are sizes."""
+    size = distance * (1.0 - ROUNDED) / eps
+    direct[j] = min(direct[j], size if size > 0.0 else 0.0)  # all, should the distance not be a number
 
 
 @kernel
-def has_kink(code):
-    """Return if an activation is a rectifier."""
-    return code == Activation.RELU or code == Activation.LEAKY_RELU
+def has_kinks(layout, loss, level):
+    """Return if units of a level, or the loss of those on top, have kinks."""
+    is_top = level == layout.activations.size
+    return has_kink(layout.activations[level - 1]) or (is_top and loss_kink(loss) < math.inf)
 
 
 @kernel
-def mark_kinks(layout, layer, n, n_samples, nudge, work):
-    """Mark the units of sample n that a nudge of z takes to their own kink, or to one in the next level."""
-    marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-    code = layout.activations[layer]
-    if has_kink(code):
-        z = values(layout, work, Z, layer + 1, n_samples)[n]
-        for j in range(marks.size):
-            if abs(z[j]) <= nudge:
-                marks[j] = 1.0
+def distance(layout, loss, level, n, k, n_samples, work):
+    """Return how far at least z of unit k of a level is from a kink, its own or, on top, one of the loss."""
+    code = layout.activations[level - 1]
+    nearest = np.float64(abs(values(layout, work, Z, level, n_samples)[n, k])) if has_kink(code) else math.inf
+    if level == layout.activations.size and loss_kink(loss) < math.inf:
+        a = values(layout, work, A, level, n_samples)[n, k]
+        slope = values(layout, work, SLOPE, level, n_samples)[n, k]
+        error = abs(residual(code, a, slope, work.y[n, k]))
+        nearest = min(nearest, abs(error - loss_kink(loss)) / derivative_bounds(code)[0])
+    return nearest
+
+
+@kernel
+def mark_kinks(layout, loss, layer, n, n_samples, eps, nudge, work):
+    """Mark what of sample n a nudge of z, up to the largest, takes to a kink of its own unit, or of the next level."""
+    direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+    if has_kinks(layout, loss, layer + 1):
+        for j in range(direct.size):
+            away = distance(layout, loss, layer + 1, n, j, n_samples, work)
+            if away <= nudge:
+                mark(direct, j, away, eps)
     level = layer + 2
-    if level <= layout.activations.size and has_kink(layout.activations[level - 1]):
-        moved = suprema(code)[0] * nudge
+    if level <= layout.activations.size and has_kinks(layout, loss, level):
+        moved = derivative_bounds(layout.activations[layer])[0] * nudge
         norms = unit_norms(layout, work, LARGEST, level)
-        z = values(layout, work, Z, level, n_samples)[n]
-        for k in range(z.size):
-            if abs(z[k]) <= norms[k] * moved:
+        for k in range(norms.size):
+            away = distance(layout, loss, level, n, k, n_samples, work)
+            if away <= norms[k] * moved:
                 w = transposed_weights(layout, work, level - 1, 0)[k]
                 for j in range(w.size):
-                    if abs(z[k]) <= abs(w[j]) * moved:
-                        marks[j] = 1.0
+                    if away <= abs(w[j]) * moved:
+                        mark(direct, j, nudge * (away / (abs(w[j]) * moved)), eps)
 
 
 @kernel
-def mark_kinks_above(layout, layer, level, n, start, n_samples, nudge, m1, m2, u1, work):
-    """Mark the units `start` and on of sample n that a nudge takes to a kink further up; u1 (n_units, n_nudges)."""
-    if not has_kink(layout.activations[level - 1]):
+def mark_kinks_above(layout, loss, layer, level, n, start, n_samples, eps, nudge, m1, m2, u1, work):
+    """Mark what a nudge of units `start` and on of sample n takes to a kink further up; u1 (n_units, n_nudges)."""
+    if not has_kinks(layout, loss, level):
         return
-    marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-    z = values(layout, work, Z, level, n_samples)[n]
-    slope = suprema(layout.activations[layer])[0]
-    for k in range(z.size):
+    direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+    slope = derivative_bounds(layout.activations[layer])[0]
+    for k in range(u1.shape[0]):
+        away = distance(layout, loss, level, n, k, n_samples, work)
         # Not the other way round: majorants that overflow may be nan.
-        if not abs(z[k]) > nudge * m1:
+        if not away > nudge * m1:
             for b in range(u1.shape[1]):
-                if not abs(z[k]) > nudge * (abs(u1[k, b]) * slope + 2.0 * nudge * m2):
-                    marks[start + b] = 1.0
+                moved = nudge * (abs(u1[k, b]) * slope + 2.0 * nudge * m2)
+                if not away > moved:
+                    mark(direct, start + b, nudge * (away / moved), eps)
 
 
 @kernel
 def start_majorants(layout, layer, work):
     """Return bounds of the coefficients of z in the next level, or of the outputs' own, in a nudge of any unit's z."""
     if layer + 1 == layout.activations.size:
-        return 1.0, 0.0, 0.0, 0.0
+        # Softmax and its losses know only differences: one z up by t is that z up and the others down by t / 2.
+        return (0.5 if layout.activations[layer] == Activation.SOFTMAX else 1.0), 0.0, 0.0, 0.0
     norm = largest_size(unit_norms(layout, work, LARGEST, layer + 2))
-    f1, f2, f3, f4 = suprema(layout.activations[layer])
+    f1, f2, f3, f4 = derivative_bounds(layout.activations[layer])
     return norm * f1, norm * f2, norm * f3, norm * f4
 
 
@@ -174,11 +187,11 @@ def carry_majorants(layout, layer, level, nudge, both, u1, u2, work, m1, m2, m3,
     u1 and u2, of use if both are, are coefficients in the change of the nudged unit's
     activation, bounds in that of its z.
     """
-    g1, g2, g3, g4 = suprema(layout.activations[level - 1])
+    g1, g2, g3, g4 = derivative_bounds(layout.activations[level - 1])
     m1, m2, m3, m4 = compose(g1, g2, g3, g4, m1, m2, m3, m4)
     norm = largest_size(unit_norms(layout, work, SUM, level + 1))
     m1, m2, m3, m4 = norm * m1, norm * m2, norm * m3, norm * m4
-    f1, f2, _, _ = suprema(layout.activations[layer])
+    f1, f2, _, _ = derivative_bounds(layout.activations[layer])
     size = largest_size(u1)
     if both:
         m2 = min(m2, f2 * size + f1 * f1 * largest_size(u2) + 3.0 * nudge * m3)
@@ -197,12 +210,13 @@ def judge(layout, layer, block, task, first, last, work):
     before = values(layout, work, A, layer, n_samples)
     delta = values(layout, work, DELTA, layer + 1, n_samples)
     m1, m2, m3, m4 = start_majorants(layout, layer, work)
-    bounds = bound_loss(
-        task.loss, layout.activations[n_layers - 1], layout.sizes[n_layers], task.n_terms, m1, m2, m3, m4
-    )
+    n_moved = layout.sizes[n_layers] if layer + 1 < n_layers else 1
+    bounds = bound_loss(task.loss, layout.activations[n_layers - 1], n_moved, task.n_terms, m1, m2, m3, m4)
     above = is_bent_above(layout, task.loss, layer)
-    rectified = has_kink(layout.activations[layer]) or has_kink(layout.activations[min(layer + 1, n_layers - 1)])
-    clear(stretch(layout, work, DIRECT, layer + 1, n_samples, first, last))
+    kinked = has_kinks(layout, task.loss, layer + 1) or has_kinks(layout, task.loss, min(layer + 2, n_layers))
+    direct = stretch(layout, work, DIRECT, layer + 1, n_samples, first, last)
+    for k in range(direct.size):
+        direct[k] = math.inf
     for n in range(first, last):
         largest = 1.0  # a bias's input
         if layer == 0:
@@ -215,8 +229,8 @@ def judge(layout, layer, block, task, first, last, work):
         work.checks[SIZE, layer, n] = largest * largest_size(delta[n])
         left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
         work.checks[BOUND, layer, n] = 0.0 if above else left_out
-        if rectified:
-            mark_kinks(layout, layer, n, n_samples, nudge, work)
+        if kinked:
+            mark_kinks(layout, task.loss, layer, n, n_samples, task.eps, nudge, work)
 
 
 @kernel
@@ -230,51 +244,6 @@ def bound_remainder(task, nudge, doubt_before, weight, bounds):
     return math.inf if math.isnan(left_out) else left_out  # majorants overflow, and meet a derivative of 0
 
 
-@kernel
-def bound_loss(loss, code, n_outputs, n_terms, u1, u2, u3, u4):
-    """Return what bounds the next coefficient of a sample's loss, z of each output having up to u.
-
-    It is at most fixed + rising * (doubt + spread * nudge), doubt being `doubt` before the
-    nudge, and at most cap. Next after three terms is the fourth, else the third: one term
-    is kept of central differences only, whose second term is zero.
-    """
-    cap3, cap4 = math.inf, math.inf
-    fixed3, fixed4 = 0.0, 0.0
-    if loss == Loss.BINARY_CROSS_ENTROPY:  # softplus(z) - y z, slope at most 1
-        g1, g2, g3, g4 = suprema(Activation.SOFTPLUS)
-        v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        cap3, cap4 = n_outputs * v3, n_outputs * v4
-        # Its slope is s - y, and all others have a factor s (1 - s).
-        v1, v2, v3, v4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
-        rising3, rising4, spread = n_outputs * v3, n_outputs * v4, 0.25 * u1
-    elif code == Activation.SOFTMAX:
-        # exp(d) - 1, averaged with whatever probabilities hold in mid-nudge
-        e1, e2, e3, e4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
-        if loss == Loss.CATEGORICAL_CROSS_ENTROPY:
-            v1, v2, v3, v4 = compose(1.0, 0.5, 1.0 / 3.0, 0.25, e1, e2, e3, e4)
-            cap3, cap4 = v3 + u3, v4 + u4  # log(1 + e), and y d
-            # As log(1 + e) for each target, d measured from its own: e is over the other classes only.
-            e1, e2, e3, e4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, 2.0 * u1, 2.0 * u2, 2.0 * u3, 2.0 * u4)
-            v1, v2, rising3, rising4 = compose(1.0, 0.5, 1.0 / 3.0, 0.25, e1, e2, e3, e4)
-            spread = 0.5 * u1  # p changes by p (1 - p) times a difference of two z
-        else:
-            i1, i2, i3, i4 = compose(1.0, 1.0, 1.0, 1.0, e1, e2, e3, e4)  # 1 / (1 + e)
-            v1, v2 = e1 + i1, e2 + e1 * i1 + i2
-            v3 = e3 + e2 * i1 + e1 * i2 + i3
-            v4 = e4 + e3 * i1 + e2 * i2 + e1 * i3 + i4
-            # In mid-nudge an error is at most one more than before it: that is in fixed, and there is no spread.
-            rising3, rising4, spread = 2.0 * v3, 2.0 * v4, 0.0
-            fixed3, fixed4 = 2.0 * v1 * v2 + rising3, 2.0 * v1 * v3 + v2 * v2 + rising4
-    else:
-        g1, g2, g3, g4 = suprema(code)
-        v1, v2, v3, v4 = compose(g1, g2, g3, g4, u1, u2, u3, u4)
-        rising3, rising4, spread = n_outputs * 2.0 * v3, n_outputs * 2.0 * v4, v1
-        fixed3, fixed4 = n_outputs * 2.0 * v1 * v2, n_outputs * (2.0 * v1 * v3 + v2 * v2)
-    if n_terms < 3:
-        return cap3, fixed3, rising3, spread
-    return cap4, fixed4, rising4, spread
-
-
 @kernel(inline=True)
 def bend(layout, data, block, task, first, last, work):
     """Write how every level bends for samples first to last: TAYLOR of the hidden ones, BEND past the first."""
@@ -285,6 +254,7 @@ def bend(layout, data, block, task, first, last, work):
         taylor3 = stretch(layout, work, TAYLOR3, level, n_samples, first, last)
         taylor_units(
             layout.activations[level - 1],
+            stretch(layout, work, Z, level, n_samples, first, last),
             stretch(layout, work, A, level, n_samples, first, last),
             stretch(layout, work, SLOPE, level, n_samples, first, last),
             taylor2,
@@ -304,6 +274,7 @@ def bend(layout, data, block, task, first, last, work):
         bend_outputs(
             task.loss,
             code,
+            stretch(layout, work, Z, top, n_samples, start, start + rows),
             stretch(layout, work, A, top, n_samples, start, start + rows),
             stretch(layout, work, SLOPE, top, n_samples, start, start + rows),
             line(work.y, start * work.y.shape[1], rows * work.y.shape[1]),
@@ -335,23 +306,34 @@ def bend_next(layout, layer, block, task, first, last, work):
             bend3 = values(layout, work, BEND3, level, n_samples)
             add_product(bend3, transposed_weights(layout, work, layer + 1, 2), first, last, third)
     elif task.loss == Loss.CATEGORICAL_CROSS_ENTROPY:
-        # log(sum p exp(w tau)): half the variance and a sixth of the third central moment of w under p.
+        # log(sum p exp(w tau)): half the variance and a sixth of the third central moment of w under p. Both from the
+        # likeliest class's w: sums over the others alone, so that they keep their digits where it is nearly certain.
         p = values(layout, work, A, top, n_samples)
+        others = values(layout, work, TAYLOR2, top, n_samples)  # of use below the outputs only
+        for n in range(first, last):
+            copy(p[n], others[n])
+            others[n, np.argmax(p[n])] = 0.0
         mean = values(layout, work, MEAN, layer + 1, n_samples)
         clear(stretch(layout, work, MEAN, layer + 1, n_samples, first, last))
-        add_product(p, transposed_weights(layout, work, layer + 1, 0), first, last, mean)
-        add_product(p, transposed_weights(layout, work, layer + 1, 1), first, last, second)
+        add_product(others, transposed_weights(layout, work, layer + 1, 0), first, last, mean)
+        add_product(others, transposed_weights(layout, work, layer + 1, 1), first, last, second)
         if task.n_terms > 2:
-            add_product(p, transposed_weights(layout, work, layer + 1, 2), first, last, third)
-        three = second.dtype.type(3.0)
+            add_product(others, transposed_weights(layout, work, layer + 1, 2), first, last, third)
+        two, three = second.dtype.type(2.0), second.dtype.type(3.0)
         for n in range(first, last):
             scale = share(block, work, n)
             half, sixth = second.dtype.type(0.5 * scale), second.dtype.type(scale / 6.0)
+            own = transposed_weights(layout, work, layer + 1, 0)[np.argmax(p[n])]
+            rest = second.dtype.type(0.0)
+            for k in range(p.shape[1]):
+                rest += others[n, k]
             for j in range(mean.shape[1]):
-                m = mean[n, j]
-                variance = second[n, j] - m * m
-                third[n, j] = sixth * (third[n, j] - m * (three * variance + m * m))
-                second[n, j] = half * variance
+                w, m1, m2 = own[j], mean[n, j], second[n, j]
+                m3 = third[n, j] - w * (three * m2 - w * (three * m1 - w * rest))
+                m2 -= w * (two * m1 - w * rest)
+                m1 -= w * rest
+                third[n, j] = sixth * (m3 - m1 * (three * m2 - two * m1 * m1))
+                second[n, j] = half * (m2 - m1 * m1)
 
 
 @kernel
@@ -377,7 +359,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         if level > layer + 2:
             u1 = jet_room(work, chunk, 2, n_units, n_nudges)
             u2 = jet_room(work, chunk, 3, n_units, n_nudges)
-            mark_kinks_above(layout, layer, level, n, start, n_samples, nudge, m1, m2, u1, work)
+            mark_kinks_above(layout, task.loss, layer, level, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
             bend2 = values(layout, work, BEND2, level, n_samples)[n]
             bend3 = values(layout, work, BEND3, level, n_samples)[n]
             for k in range(n_units):
@@ -406,7 +388,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
             scale_row(1.0, w[k, start : start + n_nudges], u1[k])
             clear(u2[k])
     else:
-        mark_kinks_above(layout, layer, top, n, start, n_samples, nudge, m1, m2, u1, work)
+        mark_kinks_above(layout, task.loss, layer, top, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
     bounds = bound_loss(task.loss, layout.activations[top - 1], layout.sizes[top], task.n_terms, m1, m2, m3, m4)
     left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
     work.checks[BOUND, layer, n] = max(work.checks[BOUND, layer, n], left_out)
@@ -415,6 +397,7 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         task.loss,
         layout.activations[top - 1],
         a,
+        values(layout, work, SLOPE, top, n_samples)[n],
         work.y[n],
         share(block, work, n),
         values(layout, work, BEND2, top, n_samples)[n],
@@ -522,8 +505,10 @@ def run_expansion(packed, block, task, step, chunk):
     first, last = span(block.n_samples, chunk, task.n_chunks)
     backward(layout, data, task, block, first, last, work)
     top = values(layout, work, A, layout.activations.size, block.n_samples)
+    slope = values(layout, work, SLOPE, layout.activations.size, block.n_samples)
+    code = layout.activations[layout.activations.size - 1]
     for n in range(first, last):
-        work.checks[DOUBT, 0, n] = doubt(task.loss, top[n], work.y[n])
+        work.checks[DOUBT, 0, n] = doubt(task.loss, code, top[n], slope[n], work.y[n])
     if task.n_terms > 1:
         bend(layout, data, block, task, first, last, work)
     for layer in range(layout.activations.size):
@@ -555,28 +540,43 @@ def run_deep_expansion(packed, block, task, step, chunk):
 
 @kernel
 def choose(layout, block, task, work):
-    """Mark what goes to the direct kernel and drop its series; return if all bounds held, and if any was marked."""
+    """Write how large an input must be for the direct kernel; return if all bounds held, and if any input is to go.
+
+    What a series leaves out grows at least with the power of the nudge that it is next to, so inputs
+    below REACH leave out what is allowed at most, and keep it.
+    """
     n_samples = block.n_samples
     held, marked = True, False
-    rectified = False
+    kinked = False
     for layer in range(layout.activations.size):
-        rectified |= has_kink(layout.activations[layer])
+        kinked |= has_kinks(layout, task.loss, layer + 1)
     for layer in range(layout.activations.size):
         size, bound = 0.0, 0.0
         for n in range(n_samples):
             size += work.checks[SIZE, layer, n]
             bound += work.checks[BOUND, layer, n]
         for n in range(n_samples):
-            kept = min(bound, n_samples * work.checks[BOUND, layer, n]) <= task.tolerance * size
+            left_out = n_samples * work.checks[BOUND, layer, n]
+            kept = min(bound, left_out) <= task.tolerance * size
             held &= kept
-            if kept and not rectified:
+            work.checks[REACH, layer, n] = math.inf
+            if kept and not kinked:
                 continue
-            marks = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-            for j in range(marks.size):
-                if not kept:
-                    marks[j] = 1.0
-                if marks[j] != 0.0:
+            largest = work.checks[NUDGE, layer, n] / task.eps
+            if not kept:
+                marked = True
+                part = (task.tolerance * size / left_out) ** (1.0 / max(task.n_terms, 2))
+                work.checks[REACH, layer, n] = largest * (1.0 - ROUNDED) * part if part > 0.0 else 0.0
+            direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
+            for j in range(direct.size):
+                if not kept or direct[j] < math.inf:
                     marked = True
+                    most = 0.0
                     for term in range(task.n_terms):
-                        values(layout, work, COEFFICIENTS[term], layer + 1, n_samples)[n, j] = 0.0
+                        coefficient = values(layout, work, COEFFICIENTS[term], layer + 1, n_samples)[n, j]
+                        most += abs(coefficient) * largest ** (term + 1)
+                    if not most <= CANCELLED * work.checks[SIZE, layer, n]:
+                        direct[j] = 0.0
+                        for term in range(task.n_terms):
+                            values(layout, work, COEFFICIENTS[term], layer + 1, n_samples)[n, j] = 0.0
     return held, marked

@@ -82,7 +82,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
         turn = 0
         while turn < N_PHASES * n_blocks:
             if work.stop[0] != 0:
-                return step, End.STOPPED
+                return step, End.STOPPED.value
             phase = turn % N_PHASES
             start = begin + turn // N_PHASES * size
             block = Block(row, start, min(size, end - start), end - begin, start == begin, start + size >= end)
@@ -94,7 +94,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
             elif phase == Phase.DIRECT:
                 first_unit, last_unit = 4, 5
                 if needs_direct:
-                    return step, End.NEEDS_DIRECT
+                    return step, End.NEEDS_DIRECT.value
             else:
                 first_unit, last_unit = 5, 5 + (task.method != Method.NONE)
             # Built here, from one place: the parallel region takes no other named tuple.
@@ -113,7 +113,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
                     loss += work.measured[sample, LOSS]
                     right += work.measured[sample, RIGHT]
                 if not math.isfinite(loss):
-                    return step, End.DIVERGED
+                    return step, End.DIVERGED.value
             if phase == Phase.SAMPLES and task.method == Method.SERIES:
                 held, marked = choose(layout, block, plan, work)
                 again = not held and n_terms < 3
@@ -121,8 +121,8 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
                     n_terms = 3
                     continue
                 if task.strict and not held:
-                    return step, End.REFUSED
+                    return step, End.REFUSED.value
             turn += 2 if phase == Phase.SAMPLES and not marked else 1  # past Phase.DIRECT
         totals[epoch, 0] += loss
         totals[epoch, 1] += right
-    return last, End.DONE
+    return last, End.DONE.value

@@ -12,20 +12,24 @@ from fastnn.kernels.layout import level_values, weights_start
 NUDGES = 64
 STRIP = 8  # rows, those of the product's largest tile
 # Rows of Work.values. With d a nudge of z, the batch's mean loss changes by
-# delta d + second d**2 / eps + third d**3 / eps**2; pull is its slope with a; DIRECT is 1 where a
-# nudge of this unit is measured directly. TAYLOR are an activation's second and third
+# delta d + second d**2 / eps + third d**3 / eps**2; pull is its slope with a; DIRECT is how large an
+# input of this unit must be to be measured directly, inf if none is. TAYLOR are an activation's second and third
 # coefficients, BEND those times pull, or, of the outputs, the loss's own; MEAN is room.
 KINDS = 13
 Z, A, SLOPE, DELTA, DIRECT, PULL, SECOND, THIRD, TAYLOR2, TAYLOR3, BEND2, BEND3, MEAN = range(KINDS)
 COEFFICIENTS = DELTA, SECOND, THIRD
 # Rows of Work.checks: the size of a sample's differences in a layer, the bound of what their
-# series leaves out, and how far its nudges move z at most. In layer 0 also DOUBT, see
-# `losses.doubt`, and LARGEST_INPUT and on, the largest of each part of the inputs.
-SIZE, BOUND, NUDGE, DOUBT, LARGEST_INPUT = range(5)
+# series leaves out, how far its nudges move z at most, and how large an input must be to be measured
+# directly in every unit. In layer 0 also DOUBT, see `losses.doubt`, and LARGEST_INPUT and on, the
+# largest of each part of the inputs.
+SIZE, BOUND, NUDGE, REACH, DOUBT, LARGEST_INPUT = range(6)
 CHECKS = LARGEST_INPUT + 2  # of two parts at most, see `count_parts`
 WIDE = 256  # inputs that are taken in two parts
 # Columns of Work.measured: a sample's loss, its right decisions, and how much it counts.
 LOSS, RIGHT, WEIGHT = range(3)
+# Rows of Work.listed: inputs that move a unit, those that are large enough, and of the nudges that are
+# carried together the inputs and the units.
+LISTED, PICKED, GATHERED, UNITS = range(4)
 # Rows of Work.norms.
 LARGEST, SUM = range(2)
 # Of NUDGES columns and the widest level's rows: two pairs for coefficients, one for a row of means, and from
@@ -87,8 +91,8 @@ class Work(NamedTuple):
     norms: ndarray  # (2, n_units) float64, of each unit's incoming weights, absolute: the largest, the sum
     checks: ndarray  # (CHECKS, n_layers, block) float64
     jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series, and deep
-    room: ndarray  # (n_chunks, n) float64, see `total_room` and on; empty unless perturbing
-    listed: ndarray  # (n_chunks, widest + 1) int64, inputs that move a unit
+    room: ndarray  # (n_chunks, n) float64, see `total_room` and on, and a count last; only that unless perturbing
+    listed: ndarray  # (n_chunks, 4, widest + NUDGES) int64, see LISTED and on
     stop: ndarray  # (1,) int64, not 0 as soon as nobody wants this step any more
 
 
@@ -175,7 +179,19 @@ def moved_room(work, chunk, which, n_units, n_nudges):
 
 def room_size(widest: int) -> int:
     """Return (to Python) how much room a chunk needs when the widest level above the inputs has that many units."""
-    return 2 * NUDGES + 2 * widest * NUDGES
+    return 2 * NUDGES + 2 * widest * NUDGES + 1
+
+
+@kernel
+def count_direct(layout, layer, n_nudges, chunk, work):
+    """Count what nudges of a layer's weights cost that are measured directly, in ns, at the end of the room.
+
+    About one, and one more for each unit that is moved.
+    """
+    moved = 1
+    for level in range(layer + 2, layout.sizes.size):
+        moved += layout.sizes[level]
+    work.room[chunk, work.room.shape[1] - 1] += n_nudges * moved
 
 
 def jets_size(widest: int) -> int:

@@ -3,11 +3,15 @@
 import json
 import random
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 import fastnn
+from fastnn import _files
+from fastnn.callbacks import Callback, Checkpoint
 
 SECONDS = 20.0
 
@@ -31,19 +35,61 @@ def mutate(draw, content):
     return bytes(content)
 
 
-@pytest.mark.parametrize("kind", ["network", "checkpoint"])
+def write_sound(kind, path):
+    """Write a file of a kind, and return what reads it."""
+    if kind == "network":
+        fastnn.mlp(3, 4, 2, hidden="tanh", output="softmax", seed=0).save(path)
+        return fastnn.load
+    if kind == "model":
+        tables = pytest.importorskip("fastnn.tables", exc_type=ImportError)
+        Number, Category = tables._columns.Number, tables._columns.Category
+        inputs = (Number("size", 2.5, 0.5), Category("colour", ("blue", "red")))
+        notes = {"rows": 4, "gradient": "Backprop()", "training loss": 0.25}
+        network = fastnn.mlp(3, 4, 2, output="softmax", seed=0)
+        tables.Model(network, inputs, Category("kind", ("cat", "dog")), notes).save(path)
+        return tables.load
+    network = fastnn.mlp(3, 4, 2, hidden="tanh", output="softmax", seed=0)
+    trainer = fastnn.Trainer(network, loss="categorical_cross_entropy", optimizer=fastnn.Adam(), batch_size=2)
+    trainer.fit(*DATA, 2)
+    trainer.fit(*DATA, 2, callbacks=[StopWithin()])
+    trainer.save(path)
+    return fastnn.Trainer.resume
+
+
+class StopWithin(Callback):
+    """Stop in the middle of an epoch."""
+
+    def on_steps(self, trainer):
+        trainer.stop()
+
+
+KINDS = ["network", "checkpoint", "model"]
+DATA = np.eye(3), [0, 1, 0]
+
+
+def use(loaded, path):
+    """Do with what a file held what can be done: no error but those of data or of numbers."""
+    if isinstance(loaded, fastnn.Trainer):
+        try:
+            loaded.fit(*DATA)
+            assert np.isfinite(loaded.network._theta).all()
+        except (FloatingPointError, TypeError, ValueError):
+            pass
+        loaded.save(path)
+        fastnn.Trainer.resume(path)
+    else:
+        network = getattr(loaded, "network", loaded)
+        network.predict(np.eye(network.n_inputs))
+        loaded.save(path)
+        repr(loaded)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_files(tmp_path, report, kind):
     """Half of them with their checksum put right, as an attacker can do it."""
     draw = random.Random(0)
-    network = fastnn.mlp(3, 4, 2, hidden="tanh", output="softmax", seed=0)
-    trainer = fastnn.Trainer(network, loss="categorical_cross_entropy", optimizer=fastnn.Adam(), batch_size=2)
     path = tmp_path / "file"
-    if kind == "network":
-        network.save(path)
-    else:
-        trainer.fit(np.eye(3), [0, 1, 0], 2)
-        trainer.save(path)
-    load = fastnn.load if kind == "network" else fastnn.Trainer.resume
+    load = write_sound(kind, path)
     whole = path.read_bytes()
     began, refused, same, slowest = time.monotonic(), 0, 0, 0.0
     while time.monotonic() - began < SECONDS / 2:
@@ -75,9 +121,6 @@ def ask(load, path):
 def sign(path):
     """Put a file's checksum right, if it is a file of safetensors."""
     from safetensors import SafetensorError, safe_open
-    from safetensors.numpy import save
-
-    from fastnn import _files
 
     try:
         with safe_open(path, "numpy") as file:
@@ -90,38 +133,133 @@ def sign(path):
     path.write_bytes(content)
 
 
-def test_descriptions(tmp_path, report):
-    """A right file around a description with one value of another kind."""
-    from safetensors.numpy import save
+ODD = [
+    *(None, True, False, -1, 0, 1, 2, 2**31, 2**53, 2**63 - 1, 2**63, 2**64, 2**70, -(2**70), 10**400),
+    *(-0.0, 0.5, 1.5, 5e-324, 1e300, 1.8e308, -1.8e308, float("nan"), float("inf")),
+    *("", "tanh", "softmax", "\0", "\x1b[31m", "\u202e", "\ud800", "a" * 10**6, "\U0001f600" + "b" * 10**6),
+    *([], {}, [[]], {"a": 1}, ["SGD", {}], [1] * 100_000, [[1, "relu"]] * 30_000, {str(k): k for k in range(30_000)}),
+    *([[2, "tanh"]], [{"name": "a", "mean": 0.0, "scale": 1.0}] * 20_000, {"name": "a", "values": ["b"] * 100_000}),
+]
+ODD_ARRAYS = [
+    *(
+        np.zeros(shape)
+        for shape in [(), (0,), (1,), (0, 0), (2, 0), (0, 2**40), (2**40, 0), (2, 26), (0, 5), (10**5, 5)]
+    ),
+    *(np.zeros((2, 3), dtype) for dtype in ["f4", "f2", "i8", "u1", "?", "i4"]),
+    *(np.full(2, value) for value in [2**62, -(2**63), 2**53, 2**53 - 1]),
+    *(np.array([order]) for order in [[0, 1, 2], [2, 1, 0], [0, 0, 0], [1, 2, 3], [-1, 0, 1]]),
+    *(np.full((3, 4), value) for value in [np.nan, np.inf, 1e308, 5e-324]),
+    np.full((2, 26), 1e308),
+    np.tile(np.arange(3), (10**5, 1)),
+    np.arange(10**5).reshape(1, -1),
+]
 
-    from fastnn import _files
 
+def places(node):
+    """Yield every place in a description, as what holds it and under what."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield node, key
+        yield from places(value)
+
+
+def write_forged(path, kind, text, arrays):
+    metadata = {"format": "fastnn", "version": "1", "kind": kind, "description": text}
+    path.write_bytes(save(arrays, {**metadata, "sha256": _files._digest(metadata, arrays)}))
+
+
+def ask_and_use(load, path):
+    """Return whether a file is accepted; it takes few times its length, is refused in our words, or is of use."""
+    tracemalloc.start()
+    try:
+        verdict = ask(load, path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * path.stat().st_size + 32 * 2**20, verdict
+    if verdict == "fine":
+        use(load(path), path)
+    return verdict == "fine"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_descriptions(tmp_path, report, kind):
+    """A right file around a description with an odd value in each place in turn, left out, doubled, or several."""
     draw = random.Random(0)
-    trainer = fastnn.Trainer(fastnn.mlp(3, 4, 2, seed=0), optimizer=fastnn.SGD(0.1, 0.9))
     path = tmp_path / "file"
-    trainer.save(path)
-    _, description, tensors = _files.read(path, "checkpoint")
-    odd = [None, True, -1, 0, 1.5, 2**70, -(2**70), 1e300, "", "tanh", [], {}, [[]], {"a": 1}, ["SGD", {}], "\0"]
-    odd = [json.dumps(value) for value in odd]
-
-    def places(node):
-        items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-        for key, value in items:
-            yield node, key
-            yield from places(value)
-
-    refused = accepted = 0
-    for _ in range(4000):
+    load = write_sound(kind, path)
+    _, description, arrays = _files.read(path, kind)
+    n_places = len([*places(description)])
+    counts = {True: 0, False: 0}
+    for n in range(n_places * (len(ODD) + 1) + 300):
         changed = json.loads(json.dumps(description))
-        for _ in range(draw.choice([1, 1, 2, 3])):
-            node, key = draw.choice(list(places(changed)))
-            node[key] = json.loads(draw.choice(odd))
-        metadata = {"format": "fastnn", "version": "1", "kind": "checkpoint", "description": json.dumps(changed)}
-        path.write_bytes(save(tensors, {**metadata, "sha256": _files._digest(metadata, tensors)}))
-        verdict = ask(fastnn.Trainer.resume, path)
-        refused += verdict != "fine"
-        accepted += verdict == "fine"
-    report(f"descriptions: 4000 wrong ones, {refused} refused, {accepted} whose change says nothing wrong")
+        if n < n_places * (len(ODD) + 1):
+            node, key = [*places(changed)][n // (len(ODD) + 1)]
+            odd = [*ODD, None][n % (len(ODD) + 1)]
+            if n % (len(ODD) + 1) == len(ODD):
+                del node[key]
+            else:
+                node[key] = odd
+        else:
+            for _ in range(draw.choice([2, 3])):
+                node, key = draw.choice([*places(changed)])
+                node[key] = json.loads(json.dumps(draw.choice(ODD)))
+        write_forged(path, kind, json.dumps(changed), arrays)
+        counts[ask_and_use(load, path)] += 1
+    for depth in [*range(1, 900, 50), *range(900, 1010, 5)]:  # Python gives up at about 1000
+        write_forged(path, kind, json.dumps(description)[:-1] + f', "deep": {"[" * depth}{"]" * depth}}}', arrays)
+        counts[ask_and_use(load, path)] += 1
+        key = next(iter(description))
+        text = json.dumps({**description, key: "HERE"}).replace('"HERE"', "[" * depth + "]" * depth)
+        write_forged(path, kind, text, arrays)
+        counts[ask_and_use(load, path)] += 1
+    report(
+        f"descriptions of a {kind}: {sum(counts.values())} odd ones, {counts[False]} refused, {counts[True]} whose "
+        "change says nothing wrong, and that were of use"
+    )
+    assert counts[False] > 500
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays(tmp_path, report, kind):
+    """A right description with one odd array in the place of each, or beside them, or one left out."""
+    path = tmp_path / "file"
+    load = write_sound(kind, path)
+    _, description, arrays = _files.read(path, kind)
+    counts = {True: 0, False: 0}
+    for name in [*arrays, "more"]:
+        for odd in [*ODD_ARRAYS, None]:
+            changed = {key: array for key, array in {**arrays, name: odd}.items() if array is not None}
+            write_forged(path, kind, json.dumps(description), changed)
+            counts[ask_and_use(load, path)] += 1
+    report(f"arrays of a {kind}: {sum(counts.values())} odd ones, {counts[False]} refused, {counts[True]} of use")
+    assert counts[False] > 100
+
+
+def test_divergences(tmp_path, report):
+    """Runs at every scale of learning rate: after each, what was saved last can be resumed, and saved again."""
+    path = tmp_path / "run"
+    x, y = np.linspace(-30, 30, 12).reshape(-1, 1), np.linspace(-40, 50, 12)
+    diverged = ended = 0
+    for dtype, top in (("float64", 308), ("float32", 38)):
+        for make in (fastnn.SGD, lambda lr: fastnn.SGD(lr, 0.9), lambda lr: fastnn.SGD(lr, 0.9, True), fastnn.Adam):
+            for gradient in (fastnn.Backprop(), fastnn.Perturbation(), fastnn.Perturbation(1e-3, "central", "direct")):
+                for hidden in ("relu", "tanh", "softplus"):
+                    for exponent in np.linspace(-2, top, 15):
+                        network = fastnn.mlp(1, 4, 1, hidden=hidden, seed=0, dtype=dtype)
+                        trainer = fastnn.Trainer(
+                            network, gradient=gradient, optimizer=make(10.0**exponent), batch_size=4
+                        )
+                        try:
+                            trainer.fit(x, y, 8, callbacks=[Checkpoint(path, seconds=0)])
+                            ended += 1
+                        except FloatingPointError:
+                            diverged += 1
+                        assert np.isfinite(trainer.network._theta).all()
+                        fastnn.Trainer.resume(path)
+                        trainer.save(path)
+    report(f"divergences: {diverged} runs diverged, {ended} did not; {diverged + ended} checkpoints resumed")
+    assert diverged > 200
 
 
 def test_data(report):

@@ -1,11 +1,13 @@
 """kill -9 and Ctrl-C at random moments."""
 
+import ast
 import os
 import random
 import signal
 import time
 
 import numpy as np
+import pytest
 
 import fastnn
 
@@ -151,3 +153,223 @@ def test_ctrl_c_in_the_middle_of_a_long_step(start, report):
         assert process.wait(120) == 0
     report(f"Ctrl-C in a step of minutes: 3 interrupts, 3 with the weights before it; the slowest took {slowest:.2f} s")
     assert slowest < 0.5
+
+
+# Calls something again and again, with Ctrl-C at random moments, and looks what goes on afterwards.
+PRESSED = """
+import os, pathlib, random, signal, sys, tempfile, threading, time, numpy as np, fastnn
+kind, presses, times, seed = sys.argv[1], *map(int, sys.argv[2:])
+draw, rng = random.Random(seed), np.random.default_rng(0)
+X, y = rng.normal(size=(2000, 20)), rng.integers(0, 5, 2000)
+big, labels = rng.normal(size=(400_000, 20)), rng.integers(0, 5, 400_000)
+folder = pathlib.Path(tempfile.mkdtemp())
+loss = "categorical_cross_entropy"
+
+def make(seed=0):
+    network = fastnn.mlp(20, 100, 5, hidden="tanh", output="softmax", seed=seed)
+    return fastnn.Trainer(network, loss=loss, optimizer=fastnn.Adam(0.001))
+
+def same(one, two):
+    return (
+        one.n_steps == two.n_steps
+        and one.network._theta.tobytes() == two.network._theta.tobytes()
+        and one._update.moments.tobytes() == two._update.moments.tobytes()
+        and one._rng.bit_generator.state == two._rng.bit_generator.state
+        and all(
+            np.array_equal(a, b)
+            for (n, a), (_, b) in zip(one.history.to_dict().items(), two.history.to_dict().items())
+            if n != "seconds"
+        )
+    )
+
+class Fitting:
+    # Fits of some epochs; afterwards they are finished, and compared with fits that nobody disturbed.
+    epochs, held_out = 8, None
+
+    def __init__(self):
+        self.twin = make()
+        self.twin.fit(X, y, self.epochs, self.held_out, callbacks=self.callbacks("twin"))
+        self.begin()
+
+    def begin(self):
+        self.trainer, self.called = make(), self.callbacks("own")
+
+    def callbacks(self, name):
+        return []
+
+    def __call__(self):
+        history = self.trainer.fit(X, y, self.epochs - self.trainer.n_epochs, self.held_out, callbacks=self.called)
+        if history.interrupted:
+            raise KeyboardInterrupt
+        self.begin()
+
+    def check(self):
+        self.trainer.fit(X, y, self.epochs - self.trainer.n_epochs, self.held_out, callbacks=self.called)
+        good = same(self.trainer, self.twin)
+        self.begin()
+        return good
+
+class Validated(Fitting):
+    epochs, held_out = 3, (big, labels)
+
+class Watched(Fitting):
+    held_out = X[:50], y[:50]
+
+    def callbacks(self, name):
+        path = folder / f"{name}.csv"
+        path.unlink(missing_ok=True)
+        rate = fastnn.callbacks.LearningRateSchedule.cosine(0.01, 8)
+        kinds = fastnn.callbacks
+        return [kinds.Checkpoint(folder / name), kinds.EarlyStopping(patience=100), kinds.CSVLogger(path), rate]
+
+    def check(self):
+        files = [fastnn.Trainer.resume(folder / "own")] if (folder / "own").exists() else []  # whole, or it raises
+        path, called = folder / "own.csv", self.called
+        resumed = [(t, self.callbacks("resumed")) for t in files]
+        good = True
+        for trainer, callbacks in [(self.trainer, called), *resumed]:
+            trainer.fit(X, y, self.epochs - trainer.n_epochs, self.held_out, callbacks=callbacks)
+            good &= same(trainer, self.twin)
+        epochs = [line.partition(",")[0] for line in path.read_text().splitlines()[1:]]
+        good &= epochs == [str(k + 1) for k in range(8)] or times > 1 and len(set(epochs)) == len(epochs)
+        self.begin()
+        return good
+
+class Repeated:
+    # What gives the same each time.
+    def __init__(self, call):
+        self.call = call
+        self.wanted = call()
+
+    def __call__(self):
+        return self.call()
+
+    def check(self):
+        found = self.call()
+        return all(np.array_equal(a, b) for a, b in zip(found, self.wanted, strict=True))
+
+class Estimator:
+    def __init__(self):
+        self.wanted = self.make().fit(X, y)._trainer
+
+    def make(self):
+        from fastnn.sklearn import PerturbationClassifier
+        return PerturbationClassifier((20,), max_iter=4, random_state=0, early_stopping=True, n_iter_no_change=9)
+
+    def __call__(self):
+        self.model = self.make()
+        self.model.fit(X, y)
+
+    def check(self):
+        trainer = self.make().fit(X, y)._trainer
+        return same(trainer, self.wanted)
+
+class Files:
+    def __init__(self):
+        self.trainer = make()
+        self.trainer.fit(X, y)
+        self()
+
+    def __call__(self):
+        self.trainer.save(folder / "run")
+        fastnn.Trainer.resume(folder / "run")
+        self.trainer.network.save(folder / "network")
+        fastnn.load(folder / "network")
+
+    def check(self):
+        good = same(fastnn.Trainer.resume(folder / "run"), self.trainer)
+        fastnn.load(folder / "network")
+        return good
+
+trainer = make()
+direct = fastnn.Perturbation(evaluate="direct")
+weights = [rng.normal(size=s) for s in ((20, 30), (30,), (30, 5), (5,))]
+hot = np.eye(5)[y]
+kinds = {
+    "fit": Fitting,
+    "fit, validated": Validated,
+    "fit, with callbacks": Watched,
+    "evaluate": lambda: Repeated(lambda: trainer.evaluate(big, labels)),
+    "evaluate, small": lambda: Repeated(lambda: trainer.evaluate(X[:20], y[:20])),
+    "gradient": lambda: Repeated(lambda: fastnn.gradient(trainer.network, big[:20000], labels[:20000], loss=loss)),
+    "gradient, small": lambda: Repeated(lambda: fastnn.gradient(trainer.network, X[:20], y[:20], loss=loss)),
+    "gradient, direct": lambda: Repeated(lambda: fastnn.gradient(trainer.network, X, y, loss=loss, method=direct)),
+    "predict": lambda: Repeated(lambda: [trainer.network.predict(big)]),
+    "forward": lambda: Repeated(lambda: trainer.network.forward(X).activations),
+    "feed_forward": lambda: Repeated(lambda: [fastnn.feed_forward(X, hot, weights)]),
+    "update_weights": lambda: Repeated(lambda: fastnn.update_weights(X, hot, weights, 5)),
+    "estimator": Estimator,
+    "files": Files,
+}
+task = kinds[kind]()
+began = time.perf_counter()
+task()
+within = 1.2 * (time.perf_counter() - began) + 1e-4
+main, when, slowest, outcomes, bad = threading.main_thread().ident, [], 0.0, {}, 0
+
+def press():
+    for k in range(times):
+        time.sleep(draw.uniform(0, within if k == 0 else 0.2))
+        when.append(time.perf_counter())
+        signal.pthread_kill(main, signal.SIGINT)
+
+for _ in range(presses):
+    when.clear()
+    thread = threading.Thread(target=press)
+    raised = []
+    while not raised or thread.is_alive():
+        try:
+            if not raised:
+                if thread.ident is None:
+                    thread.start()
+                task()
+            else:
+                time.sleep(0.001)
+        except BaseException as error:
+            back = time.perf_counter()
+            raised.append(type(error).__name__)
+            if len(raised) == 1:
+                slowest = max(slowest, back - when[0])
+    for name in raised:
+        outcomes[name] = outcomes.get(name, 0) + 1
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        bad += 1
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    bad += not task.check()
+print(outcomes, "|", bad, "|", slowest)
+"""
+PRESSED_KINDS = [
+    "fit",
+    "fit, validated",
+    "fit, with callbacks",
+    "evaluate",
+    "evaluate, small",
+    "gradient",
+    "gradient, small",
+    "gradient, direct",
+    "predict",
+    "forward",
+    "feed_forward",
+    "update_weights",
+    "estimator",
+    "files",
+]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("kind", PRESSED_KINDS)
+def test_ctrl_c_at_200_random_moments(start, report, kind, times):
+    """Once or twice: it is KeyboardInterrupt or an interrupted history, and what goes on is as if it had not come."""
+    process = start(PRESSED, kind, 200 // times, times, times)
+    out, error = process.communicate(timeout=1200)
+    assert out, error
+    outcomes, bad, slowest = out.split("|")
+    outcomes = ast.literal_eval(outcomes.strip())
+    report(
+        f"{kind}: {200 // times} times Ctrl-C x {times}: {outcomes}, {int(bad)} went on otherwise; "
+        f"slowest {float(slowest):.2f} s"
+    )
+    assert set(outcomes) == {"KeyboardInterrupt"}
+    assert int(bad) == 0
+    assert float(slowest) < 0.5
+    assert error == ""

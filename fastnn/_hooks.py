@@ -1,0 +1,139 @@
+"""What a fit does with its callbacks: it checks and calls them, and keeps their states."""
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastnn import _validate
+from fastnn._interrupt import Interrupt
+from fastnn.callbacks import Callback, Checkpoint
+
+if TYPE_CHECKING:
+    from fastnn.trainer import History, Trainer
+
+# Seconds after which a run deserves a progress bar that nobody asked for.
+LONG = 2.0
+
+# By name: whose state it is, None if it comes from a file, and the state.
+States = dict[str, tuple[Callback | None, Mapping[str, Any]]]
+
+
+class Hooks:
+    """The callbacks of one fit, in their order; those that save come last, so that files have what the others did.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    callbacks : list of Callback
+    interrupt : Interrupt
+        The first Ctrl-C of all waits for a callback; one that comes later, while it runs, leaves it.
+    states : States
+        Of a run that did not come to its end: each is given back to its owner, or, if it
+        comes from a file, to the callback of its name.
+    """
+
+    def __init__(self, trainer: "Trainer", callbacks: list[Callback], interrupt: Interrupt, states: States) -> None:
+        self._trainer = trainer
+        self._interrupt = interrupt
+        self._callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+        self._left = states
+        self._begun: dict[str, Callback] = {}
+
+    def begin(self, n_steps: int) -> None:
+        """Have all prepare, or go on where they were."""
+        counts: Counter[str] = Counter()
+        with self._leave():
+            for callback in self._callbacks:
+                kind = type(callback).__name__
+                name = f"{kind}.{counts[kind]}"
+                counts[kind] += 1
+                callback.on_fit_begin(self._trainer, n_steps)
+                owner, state = self._left.get(name, (None, {}))
+                if state and owner in (None, callback):
+                    callback.restore(self._trainer, state)
+                self._begun[name] = callback
+        self._left = {}
+
+    def tell(self, metrics: Mapping[str, float]) -> None:
+        """Tell all of some steps, and first, if it is not empty, of the epoch that they ended."""
+        with self._leave():
+            for callback in self._callbacks:
+                if metrics:
+                    callback.on_epoch_end(self._trainer, metrics)
+                callback.on_steps(self._trainer)
+
+    def end(self, history: "History | None") -> None:
+        """Have all clean up, whatever happens in one of them."""
+        if history is not None and not history.interrupted:
+            self._begun = {}  # the run came to its end
+        with contextlib.ExitStack() as stack:
+            for callback in reversed(self._callbacks):
+                stack.callback(self._end, callback, history)
+
+    def _end(self, callback: Callback, history: "History | None") -> None:
+        try:
+            with self._leave():
+                callback.on_fit_end(self._trainer, history)
+        except KeyboardInterrupt as error:
+            self._interrupt.note(error)
+
+    def _leave(self) -> contextlib.AbstractContextManager[None]:
+        return self._interrupt.leave_at(max(2, self._interrupt.presses + 1))
+
+    def states(self) -> States:
+        """Return what those callbacks that have something to keep can go on from."""
+        states = {name: (callback, callback.state()) for name, callback in self._begun.items()}
+        return {**self._left, **{name: kept for name, kept in states.items() if kept[1]}}
+
+
+class _ProgressBar(Callback):
+    """A bar of tqdm's, in steps, with the loss of the last epoch."""
+
+    def __init__(self, bar: Callable[..., Any], delay: float) -> None:
+        self._make_bar = bar
+        self._delay = delay
+        self._bar: Any = None
+        self._begun = 0
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        self._bar = self._make_bar(total=n_steps, unit="step", delay=self._delay, dynamic_ncols=True)
+        self._begun = trainer.n_steps
+
+    def on_steps(self, trainer: "Trainer") -> None:
+        self._bar.update(trainer.n_steps - self._begun - self._bar.n)
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        # Drawn by the next update, which knows how often is enough.
+        self._bar.set_postfix(epoch=int(metrics["epoch"]), loss=f"{metrics['loss']:.4g}", refresh=False)
+
+    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+        if self._bar is not None:  # else Ctrl-C came while it was made
+            self._bar.close()
+
+
+def make_progress(progress: bool | None) -> list[Callback]:
+    """Return the progress bar that is wanted, if one is; None leaves it to the terminal and the run's length."""
+    if progress is None:
+        # Under pythonw there is no standard error.
+        if getattr(sys.stderr, "isatty", bool)() and importlib.util.find_spec("tqdm"):
+            return [_ProgressBar(importlib.import_module("tqdm.auto").tqdm, LONG)]
+    elif _validate.flag("progress", progress):
+        return [_ProgressBar(_validate.package("tqdm.auto", "progress=True", "progress").tqdm, 0.0)]
+    return []
+
+
+def check_callbacks(callbacks: Iterable[object]) -> list[Callback]:
+    """Return the callbacks as a list, if they are some."""
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of fastnn.callbacks.Callback, got {callbacks!r}")
+    checked = []
+    for k, callback in enumerate(callbacks):
+        if not isinstance(callback, Callback):
+            hint = "; write it with parentheses" if isinstance(callback, type) else ""
+            raise TypeError(f"callbacks[{k}] must be a fastnn.callbacks.Callback, got {callback!r}{hint}")
+        checked.append(callback)
+    return checked

@@ -1,0 +1,156 @@
+"""Activations, a file each: values, slopes, exact changes, Taylor coefficients, and what bounds these.
+
+A new one is a file with the same names as the others, and two lines here: its member of
+`Activation` and its entry in `MODULES`. A file has, in this order,
+
+- ``DERIVATIVE_BOUNDS``: of |f'|, |f''| / 2, |f'''| / 6 and |f''''| / 24 over all z, rounded up; with a kink,
+  on either side of it;
+- ``HAS_KINK``: whether a derivative jumps at z = 0: units that may be moved across it are measured directly;
+- ``SLOPE_BELOW``: the slope far below 0, which initial weights go by;
+- ``HAS_LOOPS``: whether loops of its own are compiled, which vectorise; the others share one;
+- ``residual(a, slope, y)``: a - y to full relative precision where a is within rounding of a limit.
+  Subtracted, the two leave no digit there, and a loss whose every sample is nearly decided is
+  nothing but such residuals;
+- ``value_and_slope(z)``;
+- ``change(z, a, slope, t)`` and ``large_change``: f(z + t) - f(z) for |t| up to `LARGE` and beyond, to
+  full relative precision. Changes are what perturbation lives on: where two values are
+  subtracted, only the digits above rounding are left, eleven of sixteen at t = 1e-5, and none in float32;
+- ``taylor(z, a, slope)``: half the second and a sixth of the third derivative.
+"""
+
+import math
+from enum import IntEnum
+
+import numpy as np
+
+from fastnn._jit import by_code, kernel
+from fastnn.kernels.activations import elu, identity, leaky_relu, relu, sigmoid, softmax, softplus, tanh
+from fastnn.kernels.elementary import LARGE
+from fastnn.kernels.vectors import largest_size
+
+
+class Activation(IntEnum):
+    """What a layer does to its pre-activations."""
+
+    IDENTITY = 0
+    SIGMOID = 1
+    TANH = 2
+    RELU = 3
+    LEAKY_RELU = 4
+    SOFTPLUS = 5
+    SOFTMAX = 6
+    ELU = 7
+
+
+# Softmax is not among them: its units depend on one another.
+MODULES = {
+    Activation.IDENTITY: identity,
+    Activation.SIGMOID: sigmoid,
+    Activation.TANH: tanh,
+    Activation.RELU: relu,
+    Activation.LEAKY_RELU: leaky_relu,
+    Activation.SOFTPLUS: softplus,
+    Activation.ELU: elu,
+}
+_BOUNDS = np.array([MODULES[code].DERIVATIVE_BOUNDS if code in MODULES else [math.nan] * 4 for code in Activation])
+_KINKS = np.array([code in MODULES and MODULES[code].HAS_KINK for code in Activation])
+
+
+def _gather(name, make=lambda function: function, looped=False):
+    """Return, by the activations' codes, what is made of their functions of that name: of all, or those with loops."""
+    return {code: make(getattr(m, name)) for code, m in MODULES.items() if m.HAS_LOOPS or not looped}
+
+
+value_and_slope = by_code("value_and_slope", "z", _gather("value_and_slope"))
+taylor = by_code("taylor", "z, a, slope", _gather("taylor"))
+residual = by_code("residual", "a, slope, y", _gather("residual") | {Activation.SOFTMAX: softmax.residual})
+_small_change = by_code("_small_change", "z, a, slope, t", _gather("change"))
+_large_change = by_code("_large_change", "z, a, slope, t", _gather("large_change"))
+
+
+@kernel
+def derivative_bounds(code):
+    """Return bounds of |f'|, |f''| / 2, |f'''| / 6 and |f''''| / 24 over all z; with a kink, on either side of it."""
+    return _BOUNDS[code, 0], _BOUNDS[code, 1], _BOUNDS[code, 2], _BOUNDS[code, 3]
+
+
+@kernel
+def has_kink(code):
+    """Return if a derivative jumps at 0."""
+    return _KINKS[code]
+
+
+@kernel
+def change(code, z, a, slope, t):
+    """Return f(z + t) - f(z) of one unit for any t."""
+    z, a, slope = np.float64(z), np.float64(a), np.float64(slope)
+    return _small_change(code, z, a, slope, t) if abs(t) <= LARGE else _large_change(code, z, a, slope, t)
+
+
+def _activate_all(value_and_slope):
+    @kernel
+    def loop(z, a, slope):
+        for k in range(z.size):
+            a[k], slope[k] = value_and_slope(z[k])
+
+    return loop
+
+
+@kernel
+def _activate_any(code, z, a, slope):
+    for k in range(z.size):
+        a[k], slope[k] = value_and_slope(code, z[k])
+
+
+def _change_all(change):
+    @kernel
+    def loop(z, a, slope, t):
+        for b in range(t.size):
+            t[b] = change(z, a, slope, t[b])
+
+    return loop
+
+
+@kernel
+def _change_any(code, z, a, slope, t):
+    for b in range(t.size):
+        t[b] = change(code, z, a, slope, t[b])
+
+
+def _expand_all(taylor):
+    @kernel
+    def loop(z, a, slope, second, third):
+        for k in range(z.size):
+            second[k], third[k] = taylor(z[k], a[k], slope[k])
+
+    return loop
+
+
+@kernel
+def _expand_any(code, z, a, slope, second, third):
+    for k in range(z.size):
+        second[k], third[k] = taylor(code, z[k], a[k], slope[k])
+
+
+# Writes activations and slopes of any units of one kind, each (n,).
+activate = by_code(
+    "activate", "z, a, slope", _gather("value_and_slope", _activate_all, looped=True), default=_activate_any
+)
+# Writes `taylor` of any units of one kind, each (n,).
+taylor_units = by_code(
+    "taylor_units", "z, a, slope, second, third", _gather("taylor", _expand_all, looped=True), default=_expand_any
+)
+_change_small_nudges = by_code(
+    "_change_small_nudges", "z, a, slope, t", _gather("change", _change_all, looped=True), default=_change_any
+)
+
+
+@kernel
+def change_nudges(code, z, a, slope, t):
+    """Replace nudges t (n,) of one unit by f(z + t) - f(z); the identity's are that already."""
+    if code == Activation.IDENTITY:
+        return
+    if largest_size(t) <= LARGE:
+        _change_small_nudges(code, z, a, slope, t)
+    else:
+        _change_any(code, z, a, slope, t)
