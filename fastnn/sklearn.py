@@ -420,8 +420,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
     Parameters and attributes are those of `sklearn.neural_network.MLPClassifier`, with the
     same meaning, but for the solver "lbfgs" and its max_fun; loss, class_weight, gradient,
-    eps and scheme are besides. From the same weights, both take the same steps, to rounding
-    and to what is said of alpha, learning_rate and epsilon here. X must be dense.
+    eps and scheme are besides. From the same weights, gradient="backprop" takes the same
+    steps, but for what is said of alpha, learning_rate and epsilon here. X must be dense.
 
     Parameters
     ----------
@@ -498,7 +498,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     t_ : int
         Samples seen.
     loss_curve_ : list of float
-        Training loss of each epoch, the penalty included.
+        Training loss of each epoch, and the penalty, taken to change evenly in between.
     loss_, best_loss_ : float
         The last and the least of these; ``best_loss_`` is None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float, or None
@@ -799,9 +799,9 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
 
     Parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, with the
     same meaning, but for the solver "lbfgs" and its max_fun, and the Poisson loss;
-    gradient, eps and scheme are besides. From the same weights, both take the same steps, to
-    rounding and to what is said of alpha, learning_rate and epsilon here. The loss is half
-    the squared error, summed over the outputs: what the steps go down. X must be dense.
+    gradient, eps and scheme are besides. From the same weights, gradient="backprop" takes the
+    same steps, but for what is said of alpha, learning_rate and epsilon here. The loss is
+    half the squared error, summed over the outputs: what the steps go down. X must be dense.
 
     Parameters
     ----------
@@ -870,7 +870,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     t_ : int
         Samples seen.
     loss_curve_ : list of float
-        Training loss of each epoch, the penalty included.
+        Training loss of each epoch, and the penalty, taken to change evenly in between.
     loss_, best_loss_ : float
         The last and the least of these; ``best_loss_`` is None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float, or None
