@@ -70,6 +70,12 @@ class Interrupt:
         finally:
             self._patience = math.inf
 
+    def is_pressed(self) -> bool:
+        """Return whether Ctrl-C came; raise what a handler of the user's own made of it, if that is something else."""
+        if self.error is not None and not isinstance(self.error, KeyboardInterrupt):
+            raise self.error
+        return self.error is not None
+
     def note(self, error: BaseException) -> None:
         """Take what was raised, here or by somebody else, for a Ctrl-C."""
         self.error = error.with_traceback(None)  # which would keep all that its frames hold
@@ -122,6 +128,12 @@ def call_apart(function: Callable[[], Any], stop: Any = None) -> Any:
     if error is not None:
         raise error
     return result
+
+
+def leave_if_pressed() -> None:
+    """Raise what Ctrl-C has left to be raised, if who called this holds it back and it came."""
+    with Interrupt() as interrupt, interrupt.leave_at(1):
+        pass
 
 
 def _start(thread: threading.Thread) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn import _validate
-from fastnn._interrupt import call_apart
+from fastnn._interrupt import call_apart, leave_if_pressed
 from fastnn._threads import count_chunks, find_pace, load_layer, take_turn
 from fastnn._validate import Array, find_caller
 from fastnn._workspace import borrow_work, make_data, make_plain_task, make_work
@@ -146,9 +146,10 @@ class Loop:
                     raise Diverged(*divmod(self._rewind_broken(here, reached), self.n_batches), what)
                 if end == End.REFUSED:
                     raise ValueError(SERIES_REFUSED)
-                if reached < stop:
+                if end == End.DIVERGED:
                     self._rewind(here, reached)
                     raise Diverged(*divmod(reached, self.n_batches), "the loss is")
+                stop = reached
                 touched = slice(first // self.n_batches, (stop - 1) // self.n_batches + 1)
                 edges = np.arange(touched.start, touched.stop + 1) * self.n_batches
                 edges[0], edges[-1] = first, stop
@@ -197,8 +198,9 @@ class Loop:
         n_times = 5
         started = time.perf_counter()
         for _ in range(n_times):
+            leave_if_pressed()
             arguments = self.layout, self.theta, here.data, task, rest(self.theta), self.work, self.batch_size
-            take_steps(*arguments, stop - 1, stop, 0, totals)
+            take_steps(*arguments, stop - 1, stop, 0, totals, may_leave=True)
         factor = n_times * seconds / (time.perf_counter() - started)
         message = SLOW.format(factor, np.abs(here.data.x).max(), self.task.eps)
         warnings.warn(message, stacklevel=find_caller())
@@ -231,11 +233,14 @@ class Loop:
 
     def _replay(self, start: Snapshot, stop: int) -> None:
         """Run a compiled call again, up to a step: steps give the same bits when they are run again."""
+        leave_if_pressed()
         self._restore(start)
         rates = self.update.rates.copy()
         self.update.rates[:] = start.rates  # a schedule may have changed them since
+        totals, reached = np.zeros((stop // self.n_batches + 1, 2)), start.first
         try:
-            self._train(start, stop, np.zeros((stop // self.n_batches + 1, 2)))
+            while reached < stop:
+                reached, _ = self._train(start._replace(first=reached), stop, totals)
         finally:
             self.update.rates[:] = rates
         self.done = start.done + stop
@@ -330,6 +335,7 @@ def take_steps(
 ) -> tuple[int, End]:
     """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further.
 
+    It need not go to the last step: when more was measured directly than expected, the caller may want to know.
     With `may_leave`, Ctrl-C does not wait for what may take long: nothing that was written is wanted then.
     """
     needs_direct = task.method != Method.DIRECT
@@ -364,7 +370,7 @@ def take_steps(
                     pace.note((reached - first) * batch_size, time.perf_counter() - started)
                 first = reached
                 if end != End.DONE:
-                    return first, End(end)
+                    return first, End.DONE if end == End.LATE else End(end)
             return first, End.DONE
 
     while True:

@@ -8,7 +8,6 @@ the same.
 import contextlib
 import functools
 import os
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +31,7 @@ RUN = 0.02
 SHARE = 1 / 32  # of the time, for looks
 GAIN = 0.95  # what sharing may take of the time of working alone: with less to gain, it is not worth two cores
 
-_turn = threading.Lock()
+_turns: list[object] = []  # the turn is that of the first one
 _is_forked = False
 
 
@@ -141,20 +140,23 @@ def load_layer() -> None:
 @contextlib.contextmanager
 def take_turn(n_chunks: int) -> Iterator[int]:
     """Give into how many chunks work may be dealt: n_chunks, or 1."""
-    turn = _turn
-    if n_chunks == 1 or _is_forked or not turn.acquire(blocking=False):
-        yield 1
-        return
+    turns, mine = _turns, object()
     try:
-        yield n_chunks
+        # No lock: Ctrl-C may be raised between its being taken and anybody's knowing that.
+        if n_chunks > 1 and not _is_forked:
+            turns.append(mine)
+            if turns[0] is not mine:
+                turns.remove(mine)
+        yield n_chunks if mine in turns else 1
     finally:
-        turn.release()
+        if mine in turns:
+            turns.remove(mine)
 
 
 def _begin_child() -> None:
     """Note whether this process inherits threads that are not there."""
-    global _turn, _is_forked
-    _turn = threading.Lock()  # nobody here would give the parent's back
+    global _turns, _is_forked
+    _turns = []  # nobody here would give the parent's back
     with contextlib.suppress(ValueError):  # no compiled code of anybody's has asked for threads
         numba.threading_layer()  # type: ignore[attr-defined]
         _is_forked = True

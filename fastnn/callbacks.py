@@ -172,7 +172,7 @@ class EarlyStopping(Callback):
                 if not np.isfinite(array).all():
                     raise ValueError("its weights are not finite")
             name, best = str(state["monitor"]), float(state["best"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"EarlyStopping cannot go on from its state in the checkpoint: {error!r}") from None
         self._name, self.best, self.best_epoch, self._weights = name, best, best_epoch, weights
         self._steps, self._before = steps, before

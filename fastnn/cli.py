@@ -13,6 +13,7 @@ import typer
 import fastnn
 from fastnn import _bench, _files
 from fastnn._demo import demonstrate
+from fastnn._interrupt import Interrupt
 from fastnn._validate import printable
 from fastnn.tutorial import HIDDEN
 
@@ -111,7 +112,7 @@ def _fail(message: str) -> int:
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    typer.echo(f"Warning: {message}", err=True)
+    typer.echo(f"Warning: {printable(str(message))}", err=True)
 
 
 def _show_version(is_wanted: bool) -> None:
@@ -260,11 +261,13 @@ def train(
     for line in training.describe():
         typer.echo(printable(line))
     typer.echo(training.model.network)
-    model, history, measured = training.run(epochs)
+    with Interrupt() as interrupt:  # pressed again and again, it keeps the model, too
+        model, history, measured = training.run(epochs)
+        if training.trainer.n_steps:
+            model.save(out)
     if not training.trainer.n_steps:
         typer.echo("interrupted before the first step: nothing is written", err=True)
         raise typer.Exit(INTERRUPTED)
-    model.save(out)
     typer.echo(f"epochs: {len(history)}, in {history.seconds.sum():.2g} s")
     for part, metrics in measured.items():
         typer.echo(f"{part:10}  {_list_metrics(metrics)}")
@@ -275,7 +278,7 @@ def train(
         figure.savefig(picture, format=plot.suffix[1:].lower(), dpi=150)
         _files.replace(plot, picture.getvalue())
         typer.echo(printable(f"written: {plot}"))
-    if history.interrupted:
+    if history.interrupted or interrupt.is_pressed():
         typer.echo("interrupted: the model is the one after the last step", err=True)
         raise typer.Exit(INTERRUPTED)
 

@@ -292,11 +292,7 @@ class Trainer:
         loop = Loop(network._layout, network._theta, task, self._update, n_samples, batch_size, self._n_steps)
         with Interrupt() as interrupt:
             history = self._fit(loop, data, validation, epochs, ahead, called, interrupt)
-        if interrupt.error is None:
-            return history
-        if not isinstance(interrupt.error, KeyboardInterrupt):
-            raise interrupt.error
-        return replace(history, interrupted=True)
+        return replace(history, interrupted=True) if interrupt.is_pressed() else history
 
     def _fit(
         self,

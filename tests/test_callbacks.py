@@ -322,6 +322,7 @@ def test_states_of_ones_own(tmp_path):
         {"before": np.zeros(2, np.float32)},
         {"before": 3},
         {"best": "a"},
+        {"best": 10**400},
         {"best_epoch": -1},
         {"steps": 1.5},
         {"best": None, "weights": None},

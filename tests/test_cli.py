@@ -14,6 +14,7 @@ import pytest
 from sklearn import datasets
 
 import fastnn
+from fastnn._interrupt import call_apart
 from fastnn._jit import JIT_DISABLED
 from fastnn.callbacks import Callback
 from fastnn.kernels.activations import Activation
@@ -497,6 +498,54 @@ def test_ctrl_c_keeps_the_model_so_far(call, iris, monkeypatch, epoch):
         assert os.listdir() == ["iris.csv"]
 
 
+@pytest.mark.parametrize("where", ["fit", "_measure", "write"])
+def test_ctrl_c_pressed_twice_keeps_the_model(call, iris, monkeypatch, where):
+    """Again in the fit, while the model is measured, or while it is written."""
+
+    def press(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+
+    class Press(Callback):
+        def on_epoch_end(self, trainer, metrics):
+            if metrics["epoch"] == 3:
+                press()
+                if where == "fit":
+                    press()
+
+    fit = fastnn.Trainer.fit
+    monkeypatch.setattr(fastnn.Trainer, "fit", lambda *a, **k: fit(*a, **{**k, "callbacks": [Press()]}))
+    if where != "fit":
+        owner, name = (tables.Model, where) if where == "_measure" else (fastnn._files, "write")
+        real = getattr(owner, name)
+
+        def and_press(*arguments):
+            press()
+            return real(*arguments)
+
+        monkeypatch.setattr(owner, name, and_press)
+    code, _, errors = call("train iris.csv --target species --epochs 9 --hidden 3")
+    assert code == 130
+    assert errors == "interrupted: the model is the one after the last step\n"
+    assert tables.load("model.safetensors").notes["epochs"] == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_while_a_model_is_measured(iris, monkeypatch):
+    """What takes long is left, and the model comes back."""
+    real = tables.Model._measure
+
+    def measure(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return call_apart(lambda: real(*arguments))
+
+    monkeypatch.setattr(tables.Model, "_measure", measure)
+    model, history, measured = tables.train(iris, "species", epochs=2, hidden=3)
+    assert len(history) == 2
+    assert history.interrupted
+    assert measured == {}
+    assert len(model.predict(iris)) == 150
+
+
 def wards(n=60):
     """Return a table with codes, decimal commas and classes of digits."""
     lines = [f"{['1', '01', 'ICU'][k % 3]};{k / 4};0{1 + k % 2}\n".replace(".", ",") for k in range(n)]
@@ -615,13 +664,13 @@ def test_warnings_are_for_users(call, iris, monkeypatch):
 
     def warn(*arguments, **options):
         warnings.warn("an old spelling", FutureWarning, stacklevel=1)
-        warnings.warn("try a smaller eps", stacklevel=1)
+        warnings.warn("try a smaller eps\x1b[31m", stacklevel=1)
         return fit(*arguments, **options)
 
     monkeypatch.setattr(fastnn.Trainer, "fit", warn)
     monkeypatch.setattr("fastnn._validate.LARGE", 0)
     code, _, errors = call(f"{TRAIN} --dtype float32")
-    assert (code, errors) == (0, "Warning: try a smaller eps\n")
+    assert (code, errors) == (0, "Warning: try a smaller eps\\x1b[31m\n")
     assert call("predict model.safetensors iris.csv")[2] == ""
 
 

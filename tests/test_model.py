@@ -76,6 +76,15 @@ def test_a_model_comes_back_bit_for_bit(tmp_path, target, dtype):
     assert fastnn.load(tmp_path / "model")._theta.tobytes() == model.network._theta.tobytes()
 
 
+def test_a_model_that_shows_itself_does_not_drive_the_terminal():
+    network = fastnn.mlp(2, 2, output="softmax", seed=0)
+    inputs = (Number("\x1b[31msize", 2.5, 0.5), Number("a\nb", 0.0, 1.0))
+    shown = repr(tables.Model(network, inputs, Category("\u202ekind", ("\x07cat", "dog")), {}))
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert shown.startswith("Model of \\u202ekind: '\\x07cat', 'dog'\n  from \\x1b[31msize: 2.5")
+    assert "\n  from a\\nb: 0 " in shown
+
+
 def test_a_file_of_format_version_1_stays_readable():
     """And predicts what it did."""
     model = tables.load(GOLDEN / "model-1.safetensors")
@@ -169,7 +178,8 @@ FORGERIES = [
     ({**GOOD, "inputs": [{"name": ["a"], "mean": 0.0, "scale": 1.0}]}, "the name of a column must be text"),
     ({**GOOD, "inputs": [{"name": "a", "mean": float("nan"), "scale": 1.0}]}, "cannot be standardised"),
     ({**GOOD, "inputs": [{"name": "a", "values": [["x"]]}]}, "must be texts"),
-    ({**GOOD, "inputs": [GOOD["inputs"][0], {"name": "b", "values": "xy"}]}, "values of a column are no list"),
+    ({**GOOD, "inputs": [GOOD["inputs"][0], {"name": "b", "values": "xy"}]}, "what must be a list of texts is none"),
+    ({**GOOD, "na": "NA"}, "what must be a list of texts is none"),
     ({**GOOD, "notes": {"rows": 10**400}}, "does not hold a model: int too large to convert to float"),
     ({**GOOD, "target": {"name": "c", "values": ["p"]}}, "its output layer is .* does not go with target 'c'"),
     ({**GOOD, "target": {"name": "c", "mean": 0.0, "scale": 1.0}}, "does not go with target 'c'"),

@@ -1,7 +1,6 @@
 """Who may use threads; what goes wrong without it is in tests/soak/test_threads.py."""
 
 import os
-import threading
 
 import numba
 import numpy as np
@@ -53,12 +52,26 @@ def test_the_turn_is_given_back_after_an_error():
         assert n_chunks == 2
 
 
+def test_the_turn_is_not_lost_to_ctrl_c(monkeypatch):
+    """Which comes right after it was taken, before anybody can know that."""
+
+    class Turns(list):
+        def append(self, turn):
+            super().append(turn)
+            raise KeyboardInterrupt
+
+    turns = Turns()
+    monkeypatch.setattr(_threads, "_turns", turns)
+    with pytest.raises(KeyboardInterrupt), _threads.take_turn(2):
+        pass
+    assert turns == []
+
+
 @pytest.mark.parametrize("used", [False, True])
 def test_a_forked_child_computes_on_its_own_if_threads_were_used(make_case, dealt, monkeypatch, used):
     """The child's part is called here, while another thread holds the turn, as it may when a process forks."""
     monkeypatch.setattr(_threads, "_is_forked", False)
-    monkeypatch.setattr(_threads, "_turn", threading.Lock())
-    _threads._turn.acquire()
+    monkeypatch.setattr(_threads, "_turns", [object()])
 
     def threading_layer():
         if not used:

@@ -13,7 +13,7 @@ from numba import prange
 
 from fastnn._jit import call, entry_point, pack
 from fastnn.kernels.series import choose, is_bent_above
-from fastnn.kernels.work import LOSS, RIGHT, Block, Method, Task
+from fastnn.kernels.work import LOSS, RIGHT, Block, Method, Task, sum_direct
 
 
 class Phase(IntEnum):
@@ -47,6 +47,12 @@ class End(IntEnum):
     REFUSED = 2  # a strict task, and a sample whose series leaves too much out
     NEEDS_DIRECT = 3  # there are nudges to be measured directly, and no unit that does
     STOPPED = 4  # Work.stop was set; gradient and parameters may be anything
+    LATE = 5  # steps take longer than those before may have: see MOST_DIRECT
+
+
+# What may be measured directly before a run ends early, by `count_direct`: about a tenth of a second. How many
+# steps a run has goes by what earlier ones took, and one all of whose nudges are direct takes a hundred times as long.
+MOST_DIRECT = 2e7
 
 
 @entry_point(parallel=True)
@@ -65,6 +71,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
     packed = pack((layout, theta, data, optimizer, work))
     has_backward = task.method == Method.BACKPROP or task.method == Method.SERIES
     deep = task.method == Method.SERIES and is_bent_above(layout, task.loss, 0)
+    before = sum_direct(work)
     for step in range(first, last):
         epoch = step // n_batches
         row = epoch % data.order.shape[0]
@@ -125,4 +132,6 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
             turn += 2 if phase == Phase.SAMPLES and not marked else 1  # past Phase.DIRECT
         totals[epoch, 0] += loss
         totals[epoch, 1] += right
+        if step + 1 < last and sum_direct(work) - before > MOST_DIRECT:
+            return step + 1, End.LATE.value
     return last, End.DONE.value

@@ -194,6 +194,15 @@ def count_direct(layout, layer, n_nudges, chunk, work):
     work.room[chunk, work.room.shape[1] - 1] += n_nudges * moved
 
 
+@kernel
+def sum_direct(work):
+    """Return what `count_direct` has counted, all chunks together."""
+    total = 0.0
+    for chunk in range(work.room.shape[0]):
+        total += work.room[chunk, work.room.shape[1] - 1]
+    return total
+
+
 def jets_size(widest: int) -> int:
     """Return (to Python) the size of a chunk's rooms for coefficients."""
     return ROOMS * widest * NUDGES

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import _files
-from fastnn._validate import Array
+from fastnn._validate import Array, printable
 from fastnn.network import Network, restore_network
 from fastnn.tables._cells import Cells, Table
 from fastnn.tables._columns import Category, Column, Number
@@ -60,9 +61,9 @@ class Model:
     decimal: str = "."
 
     def __post_init__(self) -> None:
-        names = [column.name for column in (*self.inputs, self.target)]
-        if len(set(names)) < len(names):
-            raise ValueError(f"column {max(names, key=names.count)!r} comes twice")
+        name, times = Counter(column.name for column in (*self.inputs, self.target)).most_common(1)[0]
+        if times > 1:
+            raise ValueError(f"column {name!r} comes twice")
         width = sum(column.width for column in self.inputs)
         if width != self.network.n_inputs:
             raise ValueError(f"its columns make {width} inputs, and its network takes {self.network.n_inputs}")
@@ -208,8 +209,9 @@ class Model:
         _files.write(path, "model", description, self.network._arrays(), load)
 
     def __repr__(self) -> str:
-        inputs = [f"  from {column.name}: {column.describe()}" for column in self.inputs]
-        return "\n".join([f"Model of {self.target.name}: {self.target.describe()}", *inputs, repr(self.network)])
+        columns = [f"Model of {self.target.name}: {self.target.describe()}"]
+        columns += [f"  from {column.name}: {column.describe()}" for column in self.inputs]
+        return "\n".join([*map(printable, columns), repr(self.network)])
 
     def _measure(self, X: Array, y: Array) -> dict[str, float]:
         """Return what `evaluate` does, of encoded rows."""
@@ -292,7 +294,7 @@ def load(path: str | os.PathLike[str]) -> Model:
             dict(description["notes"]),
             # What files of before did not say.
             description.get("missing", "refuse"),
-            None if description.get("na") is None else tuple(description["na"]),
+            None if description.get("na") is None else tuple(_check_list(description["na"])),
             description.get("decimal", "."),
         )
 
@@ -301,9 +303,15 @@ def _restore(described: dict[str, Any]) -> Column:
     """Return a column from what `asdict` made of it."""
     if "values" not in described:
         return Number(**described)
-    if not isinstance(described["values"], list):
-        raise TypeError("values of a column are no list")
+    _check_list(described["values"])
     return Category(**described)
+
+
+def _check_list(described: Any) -> Any:
+    """Refuse texts and mappings where several texts belong: they would be taken letter by letter."""
+    if not isinstance(described, list):
+        raise TypeError("what must be a list of texts is none")
+    return described
 
 
 def find_rows(inputs: Sequence[Cells], target: Cells | None, missing: str) -> Array:

@@ -1,5 +1,6 @@
 """Training on tables: what is done to a table before, and what is kept after."""
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from numpy.typing import DTypeLike
 
 import fastnn
 from fastnn import _validate
+from fastnn._interrupt import Interrupt
 from fastnn._validate import Array
 from fastnn.callbacks import Callback
 from fastnn.gradients import Backprop, Perturbation
@@ -96,7 +98,8 @@ def train(
     -------
     Trained
         ``model``, ``history``, and ``measured``: what `Model.evaluate` returns, of the
-        rows for "training" and for "validation".
+        rows for "training" and for "validation". After Ctrl-C ``history.interrupted`` is
+        true, the model is that of the last step, and what takes long is not measured.
 
     Raises
     ------
@@ -229,12 +232,18 @@ class Training:
         return lines
 
     def run(self, epochs: int, callbacks: Iterable[Callback] = (), progress: bool | None = None) -> Trained:
-        """Train, and measure what came of it."""
+        """Train, and measure what came of it; Ctrl-C, at any time, leaves what takes long and keeps the model."""
         validation = self.parts.get("validation")
-        history = self.trainer.fit(
-            *self.parts["training"], epochs, validation_data=validation, callbacks=callbacks, progress=progress
-        )
-        measured = {part: self.model._measure(*data) for part, data in self.parts.items()}
+        measured: dict[str, dict[str, float]] = {}
+        with Interrupt() as interrupt:
+            history = self.trainer.fit(
+                *self.parts["training"], epochs, validation_data=validation, callbacks=callbacks, progress=progress
+            )
+            with contextlib.suppress(KeyboardInterrupt):
+                for part, data in self.parts.items():
+                    measured[part] = self.model._measure(*data)
+        if interrupt.is_pressed():
+            history = replace(history, interrupted=True)
         notes: dict[str, str | int | float] = {
             "rows": len(self.parts["training"][1]),
             "held out": len(validation[1]) if validation else 0,

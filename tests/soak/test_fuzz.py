@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 import fastnn
 from fastnn import _files
-from fastnn.callbacks import Callback, Checkpoint
+from fastnn.callbacks import Callback, Checkpoint, EarlyStopping
 
 SECONDS = 20.0
 
@@ -51,16 +51,22 @@ def write_sound(kind, path):
     network = fastnn.mlp(3, 4, 2, hidden="tanh", output="softmax", seed=0)
     trainer = fastnn.Trainer(network, loss="categorical_cross_entropy", optimizer=fastnn.Adam(), batch_size=2)
     trainer.fit(*DATA, 2)
-    trainer.fit(*DATA, 2, callbacks=[StopWithin()])
-    trainer.save(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastnn._loop.CALL_SECONDS", 0.0)  # one step a call
+        trainer.fit(*DATA, 3, callbacks=[EarlyStopping(), SaveWithin(path)])
     return fastnn.Trainer.resume
 
 
-class StopWithin(Callback):
-    """Stop in the middle of an epoch."""
+class SaveWithin(Callback):
+    """Save a run that has kept something in the middle of an epoch, and stop it."""
+
+    def __init__(self, path):
+        self.path = path
 
     def on_steps(self, trainer):
-        trainer.stop()
+        if trainer.n_steps == 7:
+            trainer.save(self.path)
+            trainer.stop()
 
 
 KINDS = ["network", "checkpoint", "model"]
@@ -71,7 +77,7 @@ def use(loaded, path):
     """Do with what a file held what can be done: no error but those of data or of numbers."""
     if isinstance(loaded, fastnn.Trainer):
         try:
-            loaded.fit(*DATA)
+            loaded.fit(*DATA, callbacks=[EarlyStopping()])
             assert np.isfinite(loaded.network._theta).all()
         except (FloatingPointError, TypeError, ValueError):
             pass
