@@ -253,3 +253,13 @@ def test_backprop_is_pytorchs():
         theirs = [p.grad.numpy().T for p in model.parameters()]
         ours = fastnn.gradient(network, x, labels, loss="categorical_cross_entropy", method=fastnn.Backprop())
         assert largest_difference(ours, theirs) <= ROUNDINGS * np.finfo(float).eps
+
+
+@pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Backprop()], ids=repr)
+def test_a_loss_that_overflows(method):
+    network = fastnn.mlp(1, 1, seed=0)
+    network.weights = [[[1e200]], [0.0]]
+    evaluation = fastnn.Trainer(network).evaluate([[1.0]], [0.0])
+    assert evaluation.loss == np.inf
+    with pytest.raises(FloatingPointError, match="the loss is not finite: weights are too large"):
+        fastnn.gradient(network, [[1.0]], [0.0], method=method)

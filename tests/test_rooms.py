@@ -101,3 +101,19 @@ def test_initial_weights_know_the_slope_below(code):
     expected = np.sqrt(2.0 / ((1.0 + below**2) * 400))
     # The deviation of so many numbers is off by 1 / sqrt(2 n) of itself: five times that.
     assert weights.std() == pytest.approx(expected, rel=5 / np.sqrt(2 * weights.size))
+
+
+@numba.njit
+def change(code, z, t):
+    """Return the kernel's f(z + t) - f(z), and the same from the loop over nudges."""
+    a, slope = activations.value_and_slope(code, z)
+    nudges = np.full(1, t)
+    activations.change_nudges(code, z, a, slope, nudges)
+    return activations.change(code, z, a, slope, t), nudges[0]
+
+
+@pytest.mark.parametrize("code", activations.MODULES, ids=lambda code: code.name)
+def test_one_change_is_that_of_the_loop(code):
+    for t in (1e-6, -0.3, 2.0, -2.0):
+        alone, looped = change(code, 0.25, t)
+        assert alone == looped

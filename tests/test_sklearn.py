@@ -22,7 +22,7 @@ from sklearn.datasets import (
     load_iris,
     make_multilabel_classification,
 )
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -808,3 +808,22 @@ def test_divergence(iris):
     X, y = iris
     with pytest.raises(FloatingPointError, match="not finite in epoch .* learning_rate_init=100 and alpha=0.0001; try"):
         quick(PerturbationRegressor, solver="sgd", learning_rate_init=100.0, activation="identity").fit(X, y)
+
+
+def test_ctrl_c_before_an_epoch_is_over(monkeypatch):
+    X, y = load_iris(return_X_y=True)
+
+    def fit(trainer, *_, **__):
+        return fastnn.trainer.History(np.zeros(0), None, None, None, np.zeros(0), interrupted=True)
+
+    monkeypatch.setattr(fastnn.Trainer, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        PerturbationClassifier((3,)).fit(X, y)
+
+
+def test_waiting_without_end_and_a_column_of_labels():
+    X, y = load_iris(return_X_y=True)
+    model = PerturbationClassifier((3,), max_iter=2, n_iter_no_change=np.inf, random_state=0)
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"), pytest.warns(ConvergenceWarning):
+        model.fit(X, y[:, None])
+    assert model.n_iter_ == 2
