@@ -7,6 +7,7 @@ import pytest
 from conftest import BODIES, HEADS
 
 import fastnn
+from fastnn._jit import JIT_DISABLED
 from fastnn._workspace import make_work
 from fastnn.gradients import TOLERANCE, TOLERANCE32
 from fastnn.kernels.work import WIDE
@@ -14,6 +15,8 @@ from fastnn.kernels.work import WIDE
 # Roundings on the way from a weight to the loss: at most 3 hidden levels of at most
 # 4 units, a dozen operations in each change of an activation, two dozen in a loss.
 ROUNDINGS = 100
+# In plain Python, one of them takes minutes enough.
+DTYPES = ("float64",) if JIT_DISABLED else ("float64", "float32")
 
 
 def bound(case, sizes, eps, dtype="float64"):
@@ -31,7 +34,7 @@ def largest_difference(ours, theirs):
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
 def test_perturbation_is_the_naive_difference(make_case, head, body):
-    for dtype in ("float64", "float32"):
+    for dtype in DTYPES:
         case = make_case(head, body, dtype)
         for scheme, eps in (("forward", 1e-4), ("central", 1e-4), ("forward", 1.0)):
             expected, sizes = case.truth(eps=eps, scheme=scheme)
