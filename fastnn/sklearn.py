@@ -501,15 +501,12 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         Training loss of each epoch, and the penalty, taken to change evenly in between.
     loss_, best_loss_ : float
         The last and the least of these; ``best_loss_`` is None with early stopping.
-    validation_loss_curve_, validation_scores_ : list of float, or None
-        Loss, without the penalty, and accuracy on the held-out samples after each epoch;
-        None without early stopping.
-    best_validation_score_ : float or None
-        The best of these scores.
-    n_layers_, n_outputs_ : int
-        Layers, the inputs counted as one, and outputs: one for two classes.
-    out_activation_ : str
-        "logistic" for two classes and for several labels a sample, else "softmax".
+    validation_loss_curve_, validation_scores_, best_validation_score_ : list of float, float, or None
+        Loss, without the penalty, and accuracy on the held-out samples after each epoch, and
+        the best of these scores; None without early stopping.
+    n_layers_, n_outputs_, out_activation_ : int and str
+        Layers, the inputs counted as one; outputs, one for two classes; and "logistic" for two
+        classes and for several labels a sample, else "softmax".
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If X came with names.
@@ -873,15 +870,11 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         Training loss of each epoch, and the penalty, taken to change evenly in between.
     loss_, best_loss_ : float
         The last and the least of these; ``best_loss_`` is None with early stopping.
-    validation_loss_curve_, validation_scores_ : list of float, or None
-        Loss, without the penalty, and R² on the held-out samples after each epoch; None
-        without early stopping.
-    best_validation_score_ : float or None
-        The best of these scores.
-    n_layers_, n_outputs_ : int
-        Layers, the inputs counted as one, and outputs.
-    out_activation_ : str
-        "identity".
+    validation_loss_curve_, validation_scores_, best_validation_score_ : list of float, float, or None
+        Loss, without the penalty, and R² on the held-out samples after each epoch, and the
+        best of these scores; None without early stopping.
+    n_layers_, n_outputs_, out_activation_ : int and str
+        Layers, the inputs counted as one; outputs; and "identity".
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If X came with names.
