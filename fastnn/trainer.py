@@ -382,7 +382,7 @@ class Trainer:
         """Return what was measured in some epochs, the last of which has just ended."""
         rows = np.full((len(means), len(COLUMNS)), np.nan)
         rows[:, 0], rows[:, 4] = means[:, 0], seconds
-        if self._loss != Loss.SQUARED_ERROR:
+        if self._loss.classifies:
             rows[:, 1] = means[:, 1] / self._n_decisions
         if validation and len(rows):
             started = time.perf_counter()
@@ -400,7 +400,7 @@ class Trainer:
 
     def _name(self, row: Array, is_validated: bool) -> dict[str, float]:
         """Return what callbacks are told of the epoch that has just ended."""
-        decides = self._loss != Loss.SQUARED_ERROR
+        decides = self._loss.classifies
         measured = (True, decides, is_validated, is_validated and decides, True)
         metrics = compress(zip(COLUMNS, row.tolist(), strict=True), measured)
         return {"epoch": self.n_epochs, **dict(metrics), "learning_rate": self.learning_rate}
@@ -589,7 +589,7 @@ class Trainer:
         n_chunks = count_chunks(network._layout, Method.NONE, n_samples)
         task = make_plain_task(int(self._loss), Method.NONE, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
-        accuracy = correct / (n_samples * self._n_decisions) if self._loss != Loss.SQUARED_ERROR else None
+        accuracy = correct / (n_samples * self._n_decisions) if self._loss.classifies else None
         return Evaluation(loss / n_samples, accuracy)
 
 
