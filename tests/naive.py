@@ -4,6 +4,8 @@ Plain NumPy. Every function works in the dtype of the arrays it is given, so the
 same code in `numpy.longdouble` is the truth that float64 is held against.
 """
 
+import typing
+
 import numpy as np
 
 LEAKY_SLOPE = 0.01
@@ -26,15 +28,85 @@ ACTIVATIONS = {
 }
 
 
-def forward(weights, activations, x):
+class Conv2D(typing.NamedTuple):
+    """W (height, width, channels, filters), b (filters,): a cross-correlation, channels last."""
+
+    activation: str
+    strides: tuple[int, int] = (1, 1)
+    padding: str = "valid"
+
+
+class MaxPool2D(typing.NamedTuple):
+    """The largest of each window."""
+
+    pool_size: tuple[int, int]
+    strides: tuple[int, int]
+
+
+class AveragePool2D(typing.NamedTuple):
+    """The mean of each window."""
+
+    pool_size: tuple[int, int]
+    strides: tuple[int, int]
+
+
+class Flatten(typing.NamedTuple):
+    """A vector a sample, rows of the image one after another."""
+
+
+def windows(a, size, strides):
+    """Return, for each place in a window, what all windows have there: a list of (n, height, width, channels)."""
+    n_rows, n_columns = ((length - k) // step + 1 for length, k, step in zip(a.shape[1:3], size, strides, strict=True))
+    return [
+        a[:, ky : ky + n_rows * strides[0] : strides[0], kx : kx + n_columns * strides[1] : strides[1]]
+        for ky in range(size[0])
+        for kx in range(size[1])
+    ]
+
+
+def pad(a, size, strides):
+    """Return an image with zeros around it, so that there is a window for each stride begun; the odd one last."""
+    missing = (
+        max(((length - 1) // step) * step + k - length, 0)
+        for length, k, step in zip(a.shape[1:3], size, strides, strict=True)
+    )
+    return np.pad(a, [(0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)])
+
+
+def apply(layer, weights, a):
+    """Return a layer's pre-activations and activations; one that is named by its activation alone is dense."""
+    if isinstance(layer, Conv2D):
+        w, b = weights
+        if layer.padding == "same":
+            a = pad(a, w.shape[:2], layer.strides)
+        taps = w.reshape(-1, *w.shape[2:])
+        z = b + sum(part @ tap for part, tap in zip(windows(a, w.shape[:2], layer.strides), taps, strict=True))
+        return z, ACTIVATIONS[layer.activation](z)
+    if isinstance(layer, MaxPool2D):
+        a = np.max(windows(a, *layer), axis=0)
+        return a, a
+    if isinstance(layer, AveragePool2D):
+        a = np.mean(windows(a, *layer), axis=0)
+        return a, a
+    a = a.reshape(len(a), -1)
+    if isinstance(layer, Flatten):
+        return a, a
+    w, b = weights
+    z = a @ w + b
+    return z, ACTIVATIONS[layer](z)
+
+
+def forward(weights, layers, x):
     """Return every layer's pre-activations and activations; weights are [W1, b1, W2, b2, ...]."""
     pre_activations, values = [], []
-    a = x
-    for w, b, name in zip(weights[::2], weights[1::2], activations, strict=True):
-        z = a @ w + b
-        a = ACTIVATIONS[name](z)
+    a, left = x, list(weights)
+    for layer in layers:
+        n_arrays = 2 if isinstance(layer, str | Conv2D) else 0
+        z, a = apply(layer, left[:n_arrays], a)
+        left = left[n_arrays:]
         pre_activations.append(z)
         values.append(a)
+    assert not left
     return pre_activations, values
 
 
@@ -56,12 +128,12 @@ def sample_losses(loss, z, a, y):
     return terms.sum(axis=1)
 
 
-def losses(weights, activations, loss, x, y):
-    z, a = forward(weights, activations, x)
+def losses(weights, layers, loss, x, y):
+    z, a = forward(weights, layers, x)
     return sample_losses(loss, z[-1], a[-1], y)
 
 
-def differences(weights, activations, loss, x, y, eps=1e-4, scheme="forward", each="weight", sample_weight=None):
+def differences(weights, layers, loss, x, y, eps=1e-4, scheme="forward", each="weight", sample_weight=None):
     """Return the finite difference of the mean loss with each weight, and with it
     the mean size of the samples' own differences: what rounding is relative to."""
     eps = x.dtype.type(eps)
@@ -73,11 +145,11 @@ def differences(weights, activations, loss, x, y, eps=1e-4, scheme="forward", ea
             above = [w.copy() for w in weights]
             above[k][entry] += eps
             if scheme == "forward":
-                change = (losses(above, activations, loss, x, y) - losses(weights, activations, loss, x, y)) / eps
+                change = (losses(above, layers, loss, x, y) - losses(weights, layers, loss, x, y)) / eps
             else:
                 below = [w.copy() for w in weights]
                 below[k][entry] -= eps
-                change = (losses(above, activations, loss, x, y) - losses(below, activations, loss, x, y)) / (2 * eps)
+                change = (losses(above, layers, loss, x, y) - losses(below, layers, loss, x, y)) / (2 * eps)
             result[entry] = np.average(change, weights=sample_weight)
             size[entry] = np.average(np.abs(change), weights=sample_weight)
         results.append(result)
@@ -110,9 +182,9 @@ def adam(weights, gradients, means, squares, step, lr, beta1, beta2, epsilon):
     return new, means, squares
 
 
-def train_step(weights, activations, loss, x, y, lr=0.01, eps=1e-4, scheme="forward", each="weight"):
+def train_step(weights, layers, loss, x, y, lr=0.01, eps=1e-4, scheme="forward", each="weight"):
     """Return the weights after one step of gradient descent by perturbation."""
-    return sgd(weights, differences(weights, activations, loss, x, y, eps, scheme, each)[0], lr)
+    return sgd(weights, differences(weights, layers, loss, x, y, eps, scheme, each)[0], lr)
 
 
 def one_hot(labels, n_classes, dtype=np.float64):
