@@ -125,7 +125,7 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, dtype, sizes):
 @pytest.mark.parametrize("head", [("squared_error", "sigmoid"), ("categorical_cross_entropy", "softmax")])
 @pytest.mark.parametrize("scheme", ["forward", "central"])
 def test_deep_networks_wider_than_what_is_carried_together(chunks, n_chunks, sizes, head, scheme):
-    """More than `NUDGES` units below, more than `STRIP` above."""
+    """More than `PERTURBATIONS` units below, more than `STRIP` above."""
     chunks(n_chunks)
     loss, output = head
     rng = np.random.default_rng(0)

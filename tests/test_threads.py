@@ -257,7 +257,7 @@ def test_room_is_lent_to_one_at_a_time_and_not_kept_without_end(make_case, monke
     for n_samples in range(1, 30):
         with borrow(n_samples):
             pass
-    assert len(kept) == _workspace.KEPT_ROOMS
+    assert len(kept) == _workspace.N_KEPT
     monkeypatch.setattr(_workspace, "KEPT", 0)
     with borrow(3):
         pass

@@ -140,17 +140,17 @@ activate = by_code(
 taylor_units = by_code(
     "taylor_units", "z, a, slope, second, third", _gather("taylor", _expand_all, looped=True), default=_expand_any
 )
-_change_small_nudges = by_code(
-    "_change_small_nudges", "z, a, slope, t", _gather("change", _change_all, looped=True), default=_change_any
+_change_small_block = by_code(
+    "_change_small_block", "z, a, slope, t", _gather("change", _change_all, looped=True), default=_change_any
 )
 
 
 @kernel
-def change_nudges(code, z, a, slope, t):
-    """Replace nudges t (n,) of one unit by f(z + t) - f(z); the identity's are that already."""
+def change_block(code, z, a, slope, t):
+    """Replace perturbations t (n,) of one unit by f(z + t) - f(z); the identity's are that already."""
     if code == Activation.IDENTITY:
         return
     if largest_size(t) <= LARGE:
-        _change_small_nudges(code, z, a, slope, t)
+        _change_small_block(code, z, a, slope, t)
     else:
         _change_any(code, z, a, slope, t)
