@@ -1,6 +1,6 @@
 """The analytic gradient, by the chain rule from the outputs down."""
 
-from fastnn._jit import kernel, line, unit, unpack
+from fastnn._compiler.jit import kernel, line, unit, unpack
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import output_delta
 from fastnn.kernels.products import add_product

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel, line, unit, unpack, view
+from fastnn._compiler.jit import kernel, line, unit, unpack, view
 from fastnn.kernels.activations import change_block
 from fastnn.kernels.layout import biases, weights_start
 from fastnn.kernels.losses import add_loss_change

@@ -1,6 +1,6 @@
 """The forward pass over a block of samples: the first part of every step."""
 
-from fastnn._jit import kernel, unit, unpack
+from fastnn._compiler.jit import kernel, unit, unpack
 from fastnn.kernels.activations import Activation, activate
 from fastnn.kernels.activations.softmax import softmax
 from fastnn.kernels.layout import biases, weights

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._jit import kernel, line, view
+from fastnn._compiler.jit import kernel, line, view
 
 
 class Layout(NamedTuple):

@@ -53,7 +53,7 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel, line, unit, unpack
+from fastnn._compiler.jit import kernel, line, unit, unpack
 from fastnn.kernels.activations import Activation, derivative_bounds, has_kink, residual, taylor_units
 from fastnn.kernels.backprop import backward, rows_alike
 from fastnn.kernels.elementary import compose

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
-from fastnn._jit import call, entry_point, pack
+from fastnn._compiler.jit import call, entry_point, pack
 from fastnn.kernels.series import choose, is_curved_above
 from fastnn.kernels.work import CORRECT, LOSS, Block, Method, Task, sum_direct
 

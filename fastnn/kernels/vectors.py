@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn._jit import kernel, order_by_size, size_in_order
+from fastnn._compiler.jit import kernel, order_by_size, size_in_order
 
 
 @kernel

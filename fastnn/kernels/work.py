@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._jit import kernel, line, view
+from fastnn._compiler.jit import kernel, line, view
 from fastnn.kernels.layout import level_values, weights_start
 
 # Perturbations carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.

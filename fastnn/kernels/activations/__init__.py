@@ -23,7 +23,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from fastnn._jit import by_code, kernel
+from fastnn._compiler.jit import by_code, kernel
 from fastnn.kernels.activations import elu, identity, leaky_relu, relu, sigmoid, softmax, softplus, tanh
 from fastnn.kernels.elementary import LARGE
 from fastnn.kernels.vectors import largest_size
@@ -98,6 +98,7 @@ def _activate_all(value_and_slope):
 
 @kernel
 def _activate_any(code, z, a, slope):
+    """Write activations and slopes of units that have no loop of their own, each (n,)."""
     for k in range(z.size):
         a[k], slope[k] = value_and_slope(code, z[k])
 
@@ -113,6 +114,7 @@ def _change_all(change):
 
 @kernel
 def _change_any(code, z, a, slope, t):
+    """Replace t (n,) by the change of one unit that has no loop of its own."""
     for b in range(t.size):
         t[b] = change(code, z, a, slope, t[b])
 
@@ -128,6 +130,7 @@ def _expand_all(taylor):
 
 @kernel
 def _expand_any(code, z, a, slope, second, third):
+    """Write Taylor coefficients of units that have no loop of their own, each (n,)."""
     for k in range(z.size):
         second[k], third[k] = taylor(code, z[k], a[k], slope[k])
 

@@ -36,7 +36,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from fastnn._jit import by_code, kernel
+from fastnn._compiler.jit import by_code, kernel
 from fastnn.kernels.losses import binary_cross_entropy, categorical_cross_entropy, huber, squared_error
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.activations import Activation, change_block, softplus
 from fastnn.kernels.elementary import compose, logistic_residual
 from fastnn.kernels.vectors import add_curvature

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import LARGE, complement, compose, expm1, growth, logistic_residual
 from fastnn.kernels.losses.softmax_change import FAR, center, farthest
 from fastnn.kernels.vectors import add_curvature, largest_size

@@ -3,7 +3,7 @@
 Its second derivative jumps where |e| is 1: perturbations that may take an error across are measured directly.
 """
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.activations import MODULES, change_block, derivative_bounds, residual, taylor_units
 from fastnn.kernels.elementary import compose
 from fastnn.kernels.vectors import add_curvature

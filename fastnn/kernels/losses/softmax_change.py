@@ -1,6 +1,6 @@
 """What the losses of a softmax share: changes measured from that of one class."""
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.vectors import clear
 
 # Where one logit gains more than this on another, exp may overflow, and what was no probability be one.

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.activations import Activation, change_block, derivative_bounds, residual, taylor_units
 from fastnn.kernels.elementary import LARGE, complement, compose, expm1, growth
 from fastnn.kernels.losses.softmax_change import FAR, center, farthest

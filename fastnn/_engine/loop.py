@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn import _validate
-from fastnn._interrupt import call_apart, leave_if_pressed
-from fastnn._threads import count_chunks, find_pace, load_layer, take_turn
-from fastnn._validate import Array, find_caller
-from fastnn._workspace import borrow_work, make_data, make_plain_task, make_work
+from fastnn._engine.threads import count_chunks, find_pace, load_layer, take_turn
+from fastnn._engine.workspace import borrow_work, make_data, make_plain_task, make_work
+from fastnn._support import validate
+from fastnn._support.interrupt import call_apart, leave_if_pressed
+from fastnn._support.validate import Array, find_caller
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.direct import run_direct
@@ -207,9 +207,9 @@ class Loop:
 
     def _find_broken(self) -> str:
         """Return what is not finite, the weights or the optimiser's moments, or nothing."""
-        if not _validate.is_finite(self.theta):
+        if not validate.is_finite(self.theta):
             return "a weight is"
-        return "" if _validate.is_finite(self.update.moments) else "the optimiser's state is"
+        return "" if validate.is_finite(self.update.moments) else "the optimiser's state is"
 
     def _rewind_broken(self, here: Snapshot, reached: int) -> int:
         """Take back the step that broke what is not finite at `reached`, and all behind it; return which that was."""

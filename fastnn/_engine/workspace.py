@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._validate import Array
+from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import CHECKS, KINDS, PERTURBATIONS, Data, Method, Task, Work, scratch_size, taylor_size
