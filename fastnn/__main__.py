@@ -6,7 +6,7 @@ import sys
 def main() -> int:
     """Run the command line, or say what it needs; return the exit code."""
     try:
-        from fastnn.cli import main as run
+        from fastnn._cli.commands import main as run
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise

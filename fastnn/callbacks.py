@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastnn import _files, _validate
+from fastnn._support import files, validate
 
 if TYPE_CHECKING:
-    from fastnn.trainer import History, Trainer
+    from fastnn.training.trainer import History, Trainer
 
 
 class Callback:
@@ -113,9 +113,9 @@ class EarlyStopping(Callback):
 
     def __init__(self, monitor: str | None = None, patience: int = 10, min_delta: float = 0.0) -> None:
         names = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-        self.monitor = None if monitor is None else _validate.choice("monitor", monitor, names)
-        self.patience = _validate.integer("patience", patience, low=1)
-        self.min_delta = _validate.number("min_delta", min_delta, low=0.0)
+        self.monitor = None if monitor is None else validate.choice("monitor", monitor, names)
+        self.patience = validate.integer("patience", patience, low=1)
+        self.min_delta = validate.number("min_delta", min_delta, low=0.0)
         self.best, self.best_epoch = math.nan, 0
         self._name, self._weights = "", np.zeros(0)
         self._steps, self._before = 0, np.zeros(0)
@@ -164,7 +164,7 @@ class EarlyStopping(Callback):
         """Go on from what `state` returned."""
         theta = trainer.network._theta
         try:
-            best_epoch, steps = (_validate.integer(name, state[name], low=0) for name in ("best_epoch", "steps"))
+            best_epoch, steps = (validate.integer(name, state[name], low=0) for name in ("best_epoch", "steps"))
             weights, before = (state[name] for name in ("weights", "before"))
             for array in (weights, before):
                 if array.size and (array.dtype != theta.dtype or array.shape != theta.shape):
@@ -214,8 +214,8 @@ class Checkpoint(Callback):
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1, seconds: float | None = None) -> None:
         self.path = Path(path)
-        self.every = _validate.integer("every", every, low=1)
-        self.seconds = math.inf if seconds is None else _validate.number("seconds", seconds, low=0.0)
+        self.every = validate.integer("every", every, low=1)
+        self.seconds = math.inf if seconds is None else validate.number("seconds", seconds, low=0.0)
         self._saved = 0.0
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
@@ -273,8 +273,8 @@ class LearningRateSchedule(Callback):
     @classmethod
     def step(cls, lr: float, every: int, factor: float = 0.1) -> Self:
         """Return a schedule that starts at lr and is multiplied by factor after every so many epochs."""
-        lr, factor = _validate.number("lr", lr, low=0.0), _validate.number("factor", factor, low=0.0)
-        every = _validate.integer("every", every, low=1)
+        lr, factor = validate.number("lr", lr, low=0.0), validate.number("factor", factor, low=0.0)
+        every = validate.integer("every", every, low=1)
         return cls(lambda epoch: lr * factor ** (epoch // every))
 
     @classmethod
@@ -285,8 +285,8 @@ class LearningRateSchedule(Callback):
     @classmethod
     def cosine(cls, lr: float, epochs: int, minimum: float = 0.0) -> Self:
         """Return a schedule that falls from lr to minimum along half a cosine, in so many epochs, and stays there."""
-        lr, minimum = _validate.number("lr", lr, low=0.0), _validate.number("minimum", minimum, low=0.0)
-        epochs = _validate.integer("epochs", epochs, low=1)
+        lr, minimum = validate.number("lr", lr, low=0.0), validate.number("minimum", minimum, low=0.0)
+        epochs = validate.integer("epochs", epochs, low=1)
         return cls(lambda epoch: minimum + (lr - minimum) * (1 + math.cos(math.pi * min(epoch / epochs, 1.0))) / 2)
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
@@ -331,7 +331,7 @@ class CSVLogger(Callback):
         kept = lines[:1] + [line for line in lines[1:] if _find_epoch(line) <= trainer.n_epochs]
         kept = [line for line in kept if line.endswith("\n")]  # a full disk may have cut the last one
         if kept != lines:
-            _files.replace(self.path, "".join(kept).encode())
+            files.replace(self.path, "".join(kept).encode())
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         """Append a row."""
@@ -374,7 +374,7 @@ class TensorBoard(Callback):
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Open the writer."""
-        summary = _validate.package("tensorboard.summary", "callbacks.TensorBoard", "tensorboard")
+        summary = validate.package("tensorboard.summary", "callbacks.TensorBoard", "tensorboard")
         self._writer = summary.Writer(str(self.folder))
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:

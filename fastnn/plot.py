@@ -9,11 +9,11 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from fastnn import _validate
-from fastnn._validate import Array
-from fastnn.gradients import Backprop, Perturbation, gradient
-from fastnn.network import Network
-from fastnn.trainer import History, Trainer
+from fastnn._support import validate
+from fastnn._support.validate import Array
+from fastnn.model.network import Network
+from fastnn.training.gradients import Backprop, Perturbation, gradient
+from fastnn.training.trainer import History, Trainer
 
 BLUE, RED, ORANGE = "#3d8fc9", "#d8504d", "#e08e1b"  # legible on white and on black
 # Of a level of more units the first and the last are drawn, with dots between.
@@ -63,7 +63,7 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
     >>> import fastnn, fastnn.plot
     >>> ax = fastnn.plot.network(fastnn.mlp(2, 3, 1, seed=0), x=[1, 1])
     """
-    _validate.instance("network", network, (Network,))
+    validate.instance("network", network, (Network,))
     network.check_weights()
     sizes = [network.n_inputs, *(layer.n_units for layer in network.layers)]
     texts = [[""] * size for size in sizes] if x is None else _describe_values(network, x)
@@ -105,7 +105,7 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
 
 def _describe_values(network: Network, x: ArrayLike) -> list[list[str]]:
     """Return what stands in each circle for the sample x, as "value" or "sum, newline, value"."""
-    sample = _validate.array("x", x, network.dtype)
+    sample = validate.array("x", x, network.dtype)
     if sample.shape != (network.n_inputs,):
         raise ValueError(f"x must be one sample of shape ({network.n_inputs},), got {sample.shape}")
     passed = network.forward(sample[None])
@@ -250,7 +250,7 @@ def history(history: History, ax: Axes | None = None) -> Axes:
     >>> trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0))
     >>> ax = fastnn.plot.history(trainer.fit([[1], [2]], [3, 6], epochs=5))
     """
-    _validate.instance("history", history, (History,))
+    validate.instance("history", history, (History,))
     if not len(history):
         raise ValueError("history has no epochs to draw")
     if ax is None:
@@ -389,11 +389,11 @@ def weights(network: Network, layer: int, image_shape: tuple[int, int], ax: Axes
     >>> import fastnn, fastnn.plot
     >>> ax = fastnn.plot.weights(fastnn.mlp(64, 12, 10, seed=0), 0, (8, 8))
     """
-    _validate.instance("network", network, (Network,))
-    if _validate.integer("layer", layer, low=0) >= len(network.layers):
+    validate.instance("network", network, (Network,))
+    if validate.integer("layer", layer, low=0) >= len(network.layers):
         raise ValueError(f"layer must be 0 to {len(network.layers) - 1}, got {layer}")
     w = network.weights[2 * layer]
-    rows, columns = (_validate.integer("image_shape", length, low=1) for length in image_shape)
+    rows, columns = (validate.integer("image_shape", length, low=1) for length in image_shape)
     if rows * columns != w.shape[0]:
         raise ValueError(
             f"image_shape {image_shape} has {rows * columns} pixels, and layer {layer} {w.shape[0]} inputs"

@@ -25,18 +25,18 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn import _validate
-from fastnn._validate import Array
-from fastnn.gradients import Backprop, Perturbation, check_data
+from fastnn._support import validate
+from fastnn._support.validate import Array
 from fastnn.kernels.updates import WEIGHT_DECAY
-from fastnn.network import mlp
-from fastnn.optimizers import SGD, Adam
-from fastnn.trainer import Trainer
+from fastnn.model.network import mlp
+from fastnn.training.gradients import Backprop, Perturbation, check_data
+from fastnn.training.optimizers import SGD, Adam
+from fastnn.training.trainer import Trainer
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # pragma: no cover (before scikit-learn 1.9 there are none to call)
-    from fastnn._no_callbacks import CallbackSupportMixin, with_callbacks
+    from fastnn._support.no_callbacks import CallbackSupportMixin, with_callbacks
 
 CHOICES = {
     "gradient": ("perturbation", "backprop"),
@@ -189,19 +189,19 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
     def _check_parameters(self) -> None:
         """Refuse parameters that are not of the kind described, before anything else is done."""
         for name, choices in CHOICES.items():
-            _validate.choice(name, getattr(self, name), choices)
+            validate.choice(name, getattr(self, name), choices)
         for name, limits in RANGES.items():
-            _validate.number(name, getattr(self, name), **limits)
+            validate.number(name, getattr(self, name), **limits)
         for name in FLAGS:
-            _validate.flag(name, getattr(self, name))
-        _validate.integer("max_iter", self.max_iter, low=1)
+            validate.flag(name, getattr(self, name))
+        validate.integer("max_iter", self.max_iter, low=1)
         if self.n_iter_no_change != math.inf:
-            _validate.integer("n_iter_no_change", self.n_iter_no_change, low=1)
+            validate.integer("n_iter_no_change", self.n_iter_no_change, low=1)
         if not isinstance(self.verbose, bool | np.bool_):
-            _validate.integer("verbose", self.verbose, low=0)
+            validate.integer("verbose", self.verbose, low=0)
         if self.early_stopping:
             fraction = self.validation_fraction
-            _validate.number("validation_fraction", fraction, low=0.0, high=1.0, open_low=True, open_high=True)
+            validate.number("validation_fraction", fraction, low=0.0, high=1.0, open_low=True, open_high=True)
 
     def _is_warm(self) -> bool:
         """Return if `fit` goes on with the network that there is."""
@@ -213,7 +213,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         sizes = (hidden,) if np.ndim(hidden) == 0 else tuple(hidden)  # type: ignore[arg-type]
         batch_size = self.batch_size
         if isinstance(batch_size, str):
-            _validate.choice("batch_size", batch_size, ["auto"])
+            validate.choice("batch_size", batch_size, ["auto"])
             batch_size = 200  # scikit-learn's; the Trainer takes fewer where there are fewer samples
         # A loss by one half is stepped along as fast by half the rate. Adam's steps do not depend on its size, but for
         # epsilon, which is added to it.
@@ -340,7 +340,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
                 f"{type(self).__name__} took max_iter={self.max_iter} epochs and was still improving; "
                 "raise max_iter or learning_rate_init",
                 ConvergenceWarning,
-                stacklevel=_validate.find_caller(),
+                stacklevel=validate.find_caller(),
             )
         if held:
             self.network_.weights = best_weights
@@ -740,7 +740,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        _validate.choice("loss", self.loss, LOSSES)
+        validate.choice("loss", self.loss, LOSSES)
 
     def _check(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[Array, Array]:
         """Return X, and y as labels, (n_samples,), or as an indicator matrix, (n_samples, n_labels)."""

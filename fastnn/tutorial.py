@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn import _validate
-from fastnn._loop import Diverged, Loop, draw_orders, forward
-from fastnn._threads import count_chunks
-from fastnn._validate import Array
-from fastnn._workspace import make_data, make_layout, split, view
-from fastnn.gradients import Perturbation
+from fastnn._engine.loop import Diverged, Loop, draw_orders, forward
+from fastnn._engine.threads import count_chunks
+from fastnn._engine.workspace import make_data, make_layout, split, view
+from fastnn._support import validate
+from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import A
-from fastnn.optimizers import SGD
+from fastnn.training.gradients import Perturbation
+from fastnn.training.optimizers import SGD
 
 FLOAT64 = np.dtype(np.float64)
 HIDDEN = tuple(member.name.lower() for member in Activation if member != Activation.SOFTMAX)
@@ -140,15 +140,15 @@ def update_weights(
     method = Perturbation(eps)
     optimizer = SGD(lr)
     epochs = _check_epochs(epochs)
-    _validate.choice("each", each, ("weight", "array"))
+    validate.choice("each", each, ("weight", "array"))
     if batch_size is not None:
-        batch_size = _validate.integer("batch_size", batch_size, low=1)
+        batch_size = validate.integer("batch_size", batch_size, low=1)
     problem = _read(inputs, outputs, weights, hidden, all_together=each == "array")
     n_samples = len(problem.x)
     batch_size = min(batch_size or n_samples, n_samples)
     shuffles = batch_size < n_samples
     # A generator takes 20 us, as long as 40 steps of the tutorial's network.
-    rng = _validate.generator("seed", seed) if shuffles or seed is not None else None
+    rng = validate.generator("seed", seed) if shuffles or seed is not None else None
     if problem.layout.together.any():
         method = replace(method, evaluate="direct")
     task = method.make_task(Loss.SQUARED_ERROR, FLOAT64, count_chunks(problem.layout, method.method, batch_size))
@@ -180,12 +180,12 @@ def _check_epochs(epochs: Any) -> int:
             "that over the outputs, too. Its numbers are loss = feed_forward(inputs, outputs, weights).mean() and "
             "weights = update_weights(inputs, outputs, weights, 1, lr / n_outputs)"
         )
-    return _validate.integer("epochs", epochs, low=0)
+    return validate.integer("epochs", epochs, low=0)
 
 
 def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_together: bool = False) -> Problem:
     """Return the caller's arrays as kernels see them, or say what does not fit."""
-    _validate.choice("hidden", hidden, HIDDEN)
+    validate.choice("hidden", hidden, HIDDEN)
     if not isinstance(weights, Sequence | np.ndarray) or isinstance(weights, str) or not len(weights):
         raise TypeError(f"weights must be a list [W1, b1, W2, b2, ...], got {weights!r}")
     if len(weights) % 2:
@@ -194,7 +194,7 @@ def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_
     together: list[bool] = []
     flat: list[Array] = []
     for k in range(0, len(weights), 2):
-        w = _validate.array(f"weights[{k}]", weights[k], FLOAT64)
+        w = validate.array(f"weights[{k}]", weights[k], FLOAT64)
         if w.ndim == 0:
             w = w.reshape(1, 1)
         if w.ndim != 2:
@@ -202,7 +202,7 @@ def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_
         n_in, n_out = w.shape
         if sizes and sizes[-1] != n_in:
             raise ValueError(f"weights[{k}] has {n_in} rows, but the layer before it has {sizes[-1]} units")
-        b = _validate.array(f"weights[{k + 1}]", weights[k + 1], FLOAT64)
+        b = validate.array(f"weights[{k + 1}]", weights[k + 1], FLOAT64)
         if b.shape not in ((), (1,), (1, 1), (n_out,), (1, n_out)):
             raise ValueError(
                 f"weights[{k + 1}], the bias of {n_out} units, must have shape (), ({n_out},) or (1, {n_out}), "
@@ -213,11 +213,11 @@ def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_
         flat += [w.ravel(), np.repeat(b.ravel(), n_out // b.size)]
     n_layers = len(weights) // 2
     activations = [Activation[hidden.upper()]] * (n_layers - 1) + [Activation.IDENTITY]
-    x = _validate.array("inputs", inputs, FLOAT64)
+    x = validate.array("inputs", inputs, FLOAT64)
     x = _rows(x, sizes[0])
     if x.ndim != 2 or x.shape[1] != sizes[0]:
         raise ValueError(f"inputs must have shape (n_samples, {sizes[0]}), as W1 has {sizes[0]} rows, got {x.shape}")
-    y = _validate.array("outputs", outputs, FLOAT64)
+    y = validate.array("outputs", outputs, FLOAT64)
     y = _rows(y, sizes[-1])
     if y.shape != (len(x), sizes[-1]):
         raise ValueError(f"outputs must have shape ({len(x)}, {sizes[-1]}), one row a sample, got {y.shape}")

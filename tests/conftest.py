@@ -79,8 +79,13 @@ def chunks(monkeypatch):
     """Return a function that fixes into how many chunks work is dealt, whatever is measured or set."""
 
     def fix(n_chunks):
-        for module in ("fastnn._loop", "fastnn.gradients", "fastnn.trainer", "fastnn.tutorial"):
+        for module in (
+            "fastnn._engine.loop",
+            "fastnn.training.gradients",
+            "fastnn.training.trainer",
+            "fastnn.tutorial",
+        ):
             monkeypatch.setattr(f"{module}.count_chunks", lambda *_: n_chunks)
-        monkeypatch.setattr("fastnn._threads.Pace.plan", lambda self: (True, 10**9))
+        monkeypatch.setattr("fastnn._engine.threads.Pace.plan", lambda self: (True, 10**9))
 
     return fix

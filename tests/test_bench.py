@@ -7,8 +7,8 @@ import numba
 import numpy as np
 import pytest
 
-from fastnn import _bench
-from fastnn._bench import CROSS_ENTROPY, PEERS, SQUARED, Case
+from fastnn._cli import bench
+from fastnn._cli.bench import CROSS_ENTROPY, PEERS, SQUARED, Case
 
 
 def last_loss(case, n_steps):
@@ -42,8 +42,8 @@ def last_loss(case, n_steps):
     ],
 )
 def test_every_peer_takes_the_same_steps(peer, loss):
-    if peer in _bench.MODULES:
-        pytest.importorskip(_bench.MODULES[peer])
+    if peer in bench.MODULES:
+        pytest.importorskip(bench.MODULES[peer])
     if (peer, loss) == ("NumPy loop", CROSS_ENTROPY):
         pytest.skip("it is raced with squared error only")
     case = Case("6-4-3", 8, loss, "float64")
@@ -65,7 +65,7 @@ def test_every_peer_takes_the_same_steps(peer, loss):
 def test_a_peer_times_a_run_a_line(monkeypatch, capsys, peer, loss):
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
     monkeypatch.setattr(Case, "__init__", make_small(Case.__init__))
-    _bench.work(peer, "3-2-2", "4", loss, "float32")
+    bench.work(peer, "3-2-2", "4", loss, "float32")
     ready, *seconds = capsys.readouterr().out.splitlines()
     assert ready == "ready"
     assert len(seconds) == 2
@@ -81,7 +81,7 @@ def make_small(init):
 
 
 def test_a_race_of_processes(capfd):
-    times = _bench.race(["NumPy loop", "nobody"], "3-2-2", 4, SQUARED, "float64", rounds=2)
+    times = bench.race(["NumPy loop", "nobody"], "3-2-2", 4, SQUARED, "float64", rounds=2)
     assert times["NumPy loop"].shape == (2,)
     assert (times["NumPy loop"] > 0).all()
     assert times["nobody"] is None
@@ -92,10 +92,10 @@ TIMES = {"fastnn": np.array([1e-3, 2e-3, 3e-3]), "NumPy loop": np.array([1.0]), 
 
 
 def test_times_as_text():
-    assert _bench.milliseconds(TIMES, "fastnn") == "2.000"
-    assert _bench.milliseconds(TIMES, "none") == "-"
-    assert _bench.ratio(TIMES, "NumPy loop", "fastnn") == "500.00"
-    assert _bench.ratio(TIMES, "none", "fastnn") == _bench.ratio(TIMES, "fastnn", "none") == "-"
+    assert bench.milliseconds(TIMES, "fastnn") == "2.000"
+    assert bench.milliseconds(TIMES, "none") == "-"
+    assert bench.ratio(TIMES, "NumPy loop", "fastnn") == "500.00"
+    assert bench.ratio(TIMES, "none", "fastnn") == bench.ratio(TIMES, "fastnn", "none") == "-"
 
 
 @pytest.mark.parametrize("is_installed", [True, False])
@@ -106,9 +106,9 @@ def test_the_quick_table(monkeypatch, is_installed):
         raced.append((peers, case[0], rounds))
         return {peer: np.full(rounds, 2.0 if peer == "NumPy loop" else 1e-3) for peer in peers}
 
-    monkeypatch.setattr(_bench, "race", race)
-    monkeypatch.setattr(_bench, "find_spec", lambda name: is_installed)
-    lines = [*_bench.quick_table()]
+    monkeypatch.setattr(bench, "race", race)
+    monkeypatch.setattr(bench, "find_spec", lambda name: is_installed)
+    lines = [*bench.quick_table()]
     peers = ["fastnn", "fastnn Backprop", *["JAX", "PyTorch"] * is_installed]
     assert raced == [(peers, "64-32-10", 3), (["NumPy loop"], "64-32-10", 1), (peers, "784-100-10", 3)]
     assert lines[0].split()[-5:] == ["NumPy", "loop", "loop", "/", "fastnn"]

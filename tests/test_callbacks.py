@@ -538,7 +538,7 @@ class Terminal(io.StringIO):
 def test_the_progress_bar_shows_where_it_is_wanted(monkeypatch, capsys, progress, stderr, long, shows):
     stream = stderr()
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr("fastnn._hooks.LONG", long)
+    monkeypatch.setattr("fastnn.training.hooks.LONG", long)
     make_trainer().fit(X, Y, 2, callbacks=[Callback()], progress=progress)
     assert ("6/6" in stream.getvalue()) == shows
     assert ("loss=" in stream.getvalue()) == shows

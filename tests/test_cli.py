@@ -14,15 +14,15 @@ import pytest
 from sklearn import datasets
 
 import fastnn
-from fastnn._interrupt import call_apart
-from fastnn._jit import JIT_DISABLED
+from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._support.interrupt import call_apart
 from fastnn.callbacks import Callback
 from fastnn.kernels.activations import Activation
 
 pytest.importorskip("typer")
 pandas = pytest.importorskip("pandas")
 tables = pytest.importorskip("fastnn.tables", exc_type=ImportError)
-cli = pytest.importorskip("fastnn.cli")
+cli = pytest.importorskip("fastnn._cli.commands")
 
 
 @pytest.fixture(autouse=True)
@@ -279,7 +279,7 @@ def test_a_full_disk(call, iris, monkeypatch):
     def refuse(*_):
         raise OSError(28, "No space left on device", "model.safetensors")
 
-    monkeypatch.setattr("fastnn._files.replace", refuse)
+    monkeypatch.setattr("fastnn._support.files.replace", refuse)
     code, _, errors = call(TRAIN)
     assert (code, errors) == (1, "Error: model.safetensors: No space left on device\n")
 
@@ -515,7 +515,7 @@ def test_ctrl_c_pressed_twice_keeps_the_model(call, iris, monkeypatch, where):
     fit = fastnn.Trainer.fit
     monkeypatch.setattr(fastnn.Trainer, "fit", lambda *a, **k: fit(*a, **{**k, "callbacks": [Press()]}))
     if where != "fit":
-        owner, name = (tables.Model, where) if where == "_measure" else (fastnn._files, "write")
+        owner, name = (tables.Model, where) if where == "_measure" else (fastnn._support.files, "write")
         real = getattr(owner, name)
 
         def and_press(*arguments):
@@ -668,7 +668,7 @@ def test_warnings_are_for_users(call, iris, monkeypatch):
         return fit(*arguments, **options)
 
     monkeypatch.setattr(fastnn.Trainer, "fit", warn)
-    monkeypatch.setattr("fastnn._validate.LARGE", 0)
+    monkeypatch.setattr("fastnn._support.validate.LARGE", 0)
     code, _, errors = call(f"{TRAIN} --dtype float32")
     assert (code, errors) == (0, "Warning: try a smaller eps\\x1b[31m\n")
     assert call("predict model.safetensors iris.csv")[2] == ""
@@ -742,5 +742,5 @@ def test_activations_are_those_of_hidden_layers():
 
 
 def test_bench_prints_what_is_measured(call, monkeypatch):
-    monkeypatch.setattr("fastnn._bench.quick_table", lambda: iter(["one", "two"]))
+    monkeypatch.setattr("fastnn._cli.commands.quick_table", lambda: iter(["one", "two"]))
     assert call("bench") == (0, "one\ntwo\n", "")

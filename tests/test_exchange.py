@@ -59,7 +59,7 @@ def test_onnx_on_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fastnn._files.os.fsync", fail)
+    monkeypatch.setattr("fastnn._support.files.os.fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         make("relu", 1, "identity", "float64").to_onnx(tmp_path / "network.onnx")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]

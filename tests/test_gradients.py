@@ -7,10 +7,10 @@ import pytest
 from conftest import BODIES, HEADS
 
 import fastnn
-from fastnn._jit import JIT_DISABLED
-from fastnn._workspace import make_work
-from fastnn.gradients import TOLERANCE, TOLERANCE32
+from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._engine.workspace import make_work
 from fastnn.kernels.work import WIDE
+from fastnn.training.gradients import TOLERANCE, TOLERANCE32
 
 # Roundings on the way from a weight to the loss: at most 3 hidden levels of at most
 # 4 units, a dozen operations in each change of an activation, two dozen in a loss.
@@ -125,7 +125,7 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, dtype, sizes):
 @pytest.mark.parametrize("head", [("squared_error", "sigmoid"), ("categorical_cross_entropy", "softmax")])
 @pytest.mark.parametrize("scheme", ["forward", "central"])
 def test_deep_networks_wider_than_what_is_carried_together(chunks, n_chunks, sizes, head, scheme):
-    """More than `NUDGES` units below, more than `STRIP` above."""
+    """More than `PERTURBATIONS` units below, more than `STRIP` above."""
     chunks(n_chunks)
     loss, output = head
     rng = np.random.default_rng(0)
@@ -162,7 +162,7 @@ def test_training_in_blocks_is_training(monkeypatch, make_case):
     """Also plain SGD, which adds a batch of one block straight to the weights."""
     results = []
     for budget in (2**20, 4 * 8 * 50):
-        monkeypatch.setattr("fastnn._workspace.BUDGET", budget)
+        monkeypatch.setattr("fastnn._engine.workspace.BUDGET", budget)
         case = make_case(HEADS[0], ("tanh", 1), n_samples=11)
         fastnn.Trainer(case.network, batch_size=None, shuffle=False).fit(case.x, case.y, epochs=5)
         results.append(np.concatenate([w.ravel() for w in case.network.weights]))
@@ -186,8 +186,8 @@ def test_series_and_direct_kernel_share_a_layer_without_a_race(chunks):
 
 
 def test_threads_share_large_work():
-    from fastnn.gradients import count_chunks
     from fastnn.kernels.work import Method
+    from fastnn.training.gradients import count_chunks
 
     small, large = fastnn.mlp(3, 4, 2)._layout, fastnn.mlp(784, 100, 10)._layout
     for method in Method:
@@ -201,7 +201,7 @@ def test_blocks_of_samples_add_up(monkeypatch, make_case):
     for method in (fastnn.Perturbation(1e-4), fastnn.Perturbation(1e-4, evaluate="direct"), fastnn.Backprop()):
         whole = case.gradient(method)
         with monkeypatch.context() as patch:
-            patch.setattr("fastnn._workspace.BUDGET", 4 * 8 * 50)
+            patch.setattr("fastnn._engine.workspace.BUDGET", 4 * 8 * 50)
             blocked = case.gradient(method)
             work = make_work(case.network._layout, 11, method.method, case.network.dtype, 1)
         assert len(work.measured) < 11

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _html
+from fastnn._support import html
 
 
 def parse(thing):
@@ -25,7 +25,7 @@ def parse(thing):
 
 def make_history(loss, accuracy=None, **options):
     columns = [None if column is None else np.array(column, float) for column in (loss, accuracy)]
-    return fastnn.trainer.History(*columns, None, None, np.full(len(loss), 0.25), **options)
+    return fastnn.training.trainer.History(*columns, None, None, np.full(len(loss), 0.25), **options)
 
 
 def test_network():
@@ -50,7 +50,7 @@ def test_history():
     ]
     loss, accuracy = curves
     # Left to right over the whole width, the largest value on top.
-    np.testing.assert_allclose(loss[:, 0], 1 + np.arange(4) * (_html.WIDTH - 2) / 3, atol=0.05)
+    np.testing.assert_allclose(loss[:, 0], 1 + np.arange(4) * (html.WIDTH - 2) / 3, atol=0.05)
     np.testing.assert_allclose(loss[:, 1], [1, 13, 19, 7])
     np.testing.assert_allclose(accuracy[:, 1], [19, 1, 1, 10])
 
@@ -84,21 +84,21 @@ def test_history_of_nothing():
 
 def test_a_level_curve_is_drawn():
     ((_, heights),) = {tuple(curve.T[1]) for curve in parse(make_history([3, 3]))[2]}
-    assert heights == _html.HEIGHT - 1
+    assert heights == html.HEIGHT - 1
 
 
 def test_long_histories_stay_small():
     history = make_history(np.linspace(2, 1, 100_000))
     _, _, (curve,) = parse(history)
-    assert len(curve) == _html.MAX_POINTS
+    assert len(curve) == html.MAX_POINTS
     assert curve[0].tolist() == [1, 1]
-    assert curve[-1].tolist() == [_html.WIDTH - 1, _html.HEIGHT - 1]
+    assert curve[-1].tolist() == [html.WIDTH - 1, html.HEIGHT - 1]
     assert len(history._repr_html_()) < 3000
 
 
 def test_everything_is_escaped():
     hostile = "<script>alert('&')</script>"
-    table = _html.table(hostile, [hostile, hostile], [(hostile, hostile)])
+    table = html.table(hostile, [hostile, hostile], [(hostile, hostile)])
     assert "<script" not in table
     caption, rows, _ = parse(table)
     assert caption == hostile

@@ -13,9 +13,9 @@ import pytest
 from conftest import HEADS
 
 import fastnn
-from fastnn import _loop, _workspace, gradients
-from fastnn._interrupt import Interrupt, call_apart
-from fastnn._jit import JIT_DISABLED
+from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._engine import loop, workspace
+from fastnn._support.interrupt import Interrupt, call_apart
 from fastnn.callbacks import Callback
 from fastnn.kernels import training
 from fastnn.kernels.direct import run_direct
@@ -23,14 +23,15 @@ from fastnn.kernels.losses import Loss
 from fastnn.kernels.series import run_deep_expansion
 from fastnn.kernels.training import End
 from fastnn.kernels.work import DIRECT, SECOND, Block
+from fastnn.training import gradients
 
 
 @pytest.fixture
 def at_call(monkeypatch):
     """Return a function that sends Ctrl-C to, or raises in, one of the compiled calls, each of one step."""
-    real = _loop.run_steps
-    monkeypatch.setattr(_loop, "CALL_SECONDS", 0.0)
-    monkeypatch.setattr(_loop, "LONG_SECONDS", math.inf)  # a step in plain Python on a busy machine is long
+    real = loop.run_steps
+    monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "LONG_SECONDS", math.inf)  # a step in plain Python on a busy machine is long
 
     def install(number, act, after=True):
         calls = []
@@ -46,7 +47,7 @@ def at_call(monkeypatch):
                 act()
             return result
 
-        monkeypatch.setattr(_loop, "run_steps", run_steps)
+        monkeypatch.setattr(loop, "run_steps", run_steps)
 
     return install
 
@@ -213,8 +214,8 @@ def press_in_fit(make_case, stride, *gaps):
 @pytest.mark.parametrize("long", [math.inf, 0.0])
 def test_ctrl_c_at_any_line(make_case, monkeypatch, long, gaps):
     """Once and twice; `tests/soak` presses at every line."""
-    monkeypatch.setattr(_loop, "CALL_SECONDS", 0.0)
-    monkeypatch.setattr(_loop, "LONG_SECONDS", long)
+    monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "LONG_SECONDS", long)
     assert press_in_fit(make_case, 211 if JIT_DISABLED else 31, *gaps) > 5
 
 
@@ -326,7 +327,7 @@ async def evaluate(trainer, case):
 @contextlib.contextmanager
 def press_in_call(monkeypatch, number=1):
     """Have Ctrl-C come within a compiled call that takes long, and which ends when control is back."""
-    real, calls, let_go, ended = _loop.run_steps, [], threading.Event(), threading.Event()
+    real, calls, let_go, ended = loop.run_steps, [], threading.Event(), threading.Event()
 
     def run_steps(*arguments):
         if arguments[6] == arguments[7]:
@@ -339,8 +340,8 @@ def press_in_call(monkeypatch, number=1):
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_loop, "run_steps", run_steps)
-        patch.setattr(_loop, "LONG_SECONDS", 0.0)
+        patch.setattr(loop, "run_steps", run_steps)
+        patch.setattr(loop, "LONG_SECONDS", 0.0)
         yield
         assert not ended.is_set()
         assert calls[-1][0] == 1
@@ -378,7 +379,7 @@ def test_ctrl_c_in_a_callback_waits_for_what_it_does(make_case, monkeypatch, kin
         def on_epoch_end(self, _, metrics):
             press()
             with monkeypatch.context() as patch:
-                patch.setattr(_loop, "LONG_SECONDS", 0.0)
+                patch.setattr(loop, "LONG_SECONDS", 0.0)
                 seen.append(other.fit(case.x, case.y) if kind == "fit" else other.evaluate(case.x, case.y))
 
     assert trainer.fit(case.x, case.y, epochs=3, callbacks=[Nested()]).interrupted
@@ -460,8 +461,8 @@ def test_ctrl_c_while_steps_are_taken_back(make_case, monkeypatch, long):
     whole = make()
     with pytest.raises(FloatingPointError) as wanted:
         whole.fit(x, y, 1000)
-    monkeypatch.setattr(_loop, "LONG_SECONDS", long)
-    real = _loop.Loop._rewind
+    monkeypatch.setattr(loop, "LONG_SECONDS", long)
+    real = loop.Loop._rewind
 
     def rewind(loop, *arguments):
         press()
@@ -469,7 +470,7 @@ def test_ctrl_c_while_steps_are_taken_back(make_case, monkeypatch, long):
 
     trainer = make()
     with monkeypatch.context() as patch:
-        patch.setattr(_loop.Loop, "_rewind", rewind)
+        patch.setattr(loop.Loop, "_rewind", rewind)
         assert trainer.fit(x, y, 1000).interrupted
     assert trainer.n_steps < whole.n_steps
     with pytest.raises(FloatingPointError, match=re.escape(str(wanted.value))):
@@ -489,11 +490,11 @@ def test_steps_that_take_longer_than_others_did_are_few(monkeypatch):
         trainer.fit(x, y, 4)
         return trainer
 
-    monkeypatch.setattr(_loop, "find_pace", lambda *_: None)  # which cuts runs as well, to time them
-    monkeypatch.setattr(_loop, "LONG_SECONDS", math.inf)
-    monkeypatch.setattr(_loop, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "find_pace", lambda *_: None)  # which cuts runs as well, to time them
+    monkeypatch.setattr(loop, "LONG_SECONDS", math.inf)
+    monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)
     whole = train()
-    real, runs = _loop.run_steps, []
+    real, runs = loop.run_steps, []
 
     def run_steps(*arguments):
         first, last = arguments[6:8]
@@ -501,8 +502,8 @@ def test_steps_that_take_longer_than_others_did_are_few(monkeypatch):
         runs.append((last - first, reached - first))
         return reached, end
 
-    monkeypatch.setattr(_loop, "run_steps", run_steps)
-    monkeypatch.setattr(_loop, "CALL_SECONDS", 1e9)
+    monkeypatch.setattr(loop, "run_steps", run_steps)
+    monkeypatch.setattr(loop, "CALL_SECONDS", 1e9)
     if JIT_DISABLED:  # compiled code has it inside
         monkeypatch.setattr(training, "MOST_DIRECT", 2e7 * (3 / 300) ** 2)
     trainer = train()
@@ -521,7 +522,7 @@ def test_a_long_validation_is_not_waited_for(make_case, monkeypatch, tmp_path):
     case, trainer = make_trainer(make_case)
     rows = Rows()
     # Three steps, a validation, three steps: in that order, a call each.
-    monkeypatch.setattr(_loop, "CALL_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)
     with press_in_call(monkeypatch, number=8):
         assert trainer.fit(case.x, case.y, 3, held_out, callbacks=[rows]).interrupted
     assert (trainer.n_steps, trainer.n_epochs, len(rows.rows)) == (6, 1, 1)
@@ -543,7 +544,7 @@ def test_ctrl_c_does_not_wait_for_the_compiler(make_case, monkeypatch):
     case, trainer = make_trainer(make_case)
     wanted = trainer.evaluate(case.x, case.y)
     let_go, ended = threading.Event(), threading.Event()
-    real = _loop.run_forward
+    real = loop.run_forward
 
     class Slow:
         def address(self, arguments):
@@ -553,19 +554,19 @@ def test_ctrl_c_does_not_wait_for_the_compiler(make_case, monkeypatch):
             return real.address(arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_loop, "_UNITS", {})
-        patch.setattr(_loop, "run_forward", Slow())
+        patch.setattr(loop, "_UNITS", {})
+        patch.setattr(loop, "run_forward", Slow())
         with pytest.raises(KeyboardInterrupt):
             trainer.evaluate(case.x, case.y)
         assert not ended.is_set()
         let_go.set()
         assert ended.wait(60)
-        patch.setattr(_loop, "run_forward", real)
+        patch.setattr(loop, "run_forward", real)
         assert trainer.evaluate(case.x, case.y) == wanted
-        patch.setattr(_loop, "_UNITS", {})
+        patch.setattr(loop, "_UNITS", {})
         let_go.clear()
         ended.clear()
-        patch.setattr(_loop, "run_forward", Slow())
+        patch.setattr(loop, "run_forward", Slow())
         history = trainer.fit(case.x, case.y)
         assert history.interrupted
         assert (trainer.n_steps, ended.is_set()) == (0, False)
@@ -575,13 +576,13 @@ def test_ctrl_c_does_not_wait_for_the_compiler(make_case, monkeypatch):
 
 def test_no_python_code_runs_in_a_compiled_call(make_case, monkeypatch):
     """A handler that runs, and raises, while a result becomes an object of Python's is a SystemError."""
-    real, ends = _loop.run_steps, []
+    real, ends = loop.run_steps, []
 
     def run_steps(*arguments):
         ends.append(real(*arguments))
         return ends[-1]
 
-    monkeypatch.setattr(_loop, "run_steps", run_steps)
+    monkeypatch.setattr(loop, "run_steps", run_steps)
     case, trainer = make_trainer(make_case)
     trainer.fit(case.x, case.y)
     assert {type(value) for end in ends for value in end} == {int}
@@ -651,7 +652,7 @@ def test_ctrl_c_does_not_wait_for_a_long_step(make_case, monkeypatch, optimizer)
     """The fourth step does not end before control is back; it has written nothing that is kept."""
     case, whole = make_trainer(make_case, optimizer=optimizer)
     whole.fit(case.x, case.y, epochs=3)
-    real, calls, works, let_go, ended = _loop.run_steps, [], [], threading.Event(), threading.Event()
+    real, calls, works, let_go, ended = loop.run_steps, [], [], threading.Event(), threading.Event()
 
     def run_steps(*arguments):
         if arguments[6] == arguments[7]:
@@ -667,9 +668,9 @@ def test_ctrl_c_does_not_wait_for_a_long_step(make_case, monkeypatch, optimizer)
 
     case, trainer = make_trainer(make_case, optimizer=optimizer)
     with monkeypatch.context() as patch:
-        patch.setattr(_loop, "run_steps", run_steps)
-        patch.setattr(_loop, "LONG_SECONDS", 0.0)
-        patch.setattr(_loop, "CALL_SECONDS", 0.0)
+        patch.setattr(loop, "run_steps", run_steps)
+        patch.setattr(loop, "LONG_SECONDS", 0.0)
+        patch.setattr(loop, "CALL_SECONDS", 0.0)
         history = trainer.fit(case.x, case.y, epochs=3)
         assert not ended.is_set()
         let_go.set()
@@ -684,7 +685,7 @@ def test_ctrl_c_does_not_wait_for_a_long_step(make_case, monkeypatch, optimizer)
 
 
 def test_what_a_long_step_raises_is_raised(make_case, monkeypatch):
-    monkeypatch.setattr(_loop, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "LONG_SECONDS", 0.0)
     case, trainer = make_trainer(make_case)
     case.x[0, 0] = 1e308  # sums of it overflow
     with pytest.raises(FloatingPointError):
@@ -693,7 +694,7 @@ def test_what_a_long_step_raises_is_raised(make_case, monkeypatch):
     def fail(*_):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(_loop, "run_steps", fail)
+    monkeypatch.setattr(loop, "run_steps", fail)
     with pytest.raises(MemoryError, match="no room"):
         trainer.fit(case.x, case.y)
 
@@ -703,7 +704,7 @@ def test_what_takes_long_is_waited_for():
 
 
 def test_a_long_step_under_a_handler_of_ones_own(make_case, monkeypatch):
-    monkeypatch.setattr(_loop, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "LONG_SECONDS", 0.0)
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         case, trainer = make_trainer(make_case)
@@ -721,8 +722,8 @@ def prepare(sizes, method, n_samples):
     data = gradients.check_data(network, Loss.SQUARED_ERROR, x, y)
     task = method.make_task(Loss.SQUARED_ERROR, network.dtype, 1)
     theta = network._theta
-    work = _workspace.make_work(network._layout, n_samples, method.method, theta.dtype, 1)
-    update = _loop.rest(theta)
+    work = workspace.make_work(network._layout, n_samples, method.method, theta.dtype, 1)
+    update = loop.rest(theta)
     return work, (network._layout, theta, data, task, update, work, n_samples, 0, 1, 0, np.zeros((1, 2)))
 
 
@@ -731,10 +732,10 @@ def prepare(sizes, method, n_samples):
 def test_a_step_that_nobody_wants_ends(evaluate):
     """A step of 3 Tflop or more, half a minute at 100 GFLOP/s, ends when it is told to."""
     method = fastnn.Perturbation(1e-6, evaluate=evaluate)
-    _loop.take_steps(*prepare([3, 4, 4, 2], method, 5)[1])  # compiled
+    loop.take_steps(*prepare([3, 4, 4, 2], method, 5)[1])  # compiled
     work, arguments = prepare([100, 2000, 2000, 2000, 2], method, 96)
     ends = []
-    thread = threading.Thread(target=lambda: ends.append(_loop.take_steps(*arguments)), daemon=True)
+    thread = threading.Thread(target=lambda: ends.append(loop.take_steps(*arguments)), daemon=True)
     thread.start()
     thread.join(1)
     assert thread.is_alive()
@@ -748,7 +749,7 @@ def test_units_that_can_take_minutes_look_up():
     work, arguments = prepare([3, 4, 4, 2], fastnn.Perturbation(), 5)
     layout, theta, data, task, update, *_ = arguments
     work.stop[0] = 1
-    assert _loop.take_steps(*arguments) == (0, End.STOPPED)
+    assert loop.take_steps(*arguments) == (0, End.STOPPED)
     for kind in (DIRECT, SECOND):
         work.values[kind] = 1.0
     block = Block(0, 0, 5, 5, True, True)

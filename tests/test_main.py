@@ -11,8 +11,8 @@ import numba
 import numpy as np
 import pytest
 
-from fastnn import _demo
 from fastnn.__main__ import main
+from fastnn._cli import demo
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_without_an_extra(call, monkeypatch, module, extra):
 
 
 def test_without_typer(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "fastnn.cli", raising=False)
+    monkeypatch.delitem(sys.modules, "fastnn._cli.commands", raising=False)
     monkeypatch.setitem(sys.modules, "typer", None)
     assert main() == 1
     captured = capsys.readouterr()
@@ -71,10 +71,10 @@ def test_without_typer(monkeypatch, capsys):
 
 
 def test_a_module_that_is_broken_is_no_missing_extra(monkeypatch):
-    monkeypatch.delitem(sys.modules, "fastnn.cli", raising=False)
-    monkeypatch.setitem(sys.modules, "fastnn._demo", None)
+    monkeypatch.delitem(sys.modules, "fastnn._cli.commands", raising=False)
+    monkeypatch.setitem(sys.modules, "fastnn._cli.demo", None)
     pytest.importorskip("typer")
-    with pytest.raises(ModuleNotFoundError, match="_demo"):
+    with pytest.raises(ModuleNotFoundError, match="_cli.demo"):
         main()
 
 
@@ -94,7 +94,7 @@ def write_idx(path, array):
 def test_idx_files_are_read(tmp_path):
     array = np.random.default_rng(0).integers(0, 256, (7, 5, 3))
     write_idx(tmp_path / "images.gz", array)
-    np.testing.assert_array_equal(_demo.read_idx(tmp_path / "images.gz"), array)
+    np.testing.assert_array_equal(demo.read_idx(tmp_path / "images.gz"), array)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_idx_files_are_read(tmp_path):
 def test_what_is_no_idx_file_is_refused(tmp_path, content):
     (tmp_path / "file.gz").write_bytes(gzip.compress(content))
     with pytest.raises(ValueError, match="is no array of bytes in the format IDX"):
-        _demo.read_idx(tmp_path / "file.gz")
+        demo.read_idx(tmp_path / "file.gz")
 
 
 @pytest.fixture
@@ -125,11 +125,11 @@ def test_mnist_is_read_from_the_files_that_are_there(folder, monkeypatch):
     images, labels = rng.integers(0, 256, (12, 28, 28)), rng.integers(0, 10, 12)
     arrays = [images, labels, images[:5], labels[:5]]
     digests = {}
-    for name, array in zip(_demo.MNIST_FILES, arrays, strict=True):
+    for name, array in zip(demo.MNIST_FILES, arrays, strict=True):
         write_idx(folder / name, array)
         digests[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    monkeypatch.setattr(_demo, "MNIST_FILES", digests)
-    digits = _demo.load_mnist()
+    monkeypatch.setattr(demo, "MNIST_FILES", digests)
+    digits = demo.load_mnist()
     np.testing.assert_array_equal(digits.X_train, images.reshape(12, 784) / 255)
     np.testing.assert_array_equal(digits.y_train, labels)
     np.testing.assert_array_equal(digits.X_test, images[:5].reshape(5, 784) / 255)
@@ -150,9 +150,9 @@ def test_mnist_without_a_network(call, folder, content):
 def test_the_demonstration_of_mnist_in_small(call, monkeypatch):
     """All that `demo` prints, on a network that the plain loop measures in no time."""
     X = np.random.default_rng(0).random((40, 4))
-    small = _demo.Digits(X, np.arange(40) % 10, X[:10], np.arange(10), n_hidden=2, n_epochs=2)
-    monkeypatch.setitem(_demo.LOADERS, "mnist", lambda: small)
-    monkeypatch.setattr(_demo, "TUTORIAL_EPOCHS", 3)
+    small = demo.Digits(X, np.arange(40) % 10, X[:10], np.arange(10), n_hidden=2, n_epochs=2)
+    monkeypatch.setitem(demo.LOADERS, "mnist", lambda: small)
+    monkeypatch.setattr(demo, "TUTORIAL_EPOCHS", 3)
     code, text, _ = call("demo", "--data", "mnist")
     assert code == 0
     assert "40 images of 2x2 pixels to train on, 10 held out" in text

@@ -32,7 +32,7 @@ def test_a_sample_alone_and_in_blocks(monkeypatch):
     # Rows of a product's last, partial tile may be contracted in another way: a rounding a term.
     tolerance = 50 * np.finfo(float).eps
     np.testing.assert_allclose(np.vstack([network.predict(x[n : n + 1]) for n in range(11)]), whole, rtol=tolerance)
-    monkeypatch.setattr("fastnn._workspace.BUDGET", 8 * 3 * 20 * 4)
+    monkeypatch.setattr("fastnn._engine.workspace.BUDGET", 8 * 3 * 20 * 4)
     np.testing.assert_allclose(network.predict(x), whole, rtol=tolerance)
 
 

@@ -80,7 +80,7 @@ def test_plain_sgd_decays_too(make_case, chunks, monkeypatch, method, n_chunks):
     g = naive.decayed(start, case.gradient(method), optimizer.weight_decay)
     for budget in (None, 1):
         if budget:
-            monkeypatch.setattr("fastnn._workspace.BUDGET", budget)
+            monkeypatch.setattr("fastnn._engine.workspace.BUDGET", budget)
         case.network.weights = start
         fastnn.Trainer(case.network, gradient=method, optimizer=optimizer, batch_size=None, shuffle=False).fit(
             case.x, case.y

@@ -19,7 +19,7 @@ def changes(code, z, t):
     for k in range(z.size):
         a, slope = activations.value_and_slope(code, z[k])
         result[k] = t[k]
-        activations.change_nudges(code, z[k], a, slope, result[k : k + 1])
+        activations.change_block(code, z[k], a, slope, result[k : k + 1])
     return result
 
 

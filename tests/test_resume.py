@@ -11,7 +11,7 @@ from safetensors.numpy import save
 from test_interrupt import at_call, press, same_bits  # noqa: F401 (a fixture)
 
 import fastnn
-from fastnn import _files
+from fastnn._support import files
 from fastnn.callbacks import Callback, Checkpoint
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -69,7 +69,7 @@ class SaveAll(Callback):
     ids=repr,
 )
 def test_from_every_epoch_and_every_step_within(tmp_path, monkeypatch, optimizer, options):
-    monkeypatch.setattr("fastnn._loop.CALL_SECONDS", 0.0)
+    monkeypatch.setattr("fastnn._engine.loop.CALL_SECONDS", 0.0)
     whole = make_trainer(optimizer, **options)
     whole.fit(X, Y, 4, (X[:3], Y[:3]), callbacks=[SaveAll(tmp_path)])
     names = os.listdir(tmp_path)
@@ -133,7 +133,7 @@ def test_a_checkpoint_of_format_version_1_stays_readable():
     [({}, {3, 6, 9, 12, 15}), ({"every": 2}, {6, 12}), ({"every": 100, "seconds": 0}, set(range(1, 16)))],
 )
 def test_when_checkpoint_saves(path, monkeypatch, options, saved):
-    monkeypatch.setattr("fastnn._loop.CALL_SECONDS", 0.0)
+    monkeypatch.setattr("fastnn._engine.loop.CALL_SECONDS", 0.0)
     steps = []
     monkeypatch.setattr(fastnn.Trainer, "save", lambda self, _: steps.append(self.n_steps))
     trainer = make_trainer()
@@ -148,7 +148,7 @@ def test_a_full_disk_leaves_training_intact(path, monkeypatch, call):
     """The third save fails: the file is that of the second one, and fit can be called again."""
     whole, trainer = make_trainer(), make_trainer()
     whole.fit(X, Y, 4)
-    owner = _files.os if call == "fsync" else Path
+    owner = files.os if call == "fsync" else Path
     real, calls = getattr(owner, call), []
 
     def fail(*arguments):
@@ -187,13 +187,13 @@ def forge(path, describe=None, **tensors):
     trainer = make_trainer()
     trainer.fit(X, Y)
     trainer.save(path)
-    _, description, arrays = _files.read(path, "checkpoint")
+    _, description, arrays = files.read(path, "checkpoint")
     for name, value in (describe or {}).items():
         description[name] = value
     arrays.update(tensors)
     arrays = {name: array for name, array in arrays.items() if array is not None}
     metadata = {"format": "fastnn", "version": "1", "kind": "checkpoint", "description": json.dumps(description)}
-    path.write_bytes(save(arrays, {**metadata, "sha256": _files._digest(metadata, arrays)}))
+    path.write_bytes(save(arrays, {**metadata, "sha256": files._digest(metadata, arrays)}))
 
 
 def test_the_forger_can_write_a_good_checkpoint(path):

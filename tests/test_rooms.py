@@ -26,7 +26,7 @@ NEEDED = {
         *("residual", "value_and_slope", "change", "large_change", "taylor"),
     ),
     "loss": (
-        *("OUTPUTS", "TARGETS", "KINK", "sample_loss", "count_correct", "output_delta", "bend_outputs"),
+        *("OUTPUTS", "TARGETS", "KINK", "sample_loss", "count_correct", "output_delta", "curve_outputs"),
         *("doubt", "add_change", "add_loss_curvature", "bound_loss"),
     ),
 }
@@ -108,7 +108,7 @@ def change(code, z, t):
     """Return the kernel's f(z + t) - f(z), and the same from the loop over nudges."""
     a, slope = activations.value_and_slope(code, z)
     nudges = np.full(1, t)
-    activations.change_nudges(code, z, a, slope, nudges)
+    activations.change_block(code, z, a, slope, nudges)
     return activations.change(code, z, a, slope, t), nudges[0]
 
 

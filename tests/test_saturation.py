@@ -6,7 +6,7 @@ import pytest
 from wide import narrow, widen
 
 import fastnn
-from fastnn.gradients import TOLERANCE, TOLERANCE32
+from fastnn.training.gradients import TOLERANCE, TOLERANCE32
 
 SATURATING = [
     ("squared_error", "sigmoid"),

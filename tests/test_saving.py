@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save
 
 import fastnn
-from fastnn import _files
+from fastnn._support import files
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -65,13 +65,13 @@ def forge(path, description, tensors, **changes):
     if not isinstance(description, str):
         description = json.dumps(description)
     metadata = {"format": "fastnn", "version": "1", "kind": "network", "description": description, **changes}
-    path.write_bytes(save(tensors, {**metadata, "sha256": _files._digest(metadata, tensors)}))
+    path.write_bytes(save(tensors, {**metadata, "sha256": files._digest(metadata, tensors)}))
 
 
 def saved_checkpoint(path):
     """Return what a checkpoint holds: its kind, its description and its arrays."""
     fastnn.Trainer(fastnn.mlp(1, 2, seed=0), optimizer=fastnn.Adam()).save(path)
-    return _files.read(path, "checkpoint")
+    return files.read(path, "checkpoint")
 
 
 GOOD = {"n_inputs": 1, "layers": [[2, "tanh"]], "dtype": "float64"}
@@ -149,7 +149,7 @@ def test_a_full_disk_leaves_the_old_file(path, monkeypatch, call):
     def fail(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(_files.os if call == "fsync" else Path, call, fail)
+    monkeypatch.setattr(files.os if call == "fsync" else Path, call, fail)
     with pytest.raises(OSError, match="No space left"):
         fastnn.mlp(1, 1, seed=1).save(path)
     assert path.read_bytes() == before
@@ -168,7 +168,7 @@ def test_what_could_not_be_loaded_never_replaces_what_can(path):
     """Whatever the reason: the file is read before it gets its name. Here, more arrays than are read."""
     fastnn.mlp(1, 1, seed=0).save(path)
     before = path.read_bytes()
-    deep = fastnn.mlp(*[1] * (_files.MAX_ARRAYS // 2 + 20), seed=0)
+    deep = fastnn.mlp(*[1] * (files.MAX_ARRAYS // 2 + 20), seed=0)
     with pytest.raises(
         ValueError, match=f"^{path} is not written: nobody could read it again, as it is damaged, or no"
     ):
@@ -338,7 +338,7 @@ def test_no_file_takes_more_than_ten_times_its_length(tmp_path):
     sound = {"network": (GOOD, TENSORS), "checkpoint": saved_checkpoint(tmp_path / "sound")[1:]}
     x, y = (tables._columns.Number(name, 0.0, 1.0) for name in "xy")
     tables.Model(fastnn.mlp(1, 1, seed=0), (x,), y, {}).save(tmp_path / "sound")
-    sound["model"] = _files.read(tmp_path / "sound", "model")[1:]
+    sound["model"] = files.read(tmp_path / "sound", "model")[1:]
     for name, (description, arrays, *changes) in GREEDY.items():
         kind = name.split()[0]
         if kind != "network":

@@ -9,10 +9,11 @@ from conftest import BODIES, HEADS
 from test_gradients import bound, largest_difference
 
 import fastnn
-from fastnn import _loop, _workspace, gradients
-from fastnn._jit import JIT_DISABLED
+from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._engine import loop, workspace
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import BOUND, DIRECT, REACH, SIZE, Method
+from fastnn.training import gradients
 
 SMOOTH = [body for body in BODIES if "relu" not in body[0]]
 
@@ -23,17 +24,17 @@ def measure(case, method, **changes):
     loss = Loss[case.loss.upper()]
     task = method.make_task(loss, network.dtype, 1)._replace(**changes)
     data = gradients.check_data(network, loss, case.x, case.y)
-    work = _workspace.make_work(network._layout, len(case.x), Method.SERIES, network.dtype, 1)
+    work = workspace.make_work(network._layout, len(case.x), Method.SERIES, network.dtype, 1)
     theta = network._theta
-    arguments = network._layout, theta, data, task, _loop.rest(theta), work
-    _loop.take_steps(*arguments, len(case.x), 0, 1, 0, np.zeros((1, 2)))
-    return work, _workspace.split(network._layout, work.gradient)
+    arguments = network._layout, theta, data, task, loop.rest(theta), work
+    loop.take_steps(*arguments, len(case.x), 0, 1, 0, np.zeros((1, 2)))
+    return work, workspace.split(network._layout, work.gradient)
 
 
 def marks(case, method, layer):
     """Return from which size on inputs are measured directly, (n_samples, n_units); inf where none is."""
     work = measure(case, method)[0]
-    direct = _workspace.view(case.network._layout, work, DIRECT, layer + 1, len(case.x))
+    direct = workspace.view(case.network._layout, work, DIRECT, layer + 1, len(case.x))
     return np.minimum(direct, work.checks[REACH, layer][:, None])
 
 
@@ -311,7 +312,7 @@ def test_a_series_that_would_cancel_is_not_put_in(make_case):
     case.x[0, 0] = 1e7
     case.network.weights[0][0] = 0.0
     work, measured = measure(case, fastnn.Perturbation(1e-4))
-    direct = _workspace.view(case.network._layout, work, DIRECT, 1, len(case.x))
+    direct = workspace.view(case.network._layout, work, DIRECT, 1, len(case.x))
     assert not direct[0].any()
     assert np.isinf(direct[1:]).all()
     truth, sizes = case.truth(eps=1e-4)
@@ -328,8 +329,8 @@ def fit(hidden, x, method):
 
 def test_a_fit_that_measures_directly_warns_once(monkeypatch):
     x = np.random.default_rng(0).normal(size=(12, 8))
-    monkeypatch.setattr(_loop, "PATIENCE", 0.0)
-    monkeypatch.setattr(_loop, "CALL_SECONDS", 0.0)  # a call a step
+    monkeypatch.setattr(loop, "PATIENCE", 0.0)
+    monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)  # a call a step
     large = r"a step takes \d+ times as long .* with inputs up to [\d.e+]+, nudges of eps=0.0001 .* Scale the inputs"
     with pytest.warns(UserWarning, match=large) as caught:
         fit("tanh", 1000 * x, fastnn.Perturbation(1e-4))
@@ -347,7 +348,7 @@ def test_a_fit_that_measures_directly_warns_once(monkeypatch):
         fit("relu", x, fastnn.Perturbation(1e-4))  # a kink now and then
         fit("tanh", 1000 * x, fastnn.Perturbation(1e-4, evaluate="direct"))
         fit("tanh", 1000 * x, fastnn.Backprop())
-        monkeypatch.setattr(_loop, "PATIENCE", 1000.0)  # so short a fit is no trouble
+        monkeypatch.setattr(loop, "PATIENCE", 1000.0)  # so short a fit is no trouble
         fit("tanh", 1000 * x, fastnn.Perturbation(1e-4))
 
 

@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
-from fastnn import _loop
+from fastnn._engine import loop
 from fastnn.sklearn import PerturbationClassifier, PerturbationRegressor
 
 # Few epochs are asked for in most tests.
@@ -320,13 +320,13 @@ def test_as_good_as_scikit_learns_own():
 
 def test_ctrl_c_ends_a_fit(iris, monkeypatch):
     """A search that runs fits one after another must not go on with the next one."""
-    real = _loop.run_steps
+    real = loop.run_steps
 
     def run_steps(*arguments):
         signal.raise_signal(signal.SIGINT)
         return real(*arguments)
 
-    monkeypatch.setattr(_loop, "run_steps", run_steps)
+    monkeypatch.setattr(loop, "run_steps", run_steps)
     with pytest.raises(KeyboardInterrupt):
         quick().fit(*iris)
 
@@ -434,10 +434,10 @@ def test_a_progress_bar_of_scikit_learns(iris, capsys):
 
 def test_without_callbacks_training_is_the_same(iris):
     """What stands in before scikit-learn 1.9."""
-    from fastnn import _no_callbacks
+    from fastnn._support import no_callbacks
 
-    class Older(_no_callbacks.CallbackSupportMixin, PerturbationClassifier):
-        fit = _no_callbacks.with_callbacks(PerturbationClassifier.fit)
+    class Older(no_callbacks.CallbackSupportMixin, PerturbationClassifier):
+        fit = no_callbacks.with_callbacks(PerturbationClassifier.fit)
 
     options = {"hidden_layer_sizes": (5,), "max_iter": 3, "random_state": 0}
     older = Older()
@@ -814,7 +814,7 @@ def test_ctrl_c_before_an_epoch_is_over(monkeypatch):
     X, y = load_iris(return_X_y=True)
 
     def fit(trainer, *_, **__):
-        return fastnn.trainer.History(np.zeros(0), None, None, None, np.zeros(0), interrupted=True)
+        return fastnn.training.trainer.History(np.zeros(0), None, None, None, np.zeros(0), interrupted=True)
 
     monkeypatch.setattr(fastnn.Trainer, "fit", fit)
     with pytest.raises(KeyboardInterrupt):

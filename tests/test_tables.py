@@ -362,7 +362,7 @@ def test_a_wide_table():
 
 
 def test_no_copy_is_warned_of(monkeypatch):
-    monkeypatch.setattr("fastnn._validate.LARGE", 0)
+    monkeypatch.setattr("fastnn._support.validate.LARGE", 0)
     frame = {"x": [*range(40)], "y": [0.5, 1] * 20}
     for dtype in ("float64", "float32"):
         model, *_ = tables.train(frame, "y", dtype=dtype, **FAST)

@@ -8,7 +8,7 @@ import pytest
 from conftest import HEADS
 
 import fastnn
-from fastnn import _loop, _threads, _workspace
+from fastnn._engine import loop, threads, workspace
 from fastnn.kernels.work import Method, Task
 
 
@@ -16,13 +16,13 @@ from fastnn.kernels.work import Method, Task
 def dealt(monkeypatch, chunks):
     """Return the list of into how many chunks each call was dealt, two being wanted."""
     chunks(2)
-    real, seen = _loop.run_steps, []
+    real, seen = loop.run_steps, []
 
     def run_steps(*arguments):
         seen.extend(argument.n_chunks for argument in arguments if isinstance(argument, Task))
         return real(*arguments)
 
-    monkeypatch.setattr(_loop, "run_steps", run_steps)
+    monkeypatch.setattr(loop, "run_steps", run_steps)
     return seen
 
 
@@ -36,7 +36,7 @@ def test_whoever_comes_second_computes_on_his_own(make_case, dealt):
     alone = train(make_case)
     assert set(dealt) == {2}
     dealt.clear()
-    with _threads.take_turn(2) as n_chunks:
+    with threads.take_turn(2) as n_chunks:
         assert n_chunks == 2
         np.testing.assert_array_equal(train(make_case), alone)
     assert set(dealt) == {1}
@@ -46,9 +46,9 @@ def test_whoever_comes_second_computes_on_his_own(make_case, dealt):
 
 
 def test_the_turn_is_given_back_after_an_error():
-    with pytest.raises(RuntimeError), _threads.take_turn(2):
+    with pytest.raises(RuntimeError), threads.take_turn(2):
         raise RuntimeError
-    with _threads.take_turn(2) as n_chunks:
+    with threads.take_turn(2) as n_chunks:
         assert n_chunks == 2
 
 
@@ -61,8 +61,8 @@ def test_the_turn_is_not_lost_to_ctrl_c(monkeypatch):
             raise KeyboardInterrupt
 
     turns = Turns()
-    monkeypatch.setattr(_threads, "_turns", turns)
-    with pytest.raises(KeyboardInterrupt), _threads.take_turn(2):
+    monkeypatch.setattr(threads, "_turns", turns)
+    with pytest.raises(KeyboardInterrupt), threads.take_turn(2):
         pass
     assert turns == []
 
@@ -70,8 +70,8 @@ def test_the_turn_is_not_lost_to_ctrl_c(monkeypatch):
 @pytest.mark.parametrize("used", [False, True])
 def test_a_forked_child_computes_on_its_own_if_threads_were_used(make_case, dealt, monkeypatch, used):
     """The child's part is called here, while another thread holds the turn, as it may when a process forks."""
-    monkeypatch.setattr(_threads, "_is_forked", False)
-    monkeypatch.setattr(_threads, "_turns", [object()])
+    monkeypatch.setattr(threads, "_is_forked", False)
+    monkeypatch.setattr(threads, "_turns", [object()])
 
     def threading_layer():
         if not used:
@@ -79,7 +79,7 @@ def test_a_forked_child_computes_on_its_own_if_threads_were_used(make_case, deal
         return "omp"
 
     monkeypatch.setattr(numba, "threading_layer", threading_layer)
-    _threads._begin_child()
+    threads._begin_child()
     train(make_case)
     assert set(dealt) == {1 if used else 2}
 
@@ -91,16 +91,16 @@ def test_a_fork_runs_the_childs_part(monkeypatch):
     monkeypatch.setattr(numba, "threading_layer", lambda: "omp")
     child = os.fork()
     if child == 0:  # pragma: no cover (another process)
-        os._exit(int(_threads._is_forked))
+        os._exit(int(threads._is_forked))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-    assert not _threads._is_forked
+    assert not threads._is_forked
 
 
 class Machine:
     """Says how long a run takes; steps of one sample."""
 
     def __init__(self, alone, shared):
-        self.pace = _threads.Pace()
+        self.pace = threads.Pace()
         self.alone, self.shared = alone, shared
         self.clock = 0.0
 
@@ -173,7 +173,7 @@ def test_a_gain_that_is_not_worth_two_cores():
 def test_steps_go_as_planned_with_the_same_bits(make_case, monkeypatch, chunks):
     chunks(2)
     whole = train(make_case)
-    plans, seen, real = [(True, 4), (False, 1), (True, 10**9)], [], _loop.run_steps
+    plans, seen, real = [(True, 4), (False, 1), (True, 10**9)], [], loop.run_steps
 
     class Pace:
         def plan(self):
@@ -188,25 +188,25 @@ def test_steps_go_as_planned_with_the_same_bits(make_case, monkeypatch, chunks):
         seen.append((n_chunks, arguments[7] - arguments[6]))
         return real(*arguments)
 
-    monkeypatch.setattr(_loop, "run_steps", run_steps)
-    monkeypatch.setattr(_loop, "find_pace", lambda *_: Pace())
+    monkeypatch.setattr(loop, "run_steps", run_steps)
+    monkeypatch.setattr(loop, "find_pace", lambda *_: Pace())
     np.testing.assert_array_equal(train(make_case), whole)
     assert seen[:3] == [(2, 1), (1, 1), (2, 7)]
 
 
 def test_threads_wait_briefly_and_the_environment_stays(monkeypatch):
-    for name in (*_threads.WAITS, "OMP_WAIT_POLICY"):
+    for name in (*threads.WAITS, "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     seen = []
-    monkeypatch.setattr(numba, "get_num_threads", lambda: seen.append({n: os.environ.get(n) for n in _threads.WAITS}))
+    monkeypatch.setattr(numba, "get_num_threads", lambda: seen.append({n: os.environ.get(n) for n in threads.WAITS}))
     before = dict(os.environ)
-    load = _threads.load_layer.__wrapped__
+    load = threads.load_layer.__wrapped__
     load()
-    assert seen == [_threads.WAITS]
+    assert seen == [threads.WAITS]
     assert dict(os.environ) == before
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")  # what the user has set stands
     load()
-    assert seen[-1] == {**_threads.WAITS, "GOMP_SPINCOUNT": "7"}
+    assert seen[-1] == {**threads.WAITS, "GOMP_SPINCOUNT": "7"}
     assert os.environ["GOMP_SPINCOUNT"] == "7"
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     load()
@@ -214,14 +214,14 @@ def test_threads_wait_briefly_and_the_environment_stays(monkeypatch):
 
 
 def test_room_is_allocated_once(make_case, monkeypatch):
-    monkeypatch.setattr(_workspace, "_kept", {})
-    made, real = [], _workspace.make_work
+    monkeypatch.setattr(workspace, "_kept", {})
+    made, real = [], workspace.make_work
 
     def make_work(*arguments):
         made.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(_workspace, "make_work", make_work)
+    monkeypatch.setattr(workspace, "make_work", make_work)
     case = make_case(HEADS[-1], ("tanh", 2))
     trainer = fastnn.Trainer(case.network, loss=case.loss)
     calls = [
@@ -244,11 +244,11 @@ def test_room_is_allocated_once(make_case, monkeypatch):
 
 def test_room_is_lent_to_one_at_a_time_and_not_kept_without_end(make_case, monkeypatch):
     kept = {}
-    monkeypatch.setattr(_workspace, "_kept", kept)
+    monkeypatch.setattr(workspace, "_kept", kept)
     layout, float64 = make_case(HEADS[0], ("tanh", 1)).network._layout, np.dtype("float64")
 
     def borrow(n_samples):
-        return _workspace.borrow_work(layout, n_samples, Method.NONE, float64, 1)
+        return workspace.borrow_work(layout, n_samples, Method.NONE, float64, 1)
 
     with borrow(5) as one, borrow(5) as other:
         assert one.values is not other.values
@@ -257,8 +257,8 @@ def test_room_is_lent_to_one_at_a_time_and_not_kept_without_end(make_case, monke
     for n_samples in range(1, 30):
         with borrow(n_samples):
             pass
-    assert len(kept) == _workspace.KEPT_ROOMS
-    monkeypatch.setattr(_workspace, "KEPT", 0)
+    assert len(kept) == workspace.N_KEPT
+    monkeypatch.setattr(workspace, "KEPT", 0)
     with borrow(3):
         pass
     assert not kept

@@ -4,7 +4,7 @@ import pytest
 from conftest import HEADS
 
 import fastnn
-from fastnn import _loop
+from fastnn._engine import loop
 
 
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
@@ -74,15 +74,15 @@ def test_bits_do_not_depend_on_how_work_is_cut(make_case, monkeypatch, chunks, s
     for n_chunks in (2, 3):
         chunks(n_chunks)
         np.testing.assert_array_equal(train(make_case, [7], shuffle=shuffle), whole)
-    monkeypatch.setattr(_loop, "CALL_SECONDS", 0.0)  # one step a call
-    monkeypatch.setattr(_loop, "ORDER_LENGTH", 1)  # orders drawn one epoch at a time
+    monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)  # one step a call
+    monkeypatch.setattr(loop, "ORDER_LENGTH", 1)  # orders drawn one epoch at a time
     np.testing.assert_array_equal(train(make_case, [7], shuffle=shuffle), whole)
     if shuffle:
         assert (train(make_case, [7], seed=1) != whole).all()
 
 
 def test_every_sample_is_visited_once_an_epoch():
-    orders = _loop.draw_orders(50, 20, np.random.default_rng(0))
+    orders = loop.draw_orders(50, 20, np.random.default_rng(0))
     assert orders.shape == (20, 50)
     np.testing.assert_array_equal(np.sort(orders, axis=1), np.tile(np.arange(50), (20, 1)))
     assert len(np.unique(orders[:, 0])) > 5
@@ -129,7 +129,7 @@ def test_an_epochs_time_has_its_validation_in_it(make_case, monkeypatch):
         clock[0] += 1e-3
         return clock[0]
 
-    monkeypatch.setattr("fastnn.trainer.time.perf_counter", now)
+    monkeypatch.setattr("fastnn.training.trainer.time.perf_counter", now)
     monkeypatch.setattr(fastnn.Trainer, "_measure", measure)
     history = fastnn.Trainer(case.network).fit(case.x, case.y, 3, validation_data=(case.x, case.y))
     assert (history.seconds > 1000.0).all()
@@ -157,8 +157,8 @@ def test_history_of_one_epoch_reads_well(make_case):
 @pytest.mark.parametrize("optimizer", [fastnn.SGD(1.0), fastnn.SGD(1.0, 0.5), fastnn.Adam(1e200)])
 def test_divergence_keeps_the_last_weights_with_a_finite_loss(monkeypatch, call_seconds, optimizer):
     """Whether the failing step is the first of its compiled call or in the middle of one."""
-    monkeypatch.setattr(_loop, "CALL_SECONDS", call_seconds)
-    monkeypatch.setattr(_loop, "GROWTH", 1000)
+    monkeypatch.setattr(loop, "CALL_SECONDS", call_seconds)
+    monkeypatch.setattr(loop, "GROWTH", 1000)
     x, y = np.array([[1.0], [3.0], [4.0], [8.0]]), np.array([3.0, 9.0, 12.0, 24.0])
     network = fastnn.mlp(1, 1, seed=0)
     trainer = fastnn.Trainer(network, optimizer=optimizer, batch_size=2, shuffle=False)
@@ -192,7 +192,7 @@ def test_a_loss_that_overflows_at_once_leaves_the_weights():
 @pytest.mark.parametrize("optimizer", [fastnn.SGD(1e308), fastnn.SGD(1e308, 0.5)])
 def test_weights_that_the_last_step_made_infinite_are_taken_back(monkeypatch, call_seconds, optimizer):
     """Every loss that is measured is finite: two of 0, and one before the last step."""
-    monkeypatch.setattr(_loop, "CALL_SECONDS", call_seconds)
+    monkeypatch.setattr(loop, "CALL_SECONDS", call_seconds)
     network = fastnn.mlp(1, 1, seed=0)
     before = network.weights[0].copy()
     trainer = fastnn.Trainer(network, gradient=fastnn.Backprop(), optimizer=optimizer, batch_size=1, shuffle=False)
@@ -207,7 +207,7 @@ def test_weights_that_the_last_step_made_infinite_are_taken_back(monkeypatch, ca
 @pytest.mark.parametrize("poisoned", range(6))
 def test_moments_that_overflow_are_taken_back(monkeypatch, call_seconds, poisoned):
     """A square of 1e26 is none of float32: Adam would divide by infinity for ever, with every loss finite."""
-    monkeypatch.setattr(_loop, "CALL_SECONDS", call_seconds)
+    monkeypatch.setattr(loop, "CALL_SECONDS", call_seconds)
     x, y = np.arange(1.0, 7.0, dtype=np.float32).reshape(-1, 1), np.ones(6)
     trainer, twin = (
         fastnn.Trainer(fastnn.mlp(1, 1, seed=0, dtype="float32"), optimizer=fastnn.Adam(), batch_size=1, shuffle=False)

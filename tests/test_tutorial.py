@@ -4,9 +4,9 @@ import naive
 import numpy as np
 import pytest
 
-from fastnn import _demo as demo
 from fastnn import feed_forward, update_weights
-from fastnn.gradients import TOLERANCE
+from fastnn._cli import demo
+from fastnn.training.gradients import TOLERANCE
 
 X = [[1], [3], [4], [8], [10]]
 Y = [[3], [9], [12], [24], [30]]
@@ -172,7 +172,7 @@ def test_vectors_are_columns_for_one_input_and_a_row_for_one_sample():
 def test_large_inputs_are_taken_in_blocks(monkeypatch):
     x, y = samples(n=50)
     whole = feed_forward(x, y, layers())
-    monkeypatch.setattr("fastnn._workspace.BUDGET", 1)
+    monkeypatch.setattr("fastnn._engine.workspace.BUDGET", 1)
     # Rows of a product's last, partial tile may be contracted in another way: a rounding a term.
     np.testing.assert_allclose(feed_forward(x, y, layers()), whole, atol=50 * np.finfo(float).eps * whole.max())
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import _validate
+from fastnn._support import validate
 
 X, Y, LABELS = np.ones((4, 3)), np.ones((4, 2)), np.array([0, 1, 1, 0])
 
@@ -251,9 +251,9 @@ def test_whatever_holds_numbers_is_accepted():
 
 
 def test_large_arrays_are_not_copied_at_the_door():
-    from fastnn import _validate
+    from fastnn._support import validate
 
-    assert np.shares_memory(_validate.features(X, 3, np.dtype(np.float64)), X)
+    assert np.shares_memory(validate.features(X, 3, np.dtype(np.float64)), X)
 
 
 KINDS = {
@@ -296,12 +296,12 @@ def test_read_only_and_mapped_arrays_are_not_copied(tmp_path):
     for x in (X, mapped, mapped[1:]):
         x = x.view()
         x.flags.writeable = False
-        assert np.shares_memory(_validate.features(x, 3, np.dtype("f8")), x)
+        assert np.shares_memory(validate.features(x, 3, np.dtype("f8")), x)
         fastnn.Trainer(network()).fit(x, Y[: len(x)])
 
 
 def test_a_large_copy_is_not_silent(monkeypatch):
-    monkeypatch.setattr(_validate, "LARGE", 1000)
+    monkeypatch.setattr(validate, "LARGE", 1000)
     trainer = fastnn.Trainer(fastnn.mlp(2, 1, seed=0))
     whole = np.ones((100, 2))
     trainer.fit(whole, np.ones(100))  # as it stands
@@ -317,7 +317,7 @@ def test_a_large_copy_is_not_silent(monkeypatch):
 @pytest.mark.parametrize("name", [None, 3, "", "fastnn_of_mine", "__main__"])
 def test_a_caller_of_any_name_or_none_is_warned(monkeypatch, name):
     """What exec runs has the names that it is given; a package of a like name is the caller's."""
-    monkeypatch.setattr(_validate, "LARGE", 1000)
+    monkeypatch.setattr(validate, "LARGE", 1000)
     names = {"network": fastnn.mlp(2, 1, seed=0), "x": np.ones((100, 2), np.float32)}
     if name is not None:
         names["__name__"] = name

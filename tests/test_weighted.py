@@ -9,7 +9,7 @@ from conftest import BODIES, HEADS
 from test_gradients import bound, largest_difference
 
 import fastnn
-from fastnn.gradients import TOLERANCE
+from fastnn.training.gradients import TOLERANCE
 
 WEIGHTS = np.array([0.5, 0.0, 3.0, 1.0, 2.5])
 CROSS_ENTROPY = "categorical_cross_entropy", "softmax"

@@ -33,7 +33,7 @@ def make_samples(network, n_samples, seed=0):
 
 def numpy_step(weights, x, y):
     """Return the forward differences of every weight of a one-hidden-layer sigmoid network, the plain way."""
-    from fastnn._demo import numpy_differences  # here, so that commits before it keep their other benchmarks
+    from fastnn._cli.demo import numpy_differences  # here, so that commits before it keep their other benchmarks
 
     def loss():
         hidden = 1 / (1 + np.exp(-(x @ weights[0] + weights[1])))

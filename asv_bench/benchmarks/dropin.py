@@ -22,7 +22,7 @@ class DropIn:
         fastnn.update_weights(*self.arguments)
 
     def track_speedup_over_numpy(self):
-        from fastnn._demo import numpy_update_weights  # here, so that commits before it keep their other benchmarks
+        from fastnn._cli.demo import numpy_update_weights  # here, so that commits before it keep their other benchmarks
 
         def ours():
             for _ in range(CALLS):

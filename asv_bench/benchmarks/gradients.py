@@ -2,7 +2,7 @@ import numba
 import numpy as np
 
 import fastnn
-from fastnn._workspace import make_work
+from fastnn._engine.workspace import make_work
 from fastnn.kernels.work import Method
 
 from .common import METHODS, make_network, make_samples, numpy_step, paired_ratio

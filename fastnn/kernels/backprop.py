@@ -1,13 +1,13 @@
 """The analytic gradient, by the chain rule from the outputs down."""
 
-from fastnn._jit import kernel, line, unit, unpack
+from fastnn._compiler.jit import kernel, line, unit, unpack
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import output_delta
 from fastnn.kernels.products import add_product
 from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import (
     DELTA,
-    PULL,
+    GRAD_A,
     SLOPE,
     A,
     Method,
@@ -31,7 +31,7 @@ def rows_alike(layout, data, n_rows, work):
 def backward(layout, data, task, block, first, last, work):
     """Write delta, the slope of the batch's mean loss with z, of every level for samples first to last.
 
-    And pull, its slope with a, when there is room for it.
+    And grad_a, its gradient with respect to a, where the workspace has a row for it.
     """
     n_samples = block.n_samples
     top = layout.activations.size
@@ -47,16 +47,16 @@ def backward(layout, data, task, block, first, last, work):
             stretch(layout, work, DELTA, top, n_samples, start, start + rows),
         )
     for level in range(top - 1, 0, -1):
-        kind = PULL if task.method == Method.SERIES else DELTA
-        pull = stretch(layout, work, kind, level, n_samples, first, last)
-        clear(pull)
+        kind = GRAD_A if task.method == Method.SERIES else DELTA
+        grad_a = stretch(layout, work, kind, level, n_samples, first, last)
+        clear(grad_a)
         above = values(layout, work, DELTA, level + 1, n_samples)
         through = transposed_weights(layout, work, level, 0)
         add_product(above, through, first, last, values(layout, work, kind, level, n_samples))
         below = stretch(layout, work, DELTA, level, n_samples, first, last)
         slope = stretch(layout, work, SLOPE, level, n_samples, first, last)
-        for k in range(pull.size):
-            below[k] = pull[k] * slope[k]
+        for k in range(grad_a.size):
+            below[k] = grad_a[k] * slope[k]
 
 
 @unit

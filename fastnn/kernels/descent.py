@@ -1,6 +1,6 @@
 """From coefficients to differences, and along them: the last part of every step."""
 
-from fastnn._jit import kernel, unit, unpack, view
+from fastnn._compiler.jit import kernel, unit, unpack, view
 from fastnn.kernels.layout import weights, weights_start
 from fastnn.kernels.products import add_series_product
 from fastnn.kernels.updates import WEIGHT_DECAY, is_fused, target, update

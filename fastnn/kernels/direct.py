@@ -1,8 +1,8 @@
-"""Finite differences by perturbation, recomputing only what a nudge touches.
+"""Finite differences by perturbation, recomputing only what a perturbation touches.
 
-A nudge of W[i, j] moves z[n, j] by t = eps * a[n, i], and then the levels above. The
+A perturbation of W[i, j] moves z[n, j] by t = eps * a[n, i], and then the levels above. The
 *changes* are carried upwards, in float64, never two values subtracted, and a block
-of up to NUDGES weights, first those into one unit j and then those into the next, is
+of up to PERTURBATIONS weights, first those into one unit j and then those into the next, is
 carried together, the inner loops running along the block. Any activation, any loss, any eps.
 """
 
@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel, line, unit, unpack, view
-from fastnn.kernels.activations import change_nudges
+from fastnn._compiler.jit import kernel, line, unit, unpack, view
+from fastnn.kernels.activations import change_block
 from fastnn.kernels.layout import biases, weights_start
 from fastnn.kernels.losses import add_loss_change
 from fastnn.kernels.products import add_product
@@ -22,7 +22,7 @@ from fastnn.kernels.work import (
     DIRECT,
     GATHERED,
     LISTED,
-    NUDGES,
+    PERTURBATIONS,
     PICKED,
     REACH,
     SLOPE,
@@ -30,11 +30,11 @@ from fastnn.kernels.work import (
     A,
     Method,
     Z,
+    change_scratch,
     count_direct,
-    moved_room,
-    scratch_room,
+    row_scratch,
     share,
-    total_room,
+    total_scratch,
     transposed_weights,
     values,
 )
@@ -45,7 +45,7 @@ def list_inputs(layout, layer, n, block, task, chunk, work):
     """List this chunk's inputs of a layer that are not zero in sample n, the bias last; return how many.
 
     Inputs are dealt like cards: those that are mostly zero are cheap, and stand
-    together (the margin of an image). Weights nudged together are not listed.
+    together (the margin of an image). Weights perturbed together are not listed.
     """
     before = values(layout, work, A, layer, block.n_samples)[n]
     listed = work.listed[chunk, LISTED]
@@ -74,7 +74,7 @@ def pick_inputs(before, size, n_listed, listed, picked):
 
 
 @kernel
-def _per_nudge(task):
+def _per_change(task):
     """Return what turns a change of the mean loss into a difference."""
     return 1.0 / ((2.0 if task.central else 1.0) * task.eps)
 
@@ -96,17 +96,17 @@ def _add_units(layout, layer, n, count, block, task, scale, chunk, work, out):
     """
     before = values(layout, work, A, layer, block.n_samples)[n]
     inputs, units = line(work.listed[chunk, GATHERED], 0, count), line(work.listed[chunk, UNITS], 0, count)
-    total = total_room(work, chunk, count)
+    total = total_scratch(work, chunk, count)
     clear(total)
     for sign in range(1, -2 if task.central else 0, -2):
-        nudge = scratch_room(work, chunk, count)
+        move = row_scratch(work, chunk, count)
         for b in range(count):
             i = inputs[b]
-            nudge[b] = sign * task.eps * (before[i] if i < before.size else 1.0)
-        _nudge_units(layout, layer, n, units, block.n_samples, chunk, work, nudge)
+            move[b] = sign * task.eps * (before[i] if i < before.size else 1.0)
+        _change_units(layout, layer, n, units, block.n_samples, chunk, work, move)
         level = min(layer + 2, layout.activations.size)
         _carry(layout, level, n, block.n_samples, 1.0 * sign, task.loss, chunk, work, total)
-    factor = share(block, work, n) * _per_nudge(task)
+    factor = share(block, work, n) * _per_change(task)
     for b in range(count):
         i, j = inputs[b], units[b]
         found = factor * total[b]
@@ -119,49 +119,49 @@ def _add_units(layout, layer, n, count, block, task, scale, chunk, work, out):
 def _add_together(layout, layer, n_inputs, block, task, scale, chunk, work, out):
     """Add to every entry of out the difference of a whole array: W with its n_inputs, or b with none."""
     before = values(layout, work, A, layer, block.n_samples)
-    total = total_room(work, chunk, 1)
+    total = total_scratch(work, chunk, 1)
     total[0] = 0.0
     for n in range(block.n_samples):
         reach = 0.0 if n_inputs > 0 else 1.0
         for i in range(n_inputs):
             reach += before[n, i]
         for sign in range(1, -2 if task.central else 0, -2):
-            moved = moved_room(work, chunk, 0, layout.sizes[layer + 1], 1)
+            moved = change_scratch(work, chunk, 0, layout.sizes[layer + 1], 1)
             for k in range(moved.shape[0]):
                 moved[k, 0] = sign * task.eps * reach
             factor = sign * share(block, work, n)
             _carry(layout, layer + 1, n, block.n_samples, factor, task.loss, chunk, work, total)
     for k in range(out.size):
-        out[k] += scale * _per_nudge(task) * total[0]
+        out[k] += scale * _per_change(task) * total[0]
 
 
 @kernel
-def _nudge_units(layout, layer, n, units, n_samples, chunk, work, nudge):
-    """Move z of one of the units (n_nudges,) of sample n by each nudge (n_nudges,), which is overwritten.
+def _change_units(layout, layer, n, units, n_samples, chunk, work, move):
+    """Move z of one of the units (n_perturbations,) of sample n by each move (n_perturbations,), which is overwritten.
 
-    The change of z, one level up or, on the output layer, there, is left in room 0. Units
+    The change of z, one level up or, on the output layer, there, is left in array 0. Units
     stand in runs, which are taken together.
     """
     level, top = layer + 1, layout.activations.size
-    moved = moved_room(work, chunk, 0, layout.sizes[min(level + 1, top)], nudge.size)
+    moved = change_scratch(work, chunk, 0, layout.sizes[min(level + 1, top)], move.size)
     if level == top:
         clear(line(moved, 0, moved.size))
-        for b in range(nudge.size):
-            moved[units[b], b] = nudge[b]
+        for b in range(move.size):
+            moved[units[b], b] = move[b]
         return
     z = values(layout, work, Z, level, n_samples)[n]
     a = values(layout, work, A, level, n_samples)[n]
     slope = values(layout, work, SLOPE, level, n_samples)[n]
     through = transposed_weights(layout, work, level, 0)
     first = 0
-    while first < nudge.size:
+    while first < move.size:
         j, last = units[first], first + 1
-        while last < nudge.size and units[last] == j:
+        while last < move.size and units[last] == j:
             last += 1
-        run = line(nudge, first, last - first)
-        change_nudges(layout.activations[layer], z[j], a[j], slope[j], run)
+        run = line(move, first, last - first)
+        change_block(layout.activations[layer], z[j], a[j], slope[j], run)
         for k in range(moved.shape[0]):
-            weight, row = through[k, j], line(moved, k * nudge.size + first, run.size)
+            weight, row = through[k, j], line(moved, k * move.size + first, run.size)
             for b in range(run.size):
                 row[b] = weight * run[b]
         first = last
@@ -169,19 +169,19 @@ def _nudge_units(layout, layer, n, units, n_samples, chunk, work, nudge):
 
 @kernel
 def _carry(layout, level, n, n_samples, factor, loss, chunk, work, total):
-    """Carry the changes of z at `level`, in room 0, up to the loss; add factor * its changes to total (n_nudges,)."""
+    """Carry changes of z at `level`, in array 0, up to the loss; add factor times those to total (n_perturbations,)."""
     top = layout.activations.size
     here = 0
-    moved = moved_room(work, chunk, here, layout.sizes[level], total.size)
+    moved = change_scratch(work, chunk, here, layout.sizes[level], total.size)
     while level < top:
         code = layout.activations[level - 1]
         z = values(layout, work, Z, level, n_samples)[n]
         a = values(layout, work, A, level, n_samples)[n]
         slope = values(layout, work, SLOPE, level, n_samples)[n]
         for k in range(z.size):
-            change_nudges(code, z[k], a[k], slope[k], moved[k])
+            change_block(code, z[k], a[k], slope[k], moved[k])
         here = 1 - here
-        above = moved_room(work, chunk, here, layout.sizes[level + 1], total.size)
+        above = change_scratch(work, chunk, here, layout.sizes[level + 1], total.size)
         for k in range(above.shape[0]):
             clear(above[k])
         add_product(transposed_weights(layout, work, level, 0), moved, 0, above.shape[0], above)
@@ -191,7 +191,7 @@ def _carry(layout, level, n, n_samples, factor, loss, chunk, work, total):
     a = values(layout, work, A, top, n_samples)[n]
     slope = values(layout, work, SLOPE, top, n_samples)[n]
     code = layout.activations[top - 1]
-    add_loss_change(loss, code, z, a, slope, work.y[n], moved, factor, scratch_room(work, chunk, total.size), total)
+    add_loss_change(loss, code, z, a, slope, work.y[n], moved, factor, row_scratch(work, chunk, total.size), total)
 
 
 @unit
@@ -225,9 +225,9 @@ def run_direct(packed, block, task, step, chunk):
                     size = wanted
                     n_picked = pick_inputs(before, size, n_listed, every, picked)
                 count_direct(layout, layer, n_picked, chunk, work)
-                for first in range(0, n_picked, NUDGES):
-                    n_more = min(NUDGES, n_picked - first)
-                    if count + n_more > NUDGES:
+                for first in range(0, n_picked, PERTURBATIONS):
+                    n_more = min(PERTURBATIONS, n_picked - first)
+                    if count + n_more > PERTURBATIONS:
                         _add_units(layout, layer, n, count, block, task, scale, chunk, work, both)
                         count = 0
                     for p in range(first, first + n_more):

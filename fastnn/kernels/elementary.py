@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastnn._jit import ROUNDER, add_exponent, kernel
+from fastnn._compiler.jit import ROUNDER, add_exponent, kernel
 
 # Beyond this |t| two values are subtracted: little cancels there, and the closed
 # forms would overflow.

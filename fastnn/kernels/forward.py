@@ -1,6 +1,6 @@
 """The forward pass over a block of samples: the first part of every step."""
 
-from fastnn._jit import kernel, unit, unpack
+from fastnn._compiler.jit import kernel, unit, unpack
 from fastnn.kernels.activations import Activation, activate
 from fastnn.kernels.activations.softmax import softmax
 from fastnn.kernels.layout import biases, weights
@@ -9,10 +9,10 @@ from fastnn.kernels.products import add_product
 from fastnn.kernels.updates import is_fused
 from fastnn.kernels.vectors import clear, copy, largest_size, sum_sizes
 from fastnn.kernels.work import (
+    CORRECT,
     LARGEST,
     LARGEST_INPUT,
     LOSS,
-    RIGHT,
     SLOPE,
     SUM,
     WEIGHT,
@@ -61,7 +61,7 @@ def load_targets(data, block, first, last, work):
     for n in range(first, last):
         source = data.order[block.row, block.start + n]
         copy(data.y[source], work.y[n])
-        work.measured[n, RIGHT] = 0.0
+        work.measured[n, CORRECT] = 0.0
         work.measured[n, WEIGHT] = data.y[source, work.y.shape[1]] if is_weighted(data, work) else 1.0
 
 
@@ -97,7 +97,7 @@ def propagate(layout, theta, n_samples, first, last, work):
 
 @kernel(inline=True)
 def measure(layout, loss, n_samples, first, last, work):
-    """Write the loss and the number of right decisions of samples first to last."""
+    """Write the loss and the number of correct predictions of samples first to last."""
     top = layout.activations.size
     z = values(layout, work, Z, top, n_samples)
     a = values(layout, work, A, top, n_samples)
@@ -105,7 +105,7 @@ def measure(layout, loss, n_samples, first, last, work):
     code = layout.activations[top - 1]
     for n in range(first, last):
         work.measured[n, LOSS] = work.measured[n, WEIGHT] * sample_loss(loss, code, z[n], a[n], slope[n], work.y[n])
-        work.measured[n, RIGHT] = count_correct(loss, a[n], work.y[n])
+        work.measured[n, CORRECT] = count_correct(loss, a[n], work.y[n])
 
 
 @kernel(inline=True)

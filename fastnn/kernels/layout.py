@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._jit import kernel, line, view
+from fastnn._compiler.jit import kernel, line, view
 
 
 class Layout(NamedTuple):
@@ -16,7 +16,7 @@ class Layout(NamedTuple):
     sizes: ndarray  # (n_layers + 1,) units per level, the inputs first
     starts: ndarray  # (2, n_layers + 1) units of the levels, and parameters of the layers, before each
     activations: ndarray  # (n_layers,) Activation codes
-    together: ndarray  # (2 * n_layers,) 1 where W1, b1, W2, ... is nudged as one: all entries at once
+    together: ndarray  # (2 * n_layers,) 1 where W1, b1, W2, ... is perturbed as one: all entries at once
 
 
 @kernel

@@ -1,6 +1,6 @@
 """Dense products, in an order of summation that depends neither on the threads nor on the place in the array."""
 
-from fastnn._jit import JIT_DISABLED, kernel
+from fastnn._compiler.jit import JIT_DISABLED, kernel
 
 if JIT_DISABLED:
 
@@ -12,7 +12,7 @@ if JIT_DISABLED:
             power = power * a
 
 else:
-    from fastnn._tile import add_tiles  # type: ignore[assignment]
+    from fastnn._compiler.tile import add_tiles  # type: ignore[assignment]
 
 
 @kernel

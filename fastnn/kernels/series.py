@@ -1,6 +1,6 @@
 """Finite differences by power series: every weight's own, at the price of a few products.
 
-A nudge of W[i, j] moves z[n, j] by t = eps * a[n, i], and the batch's mean loss by
+A perturbation of W[i, j] moves z[n, j] by t = eps * a[n, i], and the batch's mean loss by
 phi(t) = c1 t + c2 t**2 + c3 t**3 + R, whose coefficients depend on n and j alone.
 So with powers taken entry by entry, the differences of a whole layer are
 
@@ -9,42 +9,42 @@ So with powers taken entry by entry, the differences of a whole layer are
 (`descent.add_gradient`); central differences are the odd terms. C_1 is
 back-propagation's delta. The rest comes from the change tau of unit j's activation,
 which moves the next level's z along the line W[j] tau, and the loss by
-d1 tau + d2 tau**2 + d3 tau**3, d1 being `pull`. With f1, f2, f3 the activation's Taylor
-coefficients,
+d1 tau + d2 tau**2 + d3 tau**3, d1 being `grad_a`, the gradient with respect to the
+activation. With f1, f2, f3 the activation's Taylor coefficients,
 
     c2 = d1 f2 + d2 f1**2        c3 = d1 f3 + 2 d2 f1 f2 + d3 f1**3
 
-d2 and d3 gather what each level bends. Let u1, u2 be the coefficients of z of unit k
-there ("jets": Griewank, Walther, "Evaluating Derivatives", 2nd ed., 2008, chapter 13),
-g its activation's and p its pull; then d2 grows by p g2 u1**2, d3 by
+d2 and d3 gather each level's curvature. Let u1, u2 be the coefficients of z of unit k
+there (Griewank, Walther, "Evaluating Derivatives", 2nd ed., 2008, chapter 13),
+g its activation's and p its grad_a; then d2 grows by p g2 u1**2, d3 by
 p (2 g2 u1 u2 + g3 u1**3), and v1 = g1 u1, v2 = g1 u2 + g2 u1**2 go on through
 the next weights. The third coefficients need not be carried: they reach the loss
-linearly, and pull knows that. At the loss, which has no pull, the same with its own
+linearly, and grad_a knows that. At the loss, which has no grad_a, the same with its own
 curvature.
 
 **The remainder.** By Taylor's theorem what K terms leave out is at most
-|t|**(K + 1) times a bound of the next coefficient over the nudge. That is found by
+|t|**(K + 1) times a bound of the next coefficient over the perturbation. That is found by
 carrying majorants m1 to m4 of z's coefficients up the same way: in place of each
-activation's coefficients their suprema over all z, in place of weights the largest
+activation's coefficients their derivative_bounds over all z, in place of weights the largest
 absolute value (for the one unit that moves) or the largest sum of a unit's absolute
 weights. Such sums ignore that most of what they add cancels, by a factor of about the
 root of the units' number at each level, and in m4 the fourth power of m1's. But u1 and,
-with three terms, u2 are at hand where t = 0. Over a nudge of at most h the mean value
+with three terms, u2 are at hand where t = 0. Over a perturbation of at most h the mean value
 theorem has
 
     |z'| <= f1 |u1| + 2 h m2        |z''| / 2 <= f2 |u1| + f1**2 |u2| + 3 h m3
 
-with f1, f2 the suprema of the nudged unit, u being in tau. So m1 and m2 are these where
+with f1, f2 the derivative bounds of the perturbed unit, u being in tau. So m1 and m2 are these where
 these are less, and a level's sums only pass on m3 and m4. At the loss the errors that are
-left count: a cross-entropy that is nearly 0 bends little.
+left count: a cross-entropy that is nearly 0 has little curvature.
 A sample keeps its series in a layer while eps**K max|a|**(K + 1) times the bound, or the
 mean of that over the samples, is at most `Task.tolerance` times the layer's size: the
 mean of the largest first-order difference max|c1| max|a|. Elsewhere its inputs do that are
 small enough: with L times what is allowed, those up to max|a| / L**(1 / K), since the
-bound of a smaller nudge is less by the power K + 1 at least, and its own difference by the
+bound of a smaller perturbation is less by the power K + 1 at least, and its own difference by the
 first. So truncation adds at most the tolerance times that size to any entry, and beside a large
 input that times their own size to the others. Other inputs are measured by the direct kernel, which
-adds what there is beyond their series. So are those whose nudge can reach the kink of a
+adds what there is beyond their series. So are those whose perturbation can reach the kink of a
 rectifier: of their own unit by t, one in the next level by the weight in between, one
 further up by the bound of |z'|. Between kinks a rectifier is linear and its series exact.
 """
@@ -53,29 +53,29 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel, line, unit, unpack
+from fastnn._compiler.jit import kernel, line, unit, unpack
 from fastnn.kernels.activations import Activation, derivative_bounds, has_kink, residual, taylor_units
 from fastnn.kernels.backprop import backward, rows_alike
 from fastnn.kernels.elementary import compose
-from fastnn.kernels.losses import Loss, add_loss_curvature, bend_outputs, bound_loss, doubt, loss_kink
+from fastnn.kernels.losses import Loss, add_loss_curvature, bound_loss, curve_outputs, loss_kink, residual_scale
 from fastnn.kernels.products import add_product
 from fastnn.kernels.vectors import add_curvature, clear, copy, largest_size
 from fastnn.kernels.work import (
-    BEND2,
-    BEND3,
     BOUND,
     COEFFICIENTS,
+    CURVATURE2,
+    CURVATURE3,
     DELTA,
     DIRECT,
-    DOUBT,
+    GRAD_A,
     LARGEST,
     LARGEST_INPUT,
+    LARGEST_MOVE,
     MEAN,
-    NUDGE,
-    NUDGES,
     PACKED,
-    PULL,
+    PERTURBATIONS,
     REACH,
+    RESIDUAL_SCALE,
     SECOND,
     SIZE,
     SLOPE,
@@ -87,10 +87,10 @@ from fastnn.kernels.work import (
     A,
     Z,
     count_parts,
-    jet_room,
     share,
     span,
     stretch,
+    taylor_scratch,
     transposed_weights,
     unit_norms,
     values,
@@ -105,7 +105,7 @@ CANCELLED = 2.0
 
 @kernel
 def mark(direct, j, distance, eps):
-    """Have inputs measured directly in unit j whose nudge moves its z at least so far: direct (n_units,) are sizes."""
+    """Have inputs measured directly in unit j whose perturbation moves z at least so far: sizes, direct (n_units,)."""
     size = distance * (1.0 - ROUNDED) / eps
     direct[j] = min(direct[j], size if size > 0.0 else 0.0)  # all, should the distance not be a number
 
@@ -131,17 +131,17 @@ def distance(layout, loss, level, n, k, n_samples, work):
 
 
 @kernel
-def mark_kinks(layout, loss, layer, n, n_samples, eps, nudge, work):
-    """Mark what of sample n a nudge of z, up to the largest, takes to a kink of its own unit, or of the next level."""
+def mark_kinks(layout, loss, layer, n, n_samples, eps, move, work):
+    """Mark what of sample n a move of z, up to the largest, takes to a kink of its own unit, or of the next level."""
     direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
     if has_kinks(layout, loss, layer + 1):
         for j in range(direct.size):
             away = distance(layout, loss, layer + 1, n, j, n_samples, work)
-            if away <= nudge:
+            if away <= move:
                 mark(direct, j, away, eps)
     level = layer + 2
     if level <= layout.activations.size and has_kinks(layout, loss, level):
-        moved = derivative_bounds(layout.activations[layer])[0] * nudge
+        moved = derivative_bounds(layout.activations[layer])[0] * move
         norms = unit_norms(layout, work, LARGEST, level)
         for k in range(norms.size):
             away = distance(layout, loss, level, n, k, n_samples, work)
@@ -149,12 +149,12 @@ def mark_kinks(layout, loss, layer, n, n_samples, eps, nudge, work):
                 w = transposed_weights(layout, work, level - 1, 0)[k]
                 for j in range(w.size):
                     if away <= abs(w[j]) * moved:
-                        mark(direct, j, nudge * (away / (abs(w[j]) * moved)), eps)
+                        mark(direct, j, move * (away / (abs(w[j]) * moved)), eps)
 
 
 @kernel
-def mark_kinks_above(layout, loss, layer, level, n, start, n_samples, eps, nudge, m1, m2, u1, work):
-    """Mark what a nudge of units `start` and on of sample n takes to a kink further up; u1 (n_units, n_nudges)."""
+def mark_kinks_above(layout, loss, layer, level, n, start, n_samples, eps, move, m1, m2, u1, work):
+    """Mark what moving units `start` and on of sample n takes to a kink further up; u1 (n_units, n_perturbations)."""
     if not has_kinks(layout, loss, level):
         return
     direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
@@ -162,16 +162,16 @@ def mark_kinks_above(layout, loss, layer, level, n, start, n_samples, eps, nudge
     for k in range(u1.shape[0]):
         away = distance(layout, loss, level, n, k, n_samples, work)
         # Not the other way round: majorants that overflow may be nan.
-        if not away > nudge * m1:
+        if not away > move * m1:
             for b in range(u1.shape[1]):
-                moved = nudge * (abs(u1[k, b]) * slope + 2.0 * nudge * m2)
+                moved = move * (abs(u1[k, b]) * slope + 2.0 * move * m2)
                 if not away > moved:
-                    mark(direct, start + b, nudge * (away / moved), eps)
+                    mark(direct, start + b, move * (away / moved), eps)
 
 
 @kernel
 def start_majorants(layout, layer, work):
-    """Return bounds of the coefficients of z in the next level, or of the outputs' own, in a nudge of any unit's z."""
+    """Return bounds of the coefficients of z in the next level, or of the outputs' own, in a move of any unit's z."""
     if layer + 1 == layout.activations.size:
         # Softmax and its losses know only differences: one z up by t is that z up and the others down by t / 2.
         return (0.5 if layout.activations[layer] == Activation.SOFTMAX else 1.0), 0.0, 0.0, 0.0
@@ -181,10 +181,10 @@ def start_majorants(layout, layer, work):
 
 
 @kernel
-def carry_majorants(layout, layer, level, nudge, both, u1, u2, work, m1, m2, m3, m4):
+def carry_majorants(layout, layer, level, move, both, u1, u2, work, m1, m2, m3, m4):
     """Return bounds of the coefficients of z above a level, from those of its own and from u1 (n,) and u2 (n,) there.
 
-    u1 and u2, of use if both are, are coefficients in the change of the nudged unit's
+    u1 and u2, of use if both are, are coefficients in the change of the perturbed unit's
     activation, bounds in that of its z.
     """
     g1, g2, g3, g4 = derivative_bounds(layout.activations[level - 1])
@@ -194,16 +194,16 @@ def carry_majorants(layout, layer, level, nudge, both, u1, u2, work, m1, m2, m3,
     f1, f2, _, _ = derivative_bounds(layout.activations[layer])
     size = largest_size(u1)
     if both:
-        m2 = min(m2, f2 * size + f1 * f1 * largest_size(u2) + 3.0 * nudge * m3)
-    return min(m1, f1 * size + 2.0 * nudge * m2), m2, m3, m4
+        m2 = min(m2, f2 * size + f1 * f1 * largest_size(u2) + 3.0 * move * m3)
+    return min(m1, f1 * size + 2.0 * move * m2), m2, m3, m4
 
 
 @kernel(inline=True)
 def judge(layout, layer, block, task, first, last, work):
-    """Write how far nudges of this layer reach and how large its differences are, for samples first to last.
+    """Write how far perturbations of this layer reach and how large its differences are, for samples first to last.
 
     And what is known before anything is carried up: kinks near by, and, unless more than
-    the next level bends it, the bound of what its series leaves out.
+    the next level curves it, the bound of what its series leaves out.
     """
     n_layers = layout.activations.size
     n_samples = block.n_samples
@@ -212,7 +212,7 @@ def judge(layout, layer, block, task, first, last, work):
     m1, m2, m3, m4 = start_majorants(layout, layer, work)
     n_moved = layout.sizes[n_layers] if layer + 1 < n_layers else 1
     bounds = bound_loss(task.loss, layout.activations[n_layers - 1], n_moved, task.n_terms, m1, m2, m3, m4)
-    above = is_bent_above(layout, task.loss, layer)
+    above = is_curved_above(layout, task.loss, layer)
     kinked = has_kinks(layout, task.loss, layer + 1) or has_kinks(layout, task.loss, min(layer + 2, n_layers))
     direct = stretch(layout, work, DIRECT, layer + 1, n_samples, first, last)
     for k in range(direct.size):
@@ -224,29 +224,29 @@ def judge(layout, layer, block, task, first, last, work):
                 largest = max(largest, work.checks[LARGEST_INPUT + part, 0, n])
         else:
             largest = max(largest, largest_size(before[n]))
-        nudge = task.eps * largest
-        work.checks[NUDGE, layer, n] = nudge
+        move = task.eps * largest
+        work.checks[LARGEST_MOVE, layer, n] = move
         work.checks[SIZE, layer, n] = largest * largest_size(delta[n])
-        left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
+        left_out = bound_remainder(task, move, work.checks[RESIDUAL_SCALE, 0, n], share(block, work, n), bounds)
         work.checks[BOUND, layer, n] = 0.0 if above else left_out
         if kinked:
-            mark_kinks(layout, task.loss, layer, n, n_samples, task.eps, nudge, work)
+            mark_kinks(layout, task.loss, layer, n, n_samples, task.eps, move, work)
 
 
 @kernel
-def bound_remainder(task, nudge, doubt_before, weight, bounds):
+def bound_remainder(task, move, scale_before, weight, bounds):
     """Return the largest that a sample's series leave out in a layer, from what `bound_loss` returns."""
     cap, fixed, rising, spread = bounds
-    left_out = nudge * nudge * min(cap, fixed + rising * (doubt_before + spread * nudge))
+    left_out = move * move * min(cap, fixed + rising * (scale_before + spread * move))
     if task.n_terms == 3:
-        left_out *= nudge
-    left_out *= (nudge / task.eps) * weight
+        left_out *= move
+    left_out *= (move / task.eps) * weight
     return math.inf if math.isnan(left_out) else left_out  # majorants overflow, and meet a derivative of 0
 
 
 @kernel(inline=True)
-def bend(layout, data, block, task, first, last, work):
-    """Write how every level bends for samples first to last: TAYLOR of the hidden ones, BEND past the first."""
+def find_curvature(layout, data, block, task, first, last, work):
+    """Write every level's curvature for samples first to last: TAYLOR of the hidden ones, CURVATURE past the first."""
     n_samples = block.n_samples
     top = layout.activations.size
     for level in range(1, top):
@@ -260,18 +260,18 @@ def bend(layout, data, block, task, first, last, work):
             taylor2,
             taylor3,
         )
-        if level == 1:  # below it is nothing whose nudges it would bend
+        if level == 1:  # below it is nothing whose perturbations it would curve
             continue
-        pull = stretch(layout, work, PULL, level, n_samples, first, last)
-        bend2 = stretch(layout, work, BEND2, level, n_samples, first, last)
-        bend3 = stretch(layout, work, BEND3, level, n_samples, first, last)
-        for k in range(pull.size):
-            bend2[k] = pull[k] * taylor2[k]
-            bend3[k] = pull[k] * taylor3[k]
+        grad_a = stretch(layout, work, GRAD_A, level, n_samples, first, last)
+        curvature2 = stretch(layout, work, CURVATURE2, level, n_samples, first, last)
+        curvature3 = stretch(layout, work, CURVATURE3, level, n_samples, first, last)
+        for k in range(grad_a.size):
+            curvature2[k] = grad_a[k] * taylor2[k]
+            curvature3[k] = grad_a[k] * taylor3[k]
     code = layout.activations[top - 1]
     rows = rows_alike(layout, data, last - first, work)
     for start in range(first, last, rows):
-        bend_outputs(
+        curve_outputs(
             task.loss,
             code,
             stretch(layout, work, Z, top, n_samples, start, start + rows),
@@ -279,17 +279,17 @@ def bend(layout, data, block, task, first, last, work):
             stretch(layout, work, SLOPE, top, n_samples, start, start + rows),
             line(work.y, start * work.y.shape[1], rows * work.y.shape[1]),
             share(block, work, start),
-            stretch(layout, work, BEND2, top, n_samples, start, start + rows),
-            stretch(layout, work, BEND3, top, n_samples, start, start + rows),
+            stretch(layout, work, CURVATURE2, top, n_samples, start, start + rows),
+            stretch(layout, work, CURVATURE3, top, n_samples, start, start + rows),
         )
 
 
 @kernel(inline=True)
-def bend_next(layout, layer, block, task, first, last, work):
-    """Write d2 and d3, as far as the next level bends them, to SECOND and THIRD of a hidden layer's units.
+def curve_next(layout, layer, block, task, first, last, work):
+    """Write d2 and d3, the next level's part of them, to SECOND and THIRD of a hidden layer's units.
 
     Sums over that level's units, so products with the powers of the weights. The
-    squared error of a softmax is none: `bend_above` adds it.
+    squared error of a softmax is none: `curve_above` adds it.
     """
     n_samples = block.n_samples
     top = layout.activations.size
@@ -300,11 +300,11 @@ def bend_next(layout, layer, block, task, first, last, work):
     clear(stretch(layout, work, SECOND, layer + 1, n_samples, first, last))
     clear(stretch(layout, work, THIRD, layer + 1, n_samples, first, last))
     if not softmax:
-        bend2 = values(layout, work, BEND2, level, n_samples)
-        add_product(bend2, transposed_weights(layout, work, layer + 1, 1), first, last, second)
+        curvature2 = values(layout, work, CURVATURE2, level, n_samples)
+        add_product(curvature2, transposed_weights(layout, work, layer + 1, 1), first, last, second)
         if task.n_terms > 2:
-            bend3 = values(layout, work, BEND3, level, n_samples)
-            add_product(bend3, transposed_weights(layout, work, layer + 1, 2), first, last, third)
+            curvature3 = values(layout, work, CURVATURE3, level, n_samples)
+            add_product(curvature3, transposed_weights(layout, work, layer + 1, 2), first, last, third)
     elif task.loss == Loss.CATEGORICAL_CROSS_ENTROPY:
         # log(sum p exp(w tau)): half the variance and a sixth of the third central moment of w under p. Both from the
         # likeliest class's w: sums over the others alone, so that they keep their digits where it is nearly certain.
@@ -337,60 +337,60 @@ def bend_next(layout, layer, block, task, first, last, work):
 
 
 @kernel
-def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
-    """Add to d2 and d3 of units `start` and on of sample n what bends past the next level.
+def curve_above(layout, layer, n, start, n_perturbations, block, task, chunk, work):
+    """Add to d2 and d3 of units `start` and on of sample n the curvature past the next level.
 
-    Mark those that a nudge takes to a kink up there, and raise the bound of what is left out.
+    Mark those that a perturbation takes to a kink up there, and raise the bound of what is left out.
     """
     n_samples = block.n_samples
     top = layout.activations.size
     both = task.n_terms > 2
     second = values(layout, work, SECOND, layer + 1, n_samples)
     third = values(layout, work, THIRD, layer + 1, n_samples)
-    d2, d3 = second[n, start : start + n_nudges], third[n, start : start + n_nudges]
-    nudge = work.checks[NUDGE, layer, n]
+    d2, d3 = second[n, start : start + n_perturbations], third[n, start : start + n_perturbations]
+    move = work.checks[LARGEST_MOVE, layer, n]
     m1, m2, m3, m4 = start_majorants(layout, layer, work)
     for level in range(layer + 2, top):
         n_units, n_above = layout.sizes[level], layout.sizes[level + 1]
         slope = values(layout, work, SLOPE, level, n_samples)[n]
         taylor2 = values(layout, work, TAYLOR2, level, n_samples)[n]
-        v1 = jet_room(work, chunk, 0, n_units, n_nudges)
-        v2 = jet_room(work, chunk, 1, n_units, n_nudges)
+        v1 = taylor_scratch(work, chunk, 0, n_units, n_perturbations)
+        v2 = taylor_scratch(work, chunk, 1, n_units, n_perturbations)
         if level > layer + 2:
-            u1 = jet_room(work, chunk, 2, n_units, n_nudges)
-            u2 = jet_room(work, chunk, 3, n_units, n_nudges)
-            mark_kinks_above(layout, task.loss, layer, level, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
-            bend2 = values(layout, work, BEND2, level, n_samples)[n]
-            bend3 = values(layout, work, BEND3, level, n_samples)[n]
+            u1 = taylor_scratch(work, chunk, 2, n_units, n_perturbations)
+            u2 = taylor_scratch(work, chunk, 3, n_units, n_perturbations)
+            mark_kinks_above(layout, task.loss, layer, level, n, start, n_samples, task.eps, move, m1, m2, u1, work)
+            curvature2 = values(layout, work, CURVATURE2, level, n_samples)[n]
+            curvature3 = values(layout, work, CURVATURE3, level, n_samples)[n]
             for k in range(n_units):
-                add_curvature(bend2[k], bend3[k], both, u1[k], u2[k], d2, d3)
+                add_curvature(curvature2[k], curvature3[k], both, u1[k], u2[k], d2, d3)
                 if both:
                     pass_on(slope[k], taylor2[k], u1[k], u2[k], v2[k])
                 scale_row(slope[k], u1[k], v1[k])
         through = transposed_weights(layout, work, level, 0)
         for term in range(2 if both else 1):
-            above = jet_room(work, chunk, 2 + term, n_above, n_nudges)
-            clear(line(above, 0, n_above * n_nudges))
+            above = taylor_scratch(work, chunk, 2 + term, n_above, n_perturbations)
+            clear(line(above, 0, n_above * n_perturbations))
             if level > layer + 2:
                 add_product(through, v1 if term == 0 else v2, 0, n_above, above)
             else:  # along W[j] itself: u1 = W[j], u2 = 0
-                along = jet_room(work, chunk, PACKED + term, n_units, n_nudges)
-                strip = jet_room(work, chunk, 0, STRIP, n_units)
+                along = taylor_scratch(work, chunk, PACKED + term, n_units, n_perturbations)
+                strip = taylor_scratch(work, chunk, 0, STRIP, n_units)
                 add_scaled_product(through, slope if term == 0 else taylor2, along, strip, above)
-        above1 = line(jet_room(work, chunk, 2, n_above, n_nudges), 0, n_above * n_nudges)
-        above2 = line(jet_room(work, chunk, 3, n_above, n_nudges), 0, n_above * n_nudges)
-        m1, m2, m3, m4 = carry_majorants(layout, layer, level, nudge, both, above1, above2, work, m1, m2, m3, m4)
-    u1 = jet_room(work, chunk, 2, layout.sizes[top], n_nudges)
-    u2 = jet_room(work, chunk, 3, layout.sizes[top], n_nudges)
+        above1 = line(taylor_scratch(work, chunk, 2, n_above, n_perturbations), 0, n_above * n_perturbations)
+        above2 = line(taylor_scratch(work, chunk, 3, n_above, n_perturbations), 0, n_above * n_perturbations)
+        m1, m2, m3, m4 = carry_majorants(layout, layer, level, move, both, above1, above2, work, m1, m2, m3, m4)
+    u1 = taylor_scratch(work, chunk, 2, layout.sizes[top], n_perturbations)
+    u2 = taylor_scratch(work, chunk, 3, layout.sizes[top], n_perturbations)
     if layer + 2 == top:
         w = transposed_weights(layout, work, layer + 1, 0)
         for k in range(u1.shape[0]):
-            scale_row(1.0, w[k, start : start + n_nudges], u1[k])
+            scale_row(1.0, w[k, start : start + n_perturbations], u1[k])
             clear(u2[k])
     else:
-        mark_kinks_above(layout, task.loss, layer, top, n, start, n_samples, task.eps, nudge, m1, m2, u1, work)
+        mark_kinks_above(layout, task.loss, layer, top, n, start, n_samples, task.eps, move, m1, m2, u1, work)
     bounds = bound_loss(task.loss, layout.activations[top - 1], layout.sizes[top], task.n_terms, m1, m2, m3, m4)
-    left_out = bound_remainder(task, nudge, work.checks[DOUBT, 0, n], share(block, work, n), bounds)
+    left_out = bound_remainder(task, move, work.checks[RESIDUAL_SCALE, 0, n], share(block, work, n), bounds)
     work.checks[BOUND, layer, n] = max(work.checks[BOUND, layer, n], left_out)
     a = values(layout, work, A, top, n_samples)[n]
     add_loss_curvature(
@@ -400,36 +400,36 @@ def bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work):
         values(layout, work, SLOPE, top, n_samples)[n],
         work.y[n],
         share(block, work, n),
-        values(layout, work, BEND2, top, n_samples)[n],
-        values(layout, work, BEND3, top, n_samples)[n],
+        values(layout, work, CURVATURE2, top, n_samples)[n],
+        values(layout, work, CURVATURE3, top, n_samples)[n],
         both,
         u1,
         u2,
-        jet_room(work, chunk, 0, a.size, n_nudges),
-        jet_room(work, chunk, 1, a.size, n_nudges),
-        jet_room(work, chunk, 4, 1, n_nudges)[0],
+        taylor_scratch(work, chunk, 0, a.size, n_perturbations),
+        taylor_scratch(work, chunk, 1, a.size, n_perturbations),
+        taylor_scratch(work, chunk, 4, 1, n_perturbations)[0],
         d2,
         d3,
     )
 
 
 @kernel(inline=True)
-def pack_weights(layout, layer, start, n_nudges, chunk, work):
-    """Copy the weights from units `start` and on, and their squares, for `bend_above` of every sample.
+def pack_weights(layout, layer, start, n_perturbations, chunk, work):
+    """Copy the weights from units `start` and on, and their squares, for `curve_above` of every sample.
 
     Side by side: rows that are 4 kB apart share a few places of the cache. In float64, where
     they are, the same part took 56 ms without, 22 with.
     """
     for power in range(2):
         through = transposed_weights(layout, work, layer + 1, power)
-        packed = jet_room(work, chunk, PACKED + power, through.shape[0], n_nudges)
+        packed = taylor_scratch(work, chunk, PACKED + power, through.shape[0], n_perturbations)
         for k in range(through.shape[0]):
-            copy(through[k, start : start + n_nudges], packed[k])
+            copy(through[k, start : start + n_perturbations], packed[k])
 
 
 @kernel
 def add_scaled_product(a, factors, b, strip, out):
-    """Add a (n, m), its columns times factors (m,), times b (m, p) to out (n, p); strip (STRIP, m) is room.
+    """Add a (n, m), its columns times factors (m,), times b (m, p) to out (n, p); strip (STRIP, m) is scratch.
 
     Few rows of `a` at a time, in the innermost cache. With b's scaled instead, 512 x 64 numbers
     for a result of 10 rows, this part of 784-512-512-10, batch 128, took 10.6 ms on one core
@@ -446,7 +446,7 @@ def add_scaled_product(a, factors, b, strip, out):
 
 @kernel
 def scale_row(factor, row, out):
-    """Write factor times a row, (n_nudges,)."""
+    """Write factor times a row, (n_perturbations,)."""
     factor = out.dtype.type(factor)
     for b in range(out.size):
         out[b] = factor * row[b]
@@ -454,7 +454,7 @@ def scale_row(factor, row, out):
 
 @kernel
 def pass_on(g1, g2, u1, u2, v2):
-    """Write the second coefficient of a unit's activation, of the two of its z; all (n_nudges,)."""
+    """Write the second coefficient of a unit's activation, of the two of its z; all (n_perturbations,)."""
     g1, g2 = v2.dtype.type(g1), v2.dtype.type(g2)
     for b in range(v2.size):
         v2[b] = g1 * u2[b] + g2 * u1[b] * u1[b]
@@ -472,27 +472,27 @@ def finish(layout, layer, block, task, first, last, work):
     third = stretch(layout, work, THIRD, level, n_samples, first, last)
     eps = second.dtype.type(task.eps)
     if level == layout.activations.size:
-        bend2 = stretch(layout, work, BEND2, level, n_samples, first, last)
-        bend3 = stretch(layout, work, BEND3, level, n_samples, first, last)
+        curvature2 = stretch(layout, work, CURVATURE2, level, n_samples, first, last)
+        curvature3 = stretch(layout, work, CURVATURE3, level, n_samples, first, last)
         for k in range(second.size):
-            second[k] = eps * bend2[k]
-            third[k] = eps * eps * bend3[k]
+            second[k] = eps * curvature2[k]
+            third[k] = eps * eps * curvature3[k]
     else:
         slope = stretch(layout, work, SLOPE, level, n_samples, first, last)
-        pull = stretch(layout, work, PULL, level, n_samples, first, last)
+        grad_a = stretch(layout, work, GRAD_A, level, n_samples, first, last)
         taylor2 = stretch(layout, work, TAYLOR2, level, n_samples, first, last)
         taylor3 = stretch(layout, work, TAYLOR3, level, n_samples, first, last)
         for k in range(second.size):
             f1, f2, d2 = slope[k], taylor2[k], second[k]
-            second[k] = eps * (pull[k] * f2 + d2 * f1 * f1)
-            third[k] = eps * eps * (pull[k] * taylor3[k] + (d2 + d2) * f1 * f2 + third[k] * f1 * f1 * f1)
+            second[k] = eps * (grad_a[k] * f2 + d2 * f1 * f1)
+            third[k] = eps * eps * (grad_a[k] * taylor3[k] + (d2 + d2) * f1 * f2 + third[k] * f1 * f1 * f1)
     if task.central:
         clear(second)
 
 
 @kernel
-def is_bent_above(layout, loss, layer):
-    """Return if more than the next level, as a sum over its units, bends a layer's nudges: the first one's if any's."""
+def is_curved_above(layout, loss, layer):
+    """Return if more than the next level's sums curve the loss of a layer's perturbations: the first one's if any's."""
     next_level, top = layer + 2, layout.activations.size
     softmax = layout.activations[top - 1] == Activation.SOFTMAX
     return next_level < top or (next_level == top and softmax and loss == Loss.SQUARED_ERROR)
@@ -500,7 +500,7 @@ def is_bent_above(layout, loss, layer):
 
 @unit
 def run_expansion(packed, block, task, step, chunk):
-    """Find the coefficients for this chunk's samples, but for layers bent above, and judge what they leave out."""
+    """Find the coefficients for this chunk's samples, but for layers curved above, and judge what they leave out."""
     layout, _, data, _, work = unpack(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     backward(layout, data, task, block, first, last, work)
@@ -508,15 +508,15 @@ def run_expansion(packed, block, task, step, chunk):
     slope = values(layout, work, SLOPE, layout.activations.size, block.n_samples)
     code = layout.activations[layout.activations.size - 1]
     for n in range(first, last):
-        work.checks[DOUBT, 0, n] = doubt(task.loss, code, top[n], slope[n], work.y[n])
+        work.checks[RESIDUAL_SCALE, 0, n] = residual_scale(task.loss, code, top[n], slope[n], work.y[n])
     if task.n_terms > 1:
-        bend(layout, data, block, task, first, last, work)
+        find_curvature(layout, data, block, task, first, last, work)
     for layer in range(layout.activations.size):
         judge(layout, layer, block, task, first, last, work)
         if task.n_terms > 1:
             if layer + 1 < layout.activations.size:
-                bend_next(layout, layer, block, task, first, last, work)
-            if not is_bent_above(layout, task.loss, layer):
+                curve_next(layout, layer, block, task, first, last, work)
+            if not is_curved_above(layout, task.loss, layer):
                 finish(layout, layer, block, task, first, last, work)
 
 
@@ -526,15 +526,15 @@ def run_deep_expansion(packed, block, task, step, chunk):
     layout, _, _, _, work = unpack(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     for layer in range(layout.activations.size):
-        if is_bent_above(layout, task.loss, layer):
+        if is_curved_above(layout, task.loss, layer):
             n_units = layout.sizes[layer + 1]
-            for start in range(0, n_units, NUDGES):
-                n_nudges = min(NUDGES, n_units - start)
-                pack_weights(layout, layer, start, n_nudges, chunk, work)
+            for start in range(0, n_units, PERTURBATIONS):
+                n_perturbations = min(PERTURBATIONS, n_units - start)
+                pack_weights(layout, layer, start, n_perturbations, chunk, work)
                 for n in range(first, last):
                     if work.stop[0] != 0:
                         return
-                    bend_above(layout, layer, n, start, n_nudges, block, task, chunk, work)
+                    curve_above(layout, layer, n, start, n_perturbations, block, task, chunk, work)
             finish(layout, layer, block, task, first, last, work)
 
 
@@ -542,7 +542,7 @@ def run_deep_expansion(packed, block, task, step, chunk):
 def choose(layout, block, task, work):
     """Write how large an input must be for the direct kernel; return if all bounds held, and if any input is to go.
 
-    What a series leaves out grows at least with the power of the nudge that it is next to, so inputs
+    What a series leaves out grows at least with the power of the perturbation that it is next to, so inputs
     below REACH leave out what is allowed at most, and keep it.
     """
     n_samples = block.n_samples
@@ -562,7 +562,7 @@ def choose(layout, block, task, work):
             work.checks[REACH, layer, n] = math.inf
             if kept and not kinked:
                 continue
-            largest = work.checks[NUDGE, layer, n] / task.eps
+            largest = work.checks[LARGEST_MOVE, layer, n] / task.eps
             if not kept:
                 marked = True
                 part = (task.tolerance * size / left_out) ** (1.0 / max(task.n_terms, 2))

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import prange
 
-from fastnn._jit import call, entry_point, pack
-from fastnn.kernels.series import choose, is_bent_above
-from fastnn.kernels.work import LOSS, RIGHT, Block, Method, Task, sum_direct
+from fastnn._compiler.jit import call, entry_point, pack
+from fastnn.kernels.series import choose, is_curved_above
+from fastnn.kernels.work import CORRECT, LOSS, Block, Method, Task, sum_direct
 
 
 class Phase(IntEnum):
@@ -45,13 +45,13 @@ class End(IntEnum):
     DONE = 0
     DIVERGED = 1  # the loss of the step that was not taken is not finite
     REFUSED = 2  # a strict task, and a sample whose series leaves too much out
-    NEEDS_DIRECT = 3  # there are nudges to be measured directly, and no unit that does
+    NEEDS_DIRECT = 3  # there are perturbations to be measured directly, and no unit that does
     STOPPED = 4  # Work.stop was set; gradient and parameters may be anything
     LATE = 5  # steps take longer than those before may have: see MOST_DIRECT
 
 
 # What may be measured directly before a run ends early, by `count_direct`: about a tenth of a second. How many
-# steps a run has goes by what earlier ones took, and one all of whose nudges are direct takes a hundred times as long.
+# steps a run has goes by what earlier ones took, and one that measures all directly takes a hundred times as long.
 MOST_DIRECT = 2e7
 
 
@@ -63,14 +63,14 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
 
     Steps count through the batches of one epoch after another; `done` steps were
     taken before step 0. totals (n_epochs, 2) gathers each epoch's summed loss and
-    number of right decisions, measured before each step. With Optimizer.NONE the
+    number of correct predictions, measured before each step. With Optimizer.NONE the
     gradient of the mean loss is left in work.gradient.
     """
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
     packed = pack((layout, theta, data, optimizer, work))
     has_backward = task.method == Method.BACKPROP or task.method == Method.SERIES
-    deep = task.method == Method.SERIES and is_bent_above(layout, task.loss, 0)
+    deep = task.method == Method.SERIES and is_curved_above(layout, task.loss, 0)
     before = sum_direct(work)
     for step in range(first, last):
         epoch = step // n_batches
@@ -80,9 +80,9 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
         size = work.measured.shape[0]
         n_blocks = (end - begin + size - 1) // size
         loss = 0.0
-        right = 0.0
+        correct = 0.0
         marked = task.method == Method.DIRECT
-        # The second term knows what bends a deep network's series, also where it is none of a central difference.
+        # The second term knows a deep network's curvature, also where it is none of a central difference.
         fewest = max(task.n_terms, 2) if deep else task.n_terms
         n_terms = fewest
         again = False  # the way back, with more terms
@@ -118,7 +118,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
             if phase == Phase.SAMPLES and not again and task.loss >= 0:
                 for sample in range(block.n_samples):
                     loss += work.measured[sample, LOSS]
-                    right += work.measured[sample, RIGHT]
+                    correct += work.measured[sample, CORRECT]
                 if not math.isfinite(loss):
                     return step, End.DIVERGED.value
             if phase == Phase.SAMPLES and task.method == Method.SERIES:
@@ -131,7 +131,7 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
                     return step, End.REFUSED.value
             turn += 2 if phase == Phase.SAMPLES and not marked else 1  # past Phase.DIRECT
         totals[epoch, 0] += loss
-        totals[epoch, 1] += right
+        totals[epoch, 1] += correct
         if step + 1 < last and sum_direct(work) - before > MOST_DIRECT:
             return step + 1, End.LATE.value
     return last, End.DONE.value

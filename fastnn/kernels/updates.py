@@ -1,7 +1,7 @@
 """Optimiser steps on flat vectors.
 
 A new optimiser is a member of `Optimizer`, a branch in `update`, and a dataclass
-in `fastnn.optimizers` that fills `Update.rates`.
+in `fastnn.training.optimizers` that fills `Update.rates`.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 
 # Entries of Update.rates; the last three are Adam's.
 N_RATES = 6

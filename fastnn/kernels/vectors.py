@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn._jit import kernel, order_by_size, size_in_order
+from fastnn._compiler.jit import kernel, order_by_size, size_in_order
 
 
 @kernel
@@ -43,7 +43,7 @@ def sum_sizes(row):
 
 @kernel
 def add_curvature(p2, p3, both, u1, u2, d2, d3):
-    """Add p2 u1**2 to d2, and, if both, 2 p2 u1 u2 + p3 u1**3 to d3; all (n_nudges,)."""
+    """Add p2 u1**2 to d2, and, if both, 2 p2 u1 u2 + p3 u1**3 to d3; all (n_perturbations,)."""
     p2, p3 = d2.dtype.type(p2), d2.dtype.type(p3)
     if both:
         for b in range(d2.size):

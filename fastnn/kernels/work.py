@@ -1,41 +1,41 @@
-"""What kernels are handed besides the network: the samples, the task and the room to work in."""
+"""What kernels are handed besides the network: the samples, the task and a workspace."""
 
 from enum import IntEnum
 from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._jit import kernel, line, view
+from fastnn._compiler.jit import kernel, line, view
 from fastnn.kernels.layout import level_values, weights_start
 
-# Nudges carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.
-NUDGES = 64
+# Perturbations carried together: 64 columns of float64 keep a level of 500 units in 256 kB of cache.
+PERTURBATIONS = 64
 STRIP = 8  # rows, those of the product's largest tile
-# Rows of Work.values. With d a nudge of z, the batch's mean loss changes by
-# delta d + second d**2 / eps + third d**3 / eps**2; pull is its slope with a; DIRECT is how large an
+# Rows of Work.values. With d a perturbation of z, the batch's mean loss changes by
+# delta d + second d**2 / eps + third d**3 / eps**2; grad_a is its slope with a; DIRECT is how large an
 # input of this unit must be to be measured directly, inf if none is. TAYLOR are an activation's second and third
-# coefficients, BEND those times pull, or, of the outputs, the loss's own; MEAN is room.
+# coefficients, CURVATURE those times grad_a, or, of the outputs, the loss's own; MEAN is scratch.
 KINDS = 13
-Z, A, SLOPE, DELTA, DIRECT, PULL, SECOND, THIRD, TAYLOR2, TAYLOR3, BEND2, BEND3, MEAN = range(KINDS)
+Z, A, SLOPE, DELTA, DIRECT, GRAD_A, SECOND, THIRD, TAYLOR2, TAYLOR3, CURVATURE2, CURVATURE3, MEAN = range(KINDS)
 COEFFICIENTS = DELTA, SECOND, THIRD
 # Rows of Work.checks: the size of a sample's differences in a layer, the bound of what their
-# series leaves out, how far its nudges move z at most, and how large an input must be to be measured
-# directly in every unit. In layer 0 also DOUBT, see `losses.doubt`, and LARGEST_INPUT and on, the
+# series leaves out, how far its perturbations move z at most, and how large an input must be to be measured
+# directly in every unit. In layer 0 also RESIDUAL_SCALE, see `losses.residual_scale`, and LARGEST_INPUT and on, the
 # largest of each part of the inputs.
-SIZE, BOUND, NUDGE, REACH, DOUBT, LARGEST_INPUT = range(6)
+SIZE, BOUND, LARGEST_MOVE, REACH, RESIDUAL_SCALE, LARGEST_INPUT = range(6)
 CHECKS = LARGEST_INPUT + 2  # of two parts at most, see `count_parts`
 WIDE = 256  # inputs that are taken in two parts
-# Columns of Work.measured: a sample's loss, its right decisions, and how much it counts.
-LOSS, RIGHT, WEIGHT = range(3)
-# Rows of Work.listed: inputs that move a unit, those that are large enough, and of the nudges that are
+# Columns of Work.measured: a sample's loss, its correct predictions, and how much it counts.
+LOSS, CORRECT, WEIGHT = range(3)
+# Rows of Work.listed: inputs that move a unit, those that are large enough, and of the perturbations that are
 # carried together the inputs and the units.
 LISTED, PICKED, GATHERED, UNITS = range(4)
 # Rows of Work.norms.
 LARGEST, SUM = range(2)
-# Of NUDGES columns and the widest level's rows: two pairs for coefficients, one for a row of means, and from
+# Of PERTURBATIONS columns and the widest level's rows: two pairs for coefficients, one for a row of means, and from
 # PACKED on a pair for weights.
 PACKED = 5
-ROOMS = PACKED + 2
+N_TAYLOR = PACKED + 2
 
 
 class Method(IntEnum):
@@ -80,7 +80,7 @@ class Block(NamedTuple):
 
 
 class Work(NamedTuple):
-    """Room for one block of samples, in the network's dtype where no other is said."""
+    """Workspace for one block of samples, in the network's dtype where no other is said."""
 
     y: ndarray  # (block, n_outputs)
     values: ndarray  # (n_kinds, block * n_units), see Z and on
@@ -90,9 +90,9 @@ class Work(NamedTuple):
     transposed: ndarray  # (3 or 1, n_parameters) each W transposed, its squares and cubes; empty for the loss alone
     norms: ndarray  # (2, n_units) float64, of each unit's incoming weights, absolute: the largest, the sum
     checks: ndarray  # (CHECKS, n_layers, block) float64
-    jets: ndarray  # (n_chunks, n) rooms of NUDGES columns, see `jet_room`; empty unless by series, and deep
-    room: ndarray  # (n_chunks, n) float64, see `total_room` and on, and a count last; only that unless perturbing
-    listed: ndarray  # (n_chunks, 4, widest + NUDGES) int64, see LISTED and on
+    taylor: ndarray  # (n_chunks, n) of PERTURBATIONS columns, see `taylor_scratch`; empty unless by series, and deep
+    scratch: ndarray  # (n_chunks, n) float64, see `total_scratch` and on, and a count last; only that unless perturbing
+    listed: ndarray  # (n_chunks, 4, widest + PERTURBATIONS) int64, see LISTED and on
     stop: ndarray  # (1,) int64, not 0 as soon as nobody wants this step any more
 
 
@@ -152,60 +152,62 @@ def share(block, work, n):
 
 
 @kernel(returns_view=True)
-def jet_room(work, chunk, which, n_rows, n_nudges):
-    """Return one of this chunk's ROOMS, (n_rows, n_nudges)."""
-    each = work.jets.shape[1] // ROOMS
-    return view(work.jets, (chunk * ROOMS + which) * each, n_rows, n_nudges)
+def taylor_scratch(work, chunk, which, n_rows, n_perturbations):
+    """Return one of this chunk's N_TAYLOR, (n_rows, n_perturbations)."""
+    each = work.taylor.shape[1] // N_TAYLOR
+    return view(work.taylor, (chunk * N_TAYLOR + which) * each, n_rows, n_perturbations)
 
 
 @kernel(returns_view=True)
-def total_room(work, chunk, n_nudges):
-    """Return this chunk's sums, (n_nudges,)."""
-    return line(work.room, chunk * work.room.shape[1], n_nudges)
+def total_scratch(work, chunk, n_perturbations):
+    """Return this chunk's sums, (n_perturbations,)."""
+    return line(work.scratch, chunk * work.scratch.shape[1], n_perturbations)
 
 
 @kernel(returns_view=True)
-def scratch_room(work, chunk, n_nudges):
-    """Return this chunk's room for a row of nudges, (n_nudges,)."""
-    return line(work.room, chunk * work.room.shape[1] + NUDGES, n_nudges)
+def row_scratch(work, chunk, n_perturbations):
+    """Return this chunk's scratch for a row of perturbations, (n_perturbations,)."""
+    return line(work.scratch, chunk * work.scratch.shape[1] + PERTURBATIONS, n_perturbations)
 
 
 @kernel(returns_view=True)
-def moved_room(work, chunk, which, n_units, n_nudges):
-    """Return one of this chunk's two rooms for changes, (n_units, n_nudges)."""
-    each = (work.room.shape[1] - 2 * NUDGES) // 2
-    return view(work.room, chunk * work.room.shape[1] + 2 * NUDGES + which * each, n_units, n_nudges)
+def change_scratch(work, chunk, which, n_units, n_perturbations):
+    """Return one of this chunk's two arrays of changes, (n_units, n_perturbations)."""
+    each = (work.scratch.shape[1] - 2 * PERTURBATIONS) // 2
+    return view(
+        work.scratch, chunk * work.scratch.shape[1] + 2 * PERTURBATIONS + which * each, n_units, n_perturbations
+    )
 
 
-def room_size(widest: int) -> int:
-    """Return (to Python) how much room a chunk needs when the widest level above the inputs has that many units."""
-    return 2 * NUDGES + 2 * widest * NUDGES + 1
+def scratch_size(widest: int) -> int:
+    """Return (to Python) how much scratch a chunk needs when the widest level above the inputs has that many units."""
+    return 2 * PERTURBATIONS + 2 * widest * PERTURBATIONS + 1
 
 
 @kernel
-def count_direct(layout, layer, n_nudges, chunk, work):
-    """Count what nudges of a layer's weights cost that are measured directly, in ns, at the end of the room.
+def count_direct(layout, layer, n_perturbations, chunk, work):
+    """Count what perturbations of a layer's weights cost that are measured directly, in ns, at the end of the scratch.
 
     About one, and one more for each unit that is moved.
     """
     moved = 1
     for level in range(layer + 2, layout.sizes.size):
         moved += layout.sizes[level]
-    work.room[chunk, work.room.shape[1] - 1] += n_nudges * moved
+    work.scratch[chunk, work.scratch.shape[1] - 1] += n_perturbations * moved
 
 
 @kernel
 def sum_direct(work):
     """Return what `count_direct` has counted, all chunks together."""
     total = 0.0
-    for chunk in range(work.room.shape[0]):
-        total += work.room[chunk, work.room.shape[1] - 1]
+    for chunk in range(work.scratch.shape[0]):
+        total += work.scratch[chunk, work.scratch.shape[1] - 1]
     return total
 
 
-def jets_size(widest: int) -> int:
-    """Return (to Python) the size of a chunk's rooms for coefficients."""
-    return ROOMS * widest * NUDGES
+def taylor_size(widest: int) -> int:
+    """Return (to Python) the size of a chunk's arrays of coefficients."""
+    return N_TAYLOR * widest * PERTURBATIONS
 
 
 @kernel

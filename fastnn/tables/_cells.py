@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastnn._validate import Array
+from fastnn._support.validate import Array
 from fastnn.tables._errors import Option, TableError, count, list_names
 from fastnn.tables._text import MISSING, TRUTHS, Fault, find_fault, number_pattern
 

@@ -8,8 +8,8 @@ from typing import Self
 
 import numpy as np
 
-from fastnn import _validate
-from fastnn._validate import Array
+from fastnn._support import validate
+from fastnn._support.validate import Array
 from fastnn.tables._cells import Cells
 from fastnn.tables._errors import Option, TableError, list_names
 from fastnn.tables._text import read_number
@@ -147,7 +147,7 @@ class Category:
             if (twin := folded[text.casefold()]) != text:
                 warnings.warn(
                     f"column {cells.name!r} has {text!r} and {twin!r}, which are taken as different",
-                    stacklevel=_validate.find_caller(),
+                    stacklevel=validate.find_caller(),
                 )
         fill = None
         if fills:

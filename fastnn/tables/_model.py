@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _files
-from fastnn._validate import Array, printable
-from fastnn.network import Network, restore_network
+from fastnn._support import files
+from fastnn._support.validate import Array, printable
+from fastnn.model.network import Network, restore_network
 from fastnn.tables._cells import Cells, Table
 from fastnn.tables._columns import Category, Column, Number
 from fastnn.tables._errors import Option, TableError, count
-from fastnn.trainer import Trainer
+from fastnn.training.trainer import Trainer
 
 # What is done about missing values.
 POLICIES = ("refuse", "drop", "fill")
@@ -206,7 +206,7 @@ class Model:
             "na": self.na,
             "decimal": self.decimal,
         }
-        _files.write(path, "model", description, self.network._arrays(), load)
+        files.write(path, "model", description, self.network._arrays(), load)
 
     def __repr__(self) -> str:
         columns = [f"Model of {self.target.name}: {self.target.describe()}"]
@@ -284,9 +284,9 @@ def load(path: str | os.PathLike[str]) -> Model:
     ValueError
         If the file is damaged, or something else.
     """
-    _, description, arrays = _files.read(path, "model")
+    _, description, arrays = files.read(path, "model")
     network = restore_network(path, description.get("network", {}), arrays)
-    with _files.restoring(path, "model"):
+    with files.restoring(path, "model"):
         return Model(
             network,
             tuple(_restore(column) for column in description["inputs"]),

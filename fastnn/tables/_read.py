@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from fastnn import _validate
+from fastnn._support import validate
 from fastnn.tables._cells import TEXT, Table, check_names
 from fastnn.tables._errors import Option, TableError
 from fastnn.tables._text import COMMA, number_pattern
@@ -117,8 +117,8 @@ def parse(
     if separator is not None and not re.fullmatch(r"[\t !#-/:-@[-`{-~]", separator):
         raise ValueError(f"separator must be one character that is no letter, digit or quote, got {separator!r}")
     if decimal is not None:
-        _validate.choice("decimal", decimal, (".", ","))
-    _validate.flag("header", header)
+        validate.choice("decimal", decimal, (".", ","))
+    validate.flag("header", header)
     content = _decompress(content, name)
     if content.startswith(b"PAR1"):
         said = {"separator": separator, "decimal": decimal, "encoding": encoding, "header": None if header else header}

@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn
-from fastnn import _validate
-from fastnn._interrupt import Interrupt
-from fastnn._validate import Array
+from fastnn._support import validate
+from fastnn._support.interrupt import Interrupt
+from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
-from fastnn.gradients import Backprop, Perturbation
-from fastnn.network import mlp
-from fastnn.optimizers import SGD, Adam
+from fastnn.model.network import mlp
 from fastnn.tables._cells import Table
 from fastnn.tables._columns import Category, Column, Number
 from fastnn.tables._errors import Option, TableError, count, list_names
 from fastnn.tables._kinds import holds_categories, holds_classes
 from fastnn.tables._model import POLICIES, Model, find_rows
-from fastnn.trainer import History, Trainer
+from fastnn.training.gradients import Backprop, Perturbation
+from fastnn.training.optimizers import SGD, Adam
+from fastnn.training.trainer import History, Trainer
 
 TASKS = ("auto", "classes", "numbers")
 PARTS = ("training", "validation")
@@ -159,10 +159,10 @@ class Training:
         seed: int | np.random.Generator | None,
         dtype: DTypeLike,
     ) -> None:
-        _validate.choice("task", task, TASKS)
-        _validate.choice("missing", missing, POLICIES)
-        _validate.number("validation", validation, low=0.0, high=0.5)
-        rng = _validate.generator("seed", seed)
+        validate.choice("task", task, TASKS)
+        validate.choice("missing", missing, POLICIES)
+        validate.number("validation", validation, low=0.0, high=0.5)
+        rng = validate.generator("seed", seed)
         marks = None if na is None else tuple(_list(na))
         table = Table.of(table)
         said = _list(category)

@@ -25,7 +25,7 @@ SMALL = """
 import contextlib, os, random, shutil, signal, sys, time, warnings
 from pathlib import Path
 import numba, numpy as np
-from fastnn import _jit
+from fastnn._compiler import jit
 
 VALUES = [3, 3.0, np.float32(3), 3j]
 
@@ -33,9 +33,9 @@ def double(x):
     return x + x
 
 def run(values):
-    _jit.open_folder.cache_clear()
-    _jit._warn_once.cache_clear()
-    dispatcher = _jit.entry_point(double)
+    jit.open_folder.cache_clear()
+    jit._warn_once.cache_clear()
+    dispatcher = jit.entry_point(double)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for value in values:
@@ -127,19 +127,19 @@ def test_kills_in_the_middle_of_writing(start, report, tmp_path):
 
     def write(began):
         run([3.0])
-        folder, _ = _jit.open_folder(_jit.user_cache_folder())
+        folder, _ = jit.open_folder(jit.user_cache_folder())
         (path,) = folder.glob("*.code")
         content = path.read_bytes()
         os.write(began, b"1")
         while True:
-            _jit.replace(path, content)
-            _jit.make_folder(folder)
+            jit.replace(path, content)
+            jit.make_folder(folder)
 
     lost = left = 0
     for k in range(kills):
         if k % 10 == 0:
-            left += len(list(_jit.user_cache_folder().rglob("*.tmp")))
-            shutil.rmtree(_jit.user_cache_folder(), ignore_errors=True)
+            left += len(list(jit.user_cache_folder().rglob("*.tmp")))
+            shutil.rmtree(jit.user_cache_folder(), ignore_errors=True)
         ready, began = os.pipe()
         pid = fork(write, began)
         if k % 10:  # else while the folders are made, or before
@@ -171,7 +171,7 @@ def test_versions_that_delete_each_others_folders(start, report, tmp_path):
         runs = warned = 0
         while time.monotonic() < until:
             if newest or runs % 20 == 0:  # a version of its own, each time or for a while
-                _jit.DIGEST = f"{random.getrandbits(64):016x}"
+                jit.DIGEST = f"{random.getrandbits(64):016x}"
             warned += run([3.0])[1]
             runs += 1
         Path(sys.argv[1], f"{os.getpid()}.txt").write_text(f"{runs} {warned}")

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save
 
 import fastnn
-from fastnn import _files
+from fastnn._support import files
 from fastnn.callbacks import Callback, Checkpoint, EarlyStopping
 
 SECONDS = 20.0
@@ -52,7 +52,7 @@ def write_sound(kind, path):
     trainer = fastnn.Trainer(network, loss="categorical_cross_entropy", optimizer=fastnn.Adam(), batch_size=2)
     trainer.fit(*DATA, 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastnn._loop.CALL_SECONDS", 0.0)  # one step a call
+        patch.setattr("fastnn._engine.loop.CALL_SECONDS", 0.0)  # one step a call
         trainer.fit(*DATA, 3, callbacks=[EarlyStopping(), SaveWithin(path)])
     return fastnn.Trainer.resume
 
@@ -133,7 +133,7 @@ def sign(path):
             metadata = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         metadata.pop("sha256", None)
-        content = save(tensors, {**metadata, "sha256": _files._digest(metadata, tensors)})
+        content = save(tensors, {**metadata, "sha256": files._digest(metadata, tensors)})
     except (SafetensorError, ValueError, TypeError, AttributeError, KeyError):
         return
     path.write_bytes(content)
@@ -171,7 +171,7 @@ def places(node):
 
 def write_forged(path, kind, text, arrays):
     metadata = {"format": "fastnn", "version": "1", "kind": kind, "description": text}
-    path.write_bytes(save(arrays, {**metadata, "sha256": _files._digest(metadata, arrays)}))
+    path.write_bytes(save(arrays, {**metadata, "sha256": files._digest(metadata, arrays)}))
 
 
 def ask_and_use(load, path):
@@ -194,7 +194,7 @@ def test_descriptions(tmp_path, report, kind):
     draw = random.Random(0)
     path = tmp_path / "file"
     load = write_sound(kind, path)
-    _, description, arrays = _files.read(path, kind)
+    _, description, arrays = files.read(path, kind)
     n_places = len([*places(description)])
     counts = {True: 0, False: 0}
     for n in range(n_places * (len(ODD) + 1) + 300):
@@ -231,7 +231,7 @@ def test_arrays(tmp_path, report, kind):
     """A right description with one odd array in the place of each, or beside them, or one left out."""
     path = tmp_path / "file"
     load = write_sound(kind, path)
-    _, description, arrays = _files.read(path, kind)
+    _, description, arrays = files.read(path, kind)
     counts = {True: 0, False: 0}
     for name in [*arrays, "more"]:
         for odd in [*ODD_ARRAYS, None]:

@@ -17,8 +17,8 @@ INTERRUPTS = 12
 # Trains with a checkpoint after every compiled call, from the checkpoint if there is one.
 TRAIN = """
 import sys, pathlib, numpy as np, fastnn
-from fastnn import _loop
-_loop.CALL_SECONDS = 0.002  # many checkpoints, also within epochs
+from fastnn._engine import loop
+loop.CALL_SECONDS = 0.002  # many checkpoints, also within epochs
 path, epochs = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(6000, 20)), rng.integers(0, 5, 6000)

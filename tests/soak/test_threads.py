@@ -10,9 +10,9 @@ TIMEOUT = 120
 LAYERS = ["omp", "workqueue", "tbb"]
 
 SETUP = """
-import sys, threading, multiprocessing, numba, numpy as np, fastnn, fastnn.trainer
-fastnn.trainer.count_chunks = lambda *_: 2  # on threads, however small
-fastnn._threads.Pace.plan = lambda self: (True, 10**9)  # and however slow
+import sys, threading, multiprocessing, numba, numpy as np, fastnn, fastnn.training.trainer
+fastnn.training.trainer.count_chunks = lambda *_: 2  # on threads, however small
+fastnn._engine.threads.Pace.plan = lambda self: (True, 10**9)  # and however slow
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(200, 10)), rng.integers(0, 3, 200)
 

@@ -23,7 +23,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from fastnn._jit import by_code, kernel
+from fastnn._compiler.jit import by_code, kernel
 from fastnn.kernels.activations import elu, identity, leaky_relu, relu, sigmoid, softmax, softplus, tanh
 from fastnn.kernels.elementary import LARGE
 from fastnn.kernels.vectors import largest_size
@@ -98,6 +98,7 @@ def _activate_all(value_and_slope):
 
 @kernel
 def _activate_any(code, z, a, slope):
+    """Write activations and slopes of units that have no loop of their own, each (n,)."""
     for k in range(z.size):
         a[k], slope[k] = value_and_slope(code, z[k])
 
@@ -113,6 +114,7 @@ def _change_all(change):
 
 @kernel
 def _change_any(code, z, a, slope, t):
+    """Replace t (n,) by the change of one unit that has no loop of its own."""
     for b in range(t.size):
         t[b] = change(code, z, a, slope, t[b])
 
@@ -128,6 +130,7 @@ def _expand_all(taylor):
 
 @kernel
 def _expand_any(code, z, a, slope, second, third):
+    """Write Taylor coefficients of units that have no loop of their own, each (n,)."""
     for k in range(z.size):
         second[k], third[k] = taylor(code, z[k], a[k], slope[k])
 
@@ -140,17 +143,17 @@ activate = by_code(
 taylor_units = by_code(
     "taylor_units", "z, a, slope, second, third", _gather("taylor", _expand_all, looped=True), default=_expand_any
 )
-_change_small_nudges = by_code(
-    "_change_small_nudges", "z, a, slope, t", _gather("change", _change_all, looped=True), default=_change_any
+_change_small_block = by_code(
+    "_change_small_block", "z, a, slope, t", _gather("change", _change_all, looped=True), default=_change_any
 )
 
 
 @kernel
-def change_nudges(code, z, a, slope, t):
-    """Replace nudges t (n,) of one unit by f(z + t) - f(z); the identity's are that already."""
+def change_block(code, z, a, slope, t):
+    """Replace perturbations t (n,) of one unit by f(z + t) - f(z); the identity's are that already."""
     if code == Activation.IDENTITY:
         return
     if largest_size(t) <= LARGE:
-        _change_small_nudges(code, z, a, slope, t)
+        _change_small_block(code, z, a, slope, t)
     else:
         _change_any(code, z, a, slope, t)

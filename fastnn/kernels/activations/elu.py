@@ -5,7 +5,7 @@ Its slope is continuous; its second derivative jumps at 0, from 1 to 0.
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import decay, growth
 
 DERIVATIVE_BOUNDS = (1.0, 0.5, 0.166667, 0.0416667)

@@ -1,6 +1,6 @@
 """f(z) = z."""
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import plain_residual
 
 DERIVATIVE_BOUNDS = (1.0, 0.0, 0.0, 0.0)

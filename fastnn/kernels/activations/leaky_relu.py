@@ -1,6 +1,6 @@
 """f(z) = z where it is positive, 0.01 z elsewhere."""
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import plain_residual, rectify, rectify_change
 
 DERIVATIVE_BOUNDS = (1.0, 0.0, 0.0, 0.0)

@@ -1,6 +1,6 @@
 """f(z) = max(z, 0)."""
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import plain_residual, rectify, rectify_change
 
 DERIVATIVE_BOUNDS = (1.0, 0.0, 0.0, 0.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import growth, logistic, logistic_residual
 
 DERIVATIVE_BOUNDS = (0.25, 0.0481126, 0.0208334, 0.00532021)

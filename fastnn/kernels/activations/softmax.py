@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import decay, logistic_residual
 
 residual = logistic_residual

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import decay, growth, plain_residual
 
 DERIVATIVE_BOUNDS = (1.0, 0.125, 0.0160376, 0.00520834)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import decay, growth, logistic
 
 DERIVATIVE_BOUNDS = (1.0, 0.384901, 0.333334, 0.170247)

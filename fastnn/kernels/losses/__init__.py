@@ -13,22 +13,22 @@ where another shape is said),
 - ``sample_loss(code, z, a, slope, y)``: one sample's loss;
 - ``count_correct(a, y)``: how many of its predictions are right;
 - ``output_delta(code, a, slope, y, scale, delta)``: writes scale times the slope with z; and
-  ``bend_outputs(code, z, a, slope, y, scale, second, third)``: scale times the second and third Taylor
+  ``curve_outputs(code, z, a, slope, y, scale, second, third)``: scale times the second and third Taylor
   coefficients in z of each output alone. Arrays are (n,) for both: any outputs of any samples or,
   with softmax, those of one;
-- ``doubt(code, a, slope, y)``: what the higher coefficients are proportional to;
+- ``residual_scale(code, a, slope, y)``: what the higher coefficients are proportional to;
 - ``add_change(code, z, a, slope, y, moved, factor, scratch, total)``: adds factor times the change of the loss to
-  total (n_nudges,). moved (n_outputs, n_nudges), the change of the outputs' z, is
-  overwritten; scratch (n_nudges,);
-- ``add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3)``: adds to d2 and d3
-  (n_nudges,) scale times the second and third coefficients of the loss along z of all outputs, whose own
-  coefficients are u1 and u2 (n_outputs, n_nudges). What u2 adds to the second coefficient and the
+  total (n_perturbations,). moved (n_outputs, n_perturbations), the change of the outputs' z, is
+  overwritten; scratch (n_perturbations,);
+- ``add_loss_curvature(code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3)``: adds to
+  d2 and d3 (n_perturbations,) scale times the second and third coefficients of the loss along z of all outputs, whose
+  own coefficients are u1 and u2 (n_outputs, n_perturbations). What u2 adds to the second coefficient and the
   third ones to the third are left out, since they are first order in them; u2 and d3 are of no use
-  unless both are asked for. bend2 and bend3 are those of `bend_outputs`; w1 and w2
-  (n_outputs, n_nudges) and mean (n_nudges,) are room;
+  unless both are asked for. curvature2 and curvature3 are those of `curve_outputs`; w1 and w2
+  (n_outputs, n_perturbations) and mean (n_perturbations,) are scratch;
 - ``bound_loss(code, n_moved, n_terms, u1, u2, u3, u4)``: what bounds the next coefficient, z of n_moved outputs having
-  up to u: four numbers (cap, fixed, rising, spread). It is at most fixed + rising * (doubt + spread * nudge), doubt
-  being that before the nudge, and at most cap. Next after three terms is the fourth, else
+  up to u: four numbers (cap, fixed, rising, spread). It is at most fixed + rising * (scale + spread * move), scale
+  being that before the perturbation, and at most cap. Next after three terms is the fourth, else
   the third: one term is kept of central differences only, whose second term is zero.
 """
 
@@ -36,7 +36,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from fastnn._jit import by_code, kernel
+from fastnn._compiler.jit import by_code, kernel
 from fastnn.kernels.losses import binary_cross_entropy, categorical_cross_entropy, huber, squared_error
 
 
@@ -77,10 +77,10 @@ def _by_loss(name, arguments, inline=False):
 sample_loss = _by_loss("sample_loss", "code, z, a, slope, y", inline=True)
 count_correct = _by_loss("count_correct", "a, y", inline=True)
 output_delta = _by_loss("output_delta", "code, a, slope, y, scale, delta", inline=True)
-bend_outputs = _by_loss("bend_outputs", "code, z, a, slope, y, scale, second, third")
-doubt = _by_loss("doubt", "code, a, slope, y")
+curve_outputs = _by_loss("curve_outputs", "code, z, a, slope, y, scale, second, third")
+residual_scale = _by_loss("residual_scale", "code, a, slope, y")
 add_loss_change = _by_loss("add_change", "code, z, a, slope, y, moved, factor, scratch, total")
 add_loss_curvature = _by_loss(
-    "add_loss_curvature", "code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3"
+    "add_loss_curvature", "code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3"
 )
 bound_loss = _by_loss("bound_loss", "code, n_moved, n_terms, u1, u2, u3, u4")

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel
-from fastnn.kernels.activations import Activation, change_nudges, softplus
+from fastnn._compiler.jit import kernel
+from fastnn.kernels.activations import Activation, change_block, softplus
 from fastnn.kernels.elementary import compose, logistic_residual
 from fastnn.kernels.vectors import add_curvature
 
@@ -27,10 +27,10 @@ def sample_loss(code, z, a, slope, y):
 @kernel(inline=True)
 def count_correct(a, y):
     """Return how many of one sample's predictions are right."""
-    right = 0
+    correct = 0
     for k in range(y.size):
-        right += (a[k] > 0.5) == (y[k] > 0.5)
-    return right
+        correct += (a[k] > 0.5) == (y[k] > 0.5)
+    return correct
 
 
 @kernel(inline=True)
@@ -41,7 +41,7 @@ def output_delta(code, a, slope, y, scale, delta):
 
 
 @kernel
-def doubt(code, a, slope, y):
+def residual_scale(code, a, slope, y):
     """Return the largest of errors and a (1 - a)."""
     most = 0.0
     for k in range(y.size):
@@ -51,32 +51,32 @@ def doubt(code, a, slope, y):
 
 @kernel
 def add_change(code, z, a, slope, y, moved, factor, scratch, total):
-    """Add factor times the change of the loss for each nudge."""
+    """Add factor times the change of the loss for each perturbation."""
     for k in range(y.size):
         _add_binary_change(z[k], y[k], moved[k], factor, scratch, total)
 
 
 @kernel
 def _add_binary_change(z, y, moved, factor, scratch, total):
-    """Add the change of y softplus(-z) + (1 - y) softplus(z) for each nudge of one output."""
+    """Add the change of y softplus(-z) + (1 - y) softplus(z) for each perturbation of one output."""
     change = scratch
     for b in range(total.size):
         change[b] = moved[b]
         moved[b] = -moved[b]
     if y < 1.0:
         value, slope = softplus.value_and_slope(z)
-        change_nudges(Activation.SOFTPLUS, z, value, slope, change)
+        change_block(Activation.SOFTPLUS, z, value, slope, change)
         for b in range(total.size):
             total[b] += factor * (1.0 - y) * change[b]
     if y > 0.0:
         value, slope = softplus.value_and_slope(-z)
-        change_nudges(Activation.SOFTPLUS, -z, value, slope, moved)
+        change_block(Activation.SOFTPLUS, -z, value, slope, moved)
         for b in range(total.size):
             total[b] += factor * y * moved[b]
 
 
 @kernel
-def bend_outputs(code, z, a, slope, y, scale, second, third):
+def curve_outputs(code, z, a, slope, y, scale, second, third):
     """Write scale times the second and third coefficients: those of softplus."""
     for k in range(y.size):
         second[k] = scale * 0.5 * slope[k]
@@ -84,10 +84,10 @@ def bend_outputs(code, z, a, slope, y, scale, second, third):
 
 
 @kernel
-def add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3):
-    """Add what each output bends."""
+def add_loss_curvature(code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3):
+    """Add each output's curvature."""
     for k in range(y.size):
-        add_curvature(bend2[k], bend3[k], both, u1[k], u2[k], d2, d3)
+        add_curvature(curvature2[k], curvature3[k], both, u1[k], u2[k], d2, d3)
 
 
 @kernel

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel
+from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import LARGE, complement, compose, expm1, growth, logistic_residual
 from fastnn.kernels.losses.softmax_change import FAR, center, farthest
 from fastnn.kernels.vectors import add_curvature, largest_size
@@ -49,7 +49,7 @@ def output_delta(code, a, slope, y, scale, delta):
 
 
 @kernel
-def doubt(code, a, slope, y):
+def residual_scale(code, a, slope, y):
     """Return the probability of what is not asked for."""
     rest = 0.0
     for k in range(y.size):
@@ -59,7 +59,7 @@ def doubt(code, a, slope, y):
 
 @kernel
 def add_change(code, z, a, slope, y, moved, factor, scratch, total):
-    """Add factor times the change of the loss for each nudge.
+    """Add factor times the change of the loss for each perturbation.
 
     Term k is log(sum_m p_m exp(d_m - d_k)): measured from d_k, the terms that
     would cancel when class k is already certain are zero by construction.
@@ -88,7 +88,7 @@ def add_change(code, z, a, slope, y, moved, factor, scratch, total):
 
 @kernel
 def _surprise_change(z, p, moved, b, k):
-    """Return log(sum_m p_m exp(d_m - d_k)) for one nudge of any size, as the loop for small ones does."""
+    """Return log(sum_m p_m exp(d_m - d_k)) for one perturbation of any size, as the loop for small ones does."""
     if farthest(moved, b, k) <= FAR:
         excess = 0.0
         for m in range(p.size):
@@ -106,7 +106,7 @@ def _surprise_change(z, p, moved, b, k):
 
 
 @kernel
-def bend_outputs(code, z, a, slope, y, scale, second, third):
+def curve_outputs(code, z, a, slope, y, scale, second, third):
     """Write scale times the second and third coefficients: those of log(1 + exp(z)), with the other classes for 1."""
     for k in range(y.size):
         second[k] = scale * 0.5 * slope[k]
@@ -114,7 +114,7 @@ def bend_outputs(code, z, a, slope, y, scale, second, third):
 
 
 @kernel
-def add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3):
+def add_loss_curvature(code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3):
     """Add log(sum p exp(u)): half the variance, the covariance with u2 and a sixth of the third central moment."""
     top = np.argmax(a)
     center(a, top, u1, mean, w1)
@@ -127,11 +127,11 @@ def add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1,
 @kernel
 def bound_loss(code, n_moved, n_terms, u1, u2, u3, u4):
     """Return what bounds the next coefficient."""
-    # Cumulants of d under whatever probabilities hold in mid-nudge, d having a range of 2 u. Its variance is
+    # Cumulants of d under whatever probabilities hold in mid-perturbation, d having a range of 2 u. Its variance is
     # at most u**2; the third moment 8 u**3 / sqrt(108), the fourth 16 u**4 / 12. And y d.
     _, _, cap3, cap4 = compose(2.0, 0.5, 0.1925, 1.0 / 12.0, u1, u2, u3, u4)
     # For each target, d measured from its own: not 0 for the other classes only, so its variance is at most
-    # doubt times 4 u**2, and a higher moment that times 2 u for each order more.
+    # residual scale times 4 u**2, and a higher moment that times 2 u for each order more.
     _, _, rising3, rising4 = compose(2.0, 2.0, 4.0 / 3.0, 2.0 / 3.0, u1, u2, u3, u4)
     spread = 0.5 * u1  # p changes by p (1 - p) times a difference of two z
     if n_terms < 3:

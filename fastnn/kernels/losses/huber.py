@@ -1,10 +1,10 @@
 """sum_k h(a_k - y_k), with h(e) = e**2 / 2 for |e| up to 1 and |e| - 1/2 beyond (Huber 1964, section 4).
 
-Its second derivative jumps where |e| is 1: nudges that may take an error across are measured directly.
+Its second derivative jumps where |e| is 1: perturbations that may take an error across are measured directly.
 """
 
-from fastnn._jit import kernel
-from fastnn.kernels.activations import MODULES, change_nudges, derivative_bounds, residual, taylor_units
+from fastnn._compiler.jit import kernel
+from fastnn.kernels.activations import MODULES, change_block, derivative_bounds, residual, taylor_units
 from fastnn.kernels.elementary import compose
 from fastnn.kernels.vectors import add_curvature
 
@@ -43,7 +43,7 @@ def output_delta(code, a, slope, y, scale, delta):
 
 
 @kernel
-def bend_outputs(code, z, a, slope, y, scale, second, third):
+def curve_outputs(code, z, a, slope, y, scale, second, third):
     """Write scale times the second and third coefficients, on either side of a kink."""
     taylor_units(code, z, a, slope, second, third)
     for k in range(y.size):
@@ -54,7 +54,7 @@ def bend_outputs(code, z, a, slope, y, scale, second, third):
 
 
 @kernel
-def doubt(code, a, slope, y):
+def residual_scale(code, a, slope, y):
     """Return the largest slope with an output; not finite where one is none."""
     most = 0.0
     for k in range(y.size):
@@ -83,20 +83,20 @@ def change_inside(e, d):
 
 @kernel
 def add_change(code, z, a, slope, y, moved, factor, scratch, total):
-    """Add factor times the change of the loss for each nudge."""
+    """Add factor times the change of the loss for each perturbation."""
     for k in range(y.size):
         d = moved[k]
-        change_nudges(code, z[k], a[k], slope[k], d)
+        change_block(code, z[k], a[k], slope[k], d)
         error = residual(code, a[k], slope[k], y[k])
         for b in range(total.size):
             total[b] += factor * change(error, d[b])
 
 
 @kernel
-def add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3):
-    """Add what each output bends."""
+def add_loss_curvature(code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3):
+    """Add each output's curvature."""
     for k in range(y.size):
-        add_curvature(bend2[k], bend3[k], both, u1[k], u2[k], d2, d3)
+        add_curvature(curvature2[k], curvature3[k], both, u1[k], u2[k], d2, d3)
 
 
 @kernel

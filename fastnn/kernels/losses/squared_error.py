@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from fastnn._jit import kernel
-from fastnn.kernels.activations import Activation, change_nudges, derivative_bounds, residual, taylor_units
+from fastnn._compiler.jit import kernel
+from fastnn.kernels.activations import Activation, change_block, derivative_bounds, residual, taylor_units
 from fastnn.kernels.elementary import LARGE, complement, compose, expm1, growth
 from fastnn.kernels.losses.softmax_change import FAR, center, farthest
 from fastnn.kernels.vectors import add_curvature, largest_size
@@ -55,7 +55,7 @@ def output_delta(code, a, slope, y, scale, delta):
 
 
 @kernel
-def doubt(code, a, slope, y):
+def residual_scale(code, a, slope, y):
     """Return the largest error; not finite where one is none."""
     most = 0.0
     for k in range(y.size):
@@ -66,13 +66,13 @@ def doubt(code, a, slope, y):
 
 @kernel
 def add_change(code, z, a, slope, y, moved, factor, scratch, total):
-    """Add factor times the change of the loss for each nudge: of e**2 with e changed by d, (2 e + d) d."""
+    """Add factor times the change of the loss for each perturbation: of e**2 with e changed by d, (2 e + d) d."""
     if code == Activation.SOFTMAX:
         _add_softmax_squared_change(z, a, slope, y, moved, factor, scratch, total)
         return
     for k in range(y.size):
         d = moved[k]
-        change_nudges(code, z[k], a[k], slope[k], d)
+        change_block(code, z[k], a[k], slope[k], d)
         twice_error = 2.0 * residual(code, a[k], slope[k], y[k])
         for b in range(total.size):
             total[b] += factor * (d[b] * (twice_error + d[b]))
@@ -80,7 +80,7 @@ def add_change(code, z, a, slope, y, moved, factor, scratch, total):
 
 @kernel
 def _add_softmax_squared_change(z, p, slope, y, moved, factor, scratch, total):
-    """Add the change of sum_k (p_k - y_k)**2, p the softmax, for each nudge.
+    """Add the change of sum_k (p_k - y_k)**2, p the softmax, for each perturbation.
 
     Changes are measured from that of the likeliest class, whose own is what the others leave.
     """
@@ -114,7 +114,7 @@ def _add_softmax_squared_change(z, p, slope, y, moved, factor, scratch, total):
 
 @kernel
 def _squared_change(z, p, slope, y, moved, b, top):
-    """Return the change for one nudge of any size, as the loop for small ones does."""
+    """Return the change for one perturbation of any size, as the loop for small ones does."""
     is_far = farthest(moved, b, top) > FAR
     mean, highest, total = 0.0, z[top] + moved[top, b], 0.0
     for m in range(p.size):
@@ -135,7 +135,7 @@ def _squared_change(z, p, slope, y, moved, b, top):
 
 
 @kernel
-def bend_outputs(code, z, a, slope, y, scale, second, third):
+def curve_outputs(code, z, a, slope, y, scale, second, third):
     """Write scale times the second and third coefficients."""
     if code != Activation.SOFTMAX:
         taylor_units(code, z, a, slope, second, third)
@@ -161,11 +161,11 @@ def bend_outputs(code, z, a, slope, y, scale, second, third):
 
 
 @kernel
-def add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1, w2, mean, d2, d3):
-    """Add what each output bends; a softmax's bend together."""
+def add_loss_curvature(code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3):
+    """Add each output's curvature; a softmax has one of all together."""
     if code != Activation.SOFTMAX:
         for k in range(y.size):
-            add_curvature(bend2[k], bend3[k], both, u1[k], u2[k], d2, d3)
+            add_curvature(curvature2[k], curvature3[k], both, u1[k], u2[k], d2, d3)
         return
     top = np.argmax(a)
     center(a, top, u1, mean, w1)
@@ -179,7 +179,7 @@ def add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1,
             covariance += a[k] * w * w2[k, b]
             moment += a[k] * w * w * w
         for k in range(y.size):
-            # The coefficients of p_k, as in `bend_outputs`; the second also without u2.
+            # The coefficients of p_k, as in `curve_outputs`; the second also without u2.
             w, x3 = w1[k, b], -covariance - moment / 6.0
             bare = -0.5 * variance
             x2 = w2[k, b] + bare
@@ -194,13 +194,13 @@ def add_loss_curvature(code, a, slope, y, scale, bend2, bend3, both, u1, u2, w1,
 def bound_loss(code, n_moved, n_terms, u1, u2, u3, u4):
     """Return what bounds the next coefficient."""
     if code == Activation.SOFTMAX:
-        # exp(d) - 1, averaged with whatever probabilities hold in mid-nudge, and 1 / (1 + e)
+        # exp(d) - 1, averaged with whatever probabilities hold in mid-perturbation, and 1 / (1 + e)
         e1, e2, e3, e4 = compose(1.0, 0.5, 1.0 / 6.0, 1.0 / 24.0, u1, u2, u3, u4)
         i1, i2, i3, i4 = compose(1.0, 1.0, 1.0, 1.0, e1, e2, e3, e4)
         v1, v2 = e1 + i1, e2 + e1 * i1 + i2
         v3 = e3 + e2 * i1 + e1 * i2 + i3
         v4 = e4 + e3 * i1 + e2 * i2 + e1 * i3 + i4
-        # In mid-nudge an error is at most one more than before it: that is in fixed, and there is no spread.
+        # In mid-perturbation an error is at most one more than before it: that is in fixed, and there is no spread.
         rising3, rising4, spread = 2.0 * v3, 2.0 * v4, 0.0
         fixed3, fixed4 = 2.0 * v1 * v2 + rising3, 2.0 * v1 * v3 + v2 * v2 + rising4
     else:

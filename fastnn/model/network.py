@@ -8,13 +8,13 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastnn import _files, _html, _validate
-from fastnn._loop import forward
-from fastnn._validate import Array
-from fastnn._workspace import count_parameters, make_layout, split, view
+from fastnn._engine.loop import forward
+from fastnn._engine.workspace import count_parameters, make_layout, split, view
+from fastnn._support import files, html, validate
+from fastnn._support.validate import Array
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.work import A, Z
-from fastnn.layers import Dense
+from fastnn.model.layers import Dense
 
 INITS = ("fan_in", "standard_normal")
 
@@ -75,8 +75,8 @@ class Network:
         *,
         init: str = "fan_in",
     ) -> None:
-        _validate.choice("init", init, INITS)
-        rng = _validate.generator("seed", seed)
+        validate.choice("init", init, INITS)
+        rng = validate.generator("seed", seed)
         self._allocate(n_inputs, layers, dtype)
         for w, layer in zip(self.weights[::2], self._layers, strict=True):
             w[:] = rng.standard_normal(w.shape)
@@ -85,9 +85,9 @@ class Network:
 
     def _allocate(self, n_inputs: int, layers: Sequence[Dense], dtype: DTypeLike) -> None:
         """Become a network of that architecture, with weights of zero."""
-        self._n_inputs = _validate.integer("n_inputs", n_inputs, low=1)
+        self._n_inputs = validate.integer("n_inputs", n_inputs, low=1)
         self._layers = _check_layers(layers)
-        self._dtype = _validate.dtype(dtype)
+        self._dtype = validate.dtype(dtype)
         sizes = [self._n_inputs, *(layer.n_units for layer in self._layers)]
         self._layout = make_layout(sizes, [layer.code for layer in self._layers])
         self._theta = np.zeros(count_parameters(self._layout), self._dtype)
@@ -136,7 +136,7 @@ class Network:
             raise ValueError(f"weights must be a list of {len(here)} arrays [W1, b1, ...], got {len(arrays)}")
         checked = []
         for k, (new, old) in enumerate(zip(arrays, here, strict=True)):
-            array = _validate.array(f"weights[{k}]", new, self._dtype)
+            array = validate.array(f"weights[{k}]", new, self._dtype)
             if array.shape != old.shape:
                 raise ValueError(f"weights[{k}] must have shape {old.shape}, got {array.shape}")
             checked.append(array.ravel())
@@ -204,7 +204,7 @@ class Network:
             If a weight is not finite.
         """
         self.check_weights()
-        _files.write(path, "network", self._describe(), self._arrays(), load)
+        files.write(path, "network", self._describe(), self._arrays(), load)
 
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the network as an ONNX file (the extra ``onnx``).
@@ -224,7 +224,7 @@ class Network:
         ValueError
             If a weight is not finite.
         """
-        from fastnn.exchange import to_onnx
+        from fastnn.interop.exchange import to_onnx
 
         to_onnx(self, path)
 
@@ -242,7 +242,7 @@ class Network:
         ImportError
             If torch is not installed.
         """
-        from fastnn.exchange import to_torch
+        from fastnn.interop.exchange import to_torch
 
         return to_torch(self)
 
@@ -263,15 +263,15 @@ class Network:
         ValueError
             Naming the array and the first index.
         """
-        if not _validate.is_finite(self._theta):
+        if not validate.is_finite(self._theta):
             finite = [bool(np.isfinite(array).all()) for array in self.weights]
             k = finite.index(False)
-            _validate.array(f"network.weights[{k}]", self.weights[k], self._dtype)
+            validate.array(f"network.weights[{k}]", self.weights[k], self._dtype)
 
     def _run(self, X: ArrayLike, levels: Sequence[int]) -> Forward:
         """Run X forward, a block of samples at a time, and keep the levels asked for."""
         self.check_weights()
-        x = _validate.features(X, self._n_inputs, self._dtype)
+        x = validate.features(X, self._n_inputs, self._dtype)
         result = Forward(*([np.empty((len(x), self._layout.sizes[k]), self._dtype) for k in levels] for _ in range(2)))
         for part, work in forward(self._layout, self._theta, x):
             for z, a, level in zip(*result, levels, strict=True):
@@ -289,7 +289,7 @@ class Network:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return _html.table(self._summary(), ["layer", "W", "b", "parameters"], self._rows())
+        return html.table(self._summary(), ["layer", "W", "b", "parameters"], self._rows())
 
     def _summary(self) -> str:
         return f"Network: {self._n_inputs:,} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"
@@ -378,16 +378,16 @@ def load(path: str | os.PathLike[str]) -> Network:
     >>> bool((fastnn.load(path).predict([[1.0, 2.0]]) == network.predict([[1.0, 2.0]])).all())
     True
     """
-    kind, description, arrays = _files.read(path, "network", "model")
+    kind, description, arrays = files.read(path, "network", "model")
     return restore_network(path, description if kind == "network" else description.get("network", {}), arrays)
 
 
 def restore_network(path: str | os.PathLike[str], description: dict[str, Any], arrays: dict[str, Array]) -> Network:
     """Return the network that a file describes, if its arrays are those of that network."""
-    with _files.restoring(path, "network"):
+    with files.restoring(path, "network"):
         layers = [Dense(n_units, activation) for n_units, activation in description["layers"]]
-        n_inputs = _validate.integer("n_inputs", description["n_inputs"], low=1)
-        dtype = _validate.choice("dtype", description["dtype"], _validate.DTYPES)
+        n_inputs = validate.integer("n_inputs", description["n_inputs"], low=1)
+        dtype = validate.choice("dtype", description["dtype"], validate.DTYPES)
         sizes = [n_inputs, *(layer.n_units for layer in layers)]
         # Before anything of that size is allocated: a few bytes can describe a vast network.
         shapes = [shape for n_in, n_out in itertools.pairwise(sizes) for shape in ((n_in, n_out), (n_out,))]

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn import _validate
-from fastnn._validate import Array
+from fastnn._support import validate
+from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import MODULES, Loss
 
 
 def find_loss(name: str, output: Activation) -> Loss:
     """Return the loss of that name, if it goes with the output layer's activation."""
-    loss = Loss[_validate.choice("loss", name, (member.name.lower() for member in Loss)).upper()]
+    loss = Loss[validate.choice("loss", name, (member.name.lower() for member in Loss)).upper()]
     if not _goes_with(loss, output):
         needed = " or ".join(MODULES[loss].OUTPUTS)
         able = ", ".join(member.name.lower() for member in Loss if _goes_with(member, output))
@@ -34,7 +34,7 @@ def _goes_with(loss: Loss, output: Activation) -> bool:
 def encode_targets(loss: Loss, y: ArrayLike, n_samples: int, n_outputs: int, to: np.dtype[Any]) -> Array:
     """Return y as (n_samples, n_outputs), integer labels one-hot."""
     hint = "; number the classes 0, 1, ..." if loss.classifies else ""
-    result = _validate.array("y", y, to, hint=hint)
+    result = validate.array("y", y, to, hint=hint)
     if result.ndim and len(result) != n_samples:
         raise ValueError(f"X has {n_samples} samples and y has {len(result)}")
     targets = MODULES[loss].TARGETS
@@ -68,7 +68,7 @@ def weigh(loss: Loss, y: Array, sample_weight: ArrayLike | None, class_weight: o
         return y
     weights = np.ones(len(y))
     if sample_weight is not None:
-        weights = _validate.array("sample_weight", sample_weight, weights.dtype)
+        weights = validate.array("sample_weight", sample_weight, weights.dtype)
         if weights.shape != (len(y),):
             raise ValueError(f"sample_weight must have shape ({len(y)},), one number a sample, got {weights.shape}")
         if weights.min() < 0:
@@ -92,7 +92,7 @@ def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
     n_classes = max(y.shape[1], 2)
     weights = np.ones(n_classes)
     if isinstance(class_weight, str):
-        _validate.choice("class_weight", class_weight, ["balanced"])
+        validate.choice("class_weight", class_weight, ["balanced"])
         weights /= np.maximum(np.bincount(labels, minlength=n_classes), 1)
         class_weight = {}
     if not isinstance(class_weight, Mapping):
@@ -100,7 +100,7 @@ def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
     for label, weight in class_weight.items():
         if label not in range(n_classes):
             raise ValueError(f"class_weight must have keys from 0 to {n_classes - 1}, got {label!r}")
-        weights[int(label)] = _validate.number(f"class_weight[{label}]", weight, low=0.0)
+        weights[int(label)] = validate.number(f"class_weight[{label}]", weight, low=0.0)
     chosen: Array = weights[labels]
     return chosen
 

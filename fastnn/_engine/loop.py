@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn import _validate
-from fastnn._interrupt import call_apart, leave_if_pressed
-from fastnn._threads import count_chunks, find_pace, load_layer, take_turn
-from fastnn._validate import Array, find_caller
-from fastnn._workspace import borrow_work, make_data, make_plain_task, make_work
+from fastnn._engine.threads import count_chunks, find_pace, load_layer, take_turn
+from fastnn._engine.workspace import borrow_work, make_data, make_plain_task, make_work
+from fastnn._support import validate
+from fastnn._support.interrupt import call_apart, leave_if_pressed
+from fastnn._support.validate import Array, find_caller
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.direct import run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.series import is_bent_above, run_deep_expansion, run_expansion
+from fastnn.kernels.series import is_curved_above, run_deep_expansion, run_expansion
 from fastnn.kernels.training import End, Units, run_steps
 from fastnn.kernels.updates import N_RATES, Optimizer, Update
 from fastnn.kernels.work import Block, Data, Method, Task, Work
@@ -39,7 +39,7 @@ ORDER_LENGTH = 2**18
 
 # A fit that has measured this long looks whether most of it goes into direct measurement.
 PATIENCE = 1.0
-# An eps whose nudges need no direct measurement, for comparison.
+# An eps whose perturbations need no direct measurement, for comparison.
 TINY = 1e-12
 
 SLOW = (
@@ -103,7 +103,7 @@ class Loop:
         self._elapsed = 0.0
         self._is_watched = task.method == Method.SERIES
         self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / (theta.size * batch_size)))
-        # Also when steps are quick: any of them may have its nudges measured directly.
+        # Also when steps are quick: any of them may have its perturbations measured directly.
         self._may_be_long = bound_seconds(layout, Method(task.method), batch_size) > LONG_SECONDS
         self._is_long = self._may_be_long
 
@@ -116,7 +116,7 @@ class Loop:
         first : int
             The step to begin at, steps counting through all epochs.
         totals : ndarray, shape (epochs, 2)
-            Summed loss and number of right decisions, measured before each step, are
+            Summed loss and number of correct predictions, measured before each step, are
             added to it.
         seconds : ndarray, shape (epochs,)
             The epochs' times are added to it.
@@ -191,7 +191,7 @@ class Loop:
     def _warn_of_direct(self, here: Snapshot, stop: int, seconds: float) -> None:
         """Warn if direct measurement was most of the work so far, with how much longer a step takes for it."""
         n_samples = (self.done - self._begun) * self.batch_size
-        if self.work.room[:, -1].sum() <= n_samples * series_cost(self.layout):
+        if self.work.scratch[:, -1].sum() <= n_samples * series_cost(self.layout):
             return
         task = self.task._replace(eps=TINY)
         totals = np.zeros((-(-stop // self.n_batches), 2))
@@ -207,9 +207,9 @@ class Loop:
 
     def _find_broken(self) -> str:
         """Return what is not finite, the weights or the optimiser's moments, or nothing."""
-        if not _validate.is_finite(self.theta):
+        if not validate.is_finite(self.theta):
             return "a weight is"
-        return "" if _validate.is_finite(self.update.moments) else "the optimiser's state is"
+        return "" if validate.is_finite(self.update.moments) else "the optimiser's state is"
 
     def _rewind_broken(self, here: Snapshot, reached: int) -> int:
         """Take back the step that broke what is not finite at `reached`, and all behind it; return which that was."""
@@ -258,15 +258,15 @@ def series_cost(layout: Layout) -> float:
 
 
 def bound_seconds(layout: Layout, method: Method, n_samples: int) -> float:
-    """Return about how long so many samples may take at most, on one thread, all nudges measured directly."""
+    """Return about how long so many samples may take at most, on one thread, all perturbations measured directly."""
     sizes: list[int] = layout.sizes.tolist()
     products = [n_in * n_out for n_in, n_out in pairwise(sizes)]
     n_products = sum(products) * (1 if method == Method.NONE else 3)
     n_values = sum(sizes)
     if method in (Method.DIRECT, Method.SERIES):
-        for layer, n_nudges in enumerate(products):
-            n_products += n_nudges * sum(products[layer + 2 :])
-            n_values += n_nudges * (1 + sum(sizes[layer + 2 :]))
+        for layer, n_perturbations in enumerate(products):
+            n_products += n_perturbations * sum(products[layer + 2 :])
+            n_values += n_perturbations * (1 + sum(sizes[layer + 2 :]))
     # A multiply and add took up to 0.2 ns, a value with its activation up to 5, a sample 50.
     return n_samples * (0.2e-9 * n_products + 5e-9 * n_values + 50e-9)
 
@@ -284,7 +284,7 @@ def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) ->
 
 
 def measure(layout: Layout, theta: Array, data: Data, task: Task) -> tuple[float, float, Array]:
-    """Return the summed loss, the number of right decisions, and the gradient of the mean loss.
+    """Return the summed loss, the number of correct predictions, and the gradient of the mean loss.
 
     The gradient is flat, and empty when the task's method is NONE. A loss that is not finite is inf, and
     the others are nothing then.
@@ -399,7 +399,7 @@ def find_units(
     What calls them is compiled by calling it once. Ctrl-C does not wait for either.
     """
     method = Method(task.method)
-    is_deep = getattr(is_bent_above, "py_func", is_bent_above)  # what the kernel was made from
+    is_deep = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
     deep = method == Method.SERIES and is_deep(layout, task.loss, 0)
     key = method, deep, needs_direct, dtype
 

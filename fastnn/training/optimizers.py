@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastnn import _validate
-from fastnn._validate import Array
+from fastnn._support import validate
+from fastnn._support.validate import Array
 from fastnn.kernels.updates import BETA1, BETA2, EPSILON, LR, MOMENTUM, N_RATES, WEIGHT_DECAY, Optimizer, Update
 
 
@@ -47,12 +47,12 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", _validate.number("lr", self.lr, low=0.0))
-        momentum = _validate.number("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
+        object.__setattr__(self, "lr", validate.number("lr", self.lr, low=0.0))
+        momentum = validate.number("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
         object.__setattr__(self, "momentum", momentum)
-        if _validate.flag("nesterov", self.nesterov) and not self.momentum:
+        if validate.flag("nesterov", self.nesterov) and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0, for example SGD(0.01, 0.9, nesterov=True)")
-        object.__setattr__(self, "weight_decay", _validate.number("weight_decay", self.weight_decay, low=0.0))
+        object.__setattr__(self, "weight_decay", validate.number("weight_decay", self.weight_decay, low=0.0))
 
     def make_update(self, theta: Array) -> Update:
         """Return the optimiser as kernels see it, at rest."""
@@ -95,12 +95,12 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", _validate.number("lr", self.lr, low=0.0))
+        object.__setattr__(self, "lr", validate.number("lr", self.lr, low=0.0))
         for name in ("beta1", "beta2"):
-            value = _validate.number(name, getattr(self, name), low=0.0, high=1.0, open_high=True)
+            value = validate.number(name, getattr(self, name), low=0.0, high=1.0, open_high=True)
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "epsilon", _validate.number("epsilon", self.epsilon, low=0.0, open_low=True))
-        object.__setattr__(self, "weight_decay", _validate.number("weight_decay", self.weight_decay, low=0.0))
+        object.__setattr__(self, "epsilon", validate.number("epsilon", self.epsilon, low=0.0, open_low=True))
+        object.__setattr__(self, "weight_decay", validate.number("weight_decay", self.weight_decay, low=0.0))
 
     def make_update(self, theta: Array) -> Update:
         """Return the optimiser as kernels see it, at rest."""

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn import _validate
-from fastnn._loop import measure
-from fastnn._threads import count_chunks
-from fastnn._validate import Array
-from fastnn._workspace import make_data, make_plain_task, split
+from fastnn._engine.loop import measure
+from fastnn._engine.threads import count_chunks
+from fastnn._engine.workspace import make_data, make_plain_task, split
+from fastnn._support import validate
+from fastnn._support.validate import Array
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
-from fastnn.losses import encode_targets, find_loss, weigh
-from fastnn.network import Network
+from fastnn.model.losses import encode_targets, find_loss, weigh
+from fastnn.model.network import Network
 
 SCHEMES = ("forward", "central")
 EVALUATIONS = ("auto", "series", "direct")
@@ -78,9 +78,9 @@ class Perturbation:
     evaluate: str = "auto"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "eps", _validate.number("eps", self.eps, low=0.0, open_low=True))
-        _validate.choice("scheme", self.scheme, SCHEMES)
-        _validate.choice("evaluate", self.evaluate, EVALUATIONS)
+        object.__setattr__(self, "eps", validate.number("eps", self.eps, low=0.0, open_low=True))
+        validate.choice("scheme", self.scheme, SCHEMES)
+        validate.choice("evaluate", self.evaluate, EVALUATIONS)
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
@@ -167,8 +167,8 @@ def gradient(
     >>> round(float(dW[0, 0]), 12)  # the derivative is -5; a forward difference adds eps * 2.5
     -4.9999975
     """
-    _validate.instance("network", network, (Network,))
-    _validate.instance("method", method, METHODS)
+    validate.instance("network", network, (Network,))
+    validate.instance("method", method, METHODS)
     code = find_loss(loss, network.layers[-1].code)
     data = check_data(network, code, X, y, sample_weight)
     n_chunks = count_chunks(network._layout, method.method, len(data.x))
@@ -189,6 +189,6 @@ def check_data(
 ) -> Data:
     """Return checked samples, in the order they came; the weights are checked, too."""
     network.check_weights()
-    x = _validate.features(X, network.n_inputs, network.dtype)
+    x = validate.features(X, network.n_inputs, network.dtype)
     targets = encode_targets(loss, y, len(x), network.layers[-1].n_units, network.dtype)
     return make_data(x, weigh(loss, targets, sample_weight, class_weight))

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastnn import _validate
-from fastnn._interrupt import Interrupt
+from fastnn._support import validate
+from fastnn._support.interrupt import Interrupt
 from fastnn.callbacks import Callback, Checkpoint
 
 if TYPE_CHECKING:
-    from fastnn.trainer import History, Trainer
+    from fastnn.training.trainer import History, Trainer
 
 # Seconds after which a run deserves a progress bar that nobody asked for.
 LONG = 2.0
@@ -121,8 +121,8 @@ def make_progress(progress: bool | None) -> list[Callback]:
         # Under pythonw there is no standard error.
         if getattr(sys.stderr, "isatty", bool)() and importlib.util.find_spec("tqdm"):
             return [_ProgressBar(importlib.import_module("tqdm.auto").tqdm, LONG)]
-    elif _validate.flag("progress", progress):
-        return [_ProgressBar(_validate.package("tqdm.auto", "progress=True", "progress").tqdm, 0.0)]
+    elif validate.flag("progress", progress):
+        return [_ProgressBar(validate.package("tqdm.auto", "progress=True", "progress").tqdm, 0.0)]
     return []
 
 

@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 
-from fastnn._validate import Array
+from fastnn._support.validate import Array
 
 # A curve in a table: its size in pixels, and how many points of it are drawn at most.
 WIDTH, HEIGHT, MAX_POINTS = 96, 20, 96

@@ -85,8 +85,8 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
             cgutils.alloca_once(self.builder, self.vector, self.deepest * self.widest, f"packed{k}")
             for k in range(n_terms)
         ]
-        for room in self.packed:
-            room.align = VECTOR_BITS // 8
+        for buffer in self.packed:
+            buffer.align = VECTOR_BITS // 8
         self.packs = self.builder.icmp_signed(">", self.n_rows, INDEX(UNPACKED))
         self.emit_columns()
 
@@ -172,16 +172,16 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
         depth = builder.select(builder.icmp_signed("<", left, INDEX(self.deepest)), left, INDEX(self.deepest))
         start = builder.add(builder.mul(block, self.b_row), column)
         straight = [builder.gep(b, [start]) for b in self.b]
-        packed = [builder.bitcast(room, self.out_type.as_pointer()) for room in self.packed]
+        packed = [builder.bitcast(buffer, self.out_type.as_pointer()) for buffer in self.packed]
         width = INDEX(n_vectors * self.lanes)
         builder.cbranch(self.packs, pack, tiles)
         builder.position_at_end(pack)
         k = builder.phi(INDEX)
         k.add_incoming(INDEX(0), head)
         source, target = builder.mul(k, self.b_row), builder.mul(k, width)
-        for b, room in zip(straight, packed, strict=True):
+        for b, buffer in zip(straight, packed, strict=True):
             for v, mask in enumerate(masks):
-                self.store(self.load(b, source, v, mask), room, target, v, None)
+                self.store(self.load(b, source, v, mask), buffer, target, v, None)
         following = builder.add(k, INDEX(1))
         k.add_incoming(following, pack)
         builder.cbranch(builder.icmp_signed("<", following, depth), pack, tiles)

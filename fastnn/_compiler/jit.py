@@ -70,12 +70,12 @@ def kernel(function=None, *, inline=False, fastmath=False, returns_view=False):
 
     One with `inline` becomes part of its caller before anything is compiled: right for
     what is called from one place, where it is neither compiled by itself nor handed the
-    hundred words of the layout and the room. With the dozen that are, the first fit took
+    hundred words of the layout and the workspace. With the dozen that are, the first fit took
     12 s instead of 17, a step of the smallest network 0.7 us instead of 1.1. Not for what
     writes and is called from a parallel entry point: numba's passes for those take a
     write into a `view` for dead and leave it out.
 
-    No references are counted in it: each call with the layout and the room as
+    No references are counted in it: each call with the layout and the workspace as
     arguments counted some sixteen in and out, atomically, for 5 ns each. So it makes no
     arrays. One that returns a part of an array says so, since numba then asks for it;
     such are small, and the compiler takes their counting out.

@@ -111,7 +111,7 @@ def count_chunks(layout: Layout, method: Method, n_samples: int) -> int:
     if method == Method.SERIES:
         cost *= 2
     if method == Method.DIRECT:
-        # A nudge costs about 1 ns, and 1 ns more for each unit that it moves.
+        # A perturbation costs about 1 ns, and 1 ns more for each unit that it moves.
         moved = np.cumsum(layout.sizes[:0:-1])[::-1] - layout.sizes[1:]
         cost += sum(n * (1 + int(units)) for n, units in zip(products, moved, strict=True))
     if cost * n_samples < SERIAL_BELOW:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _files
-from fastnn._validate import Array, show
+from fastnn._support import files
+from fastnn._support.validate import Array, show
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
-from fastnn.layers import Dense
-from fastnn.network import Network
+from fastnn.model.layers import Dense
+from fastnn.model.network import Network
 
 # PyTorch's softplus is the identity above a threshold, 20 by default: off by exp(-20).
 # Above 40 nothing is left to be off by.
@@ -339,7 +339,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str]) -> None:
         graph, producer_name="fastnn", opset_imports=[helper.make_opsetid("", ONNX_OPSET)], ir_version=ONNX_IR
     )
     onnx.checker.check_model(model, full_check=True)
-    _files.replace(path, model.SerializeToString())
+    files.replace(path, model.SerializeToString())
 
 
 def _onnx_activation(activation: str, z: str, a: str, dtype: np.dtype[Any]) -> list[Any]:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import _validate
-from fastnn._validate import Array
+from fastnn._support import validate
+from fastnn._support.validate import Array
 
 # Raised when what a file holds changes its meaning; every version before stays readable.
 FORMAT_VERSION = 1
@@ -46,7 +46,7 @@ class Damaged(ValueError):
         self.reason = reason[:MAX_MESSAGE]
 
     def __str__(self) -> str:
-        return _validate.printable(f"{self.path} {self.reason}")
+        return validate.printable(f"{self.path} {self.reason}")
 
 
 @contextlib.contextmanager
@@ -131,7 +131,7 @@ def read(path: str | os.PathLike[str], *kinds: str) -> tuple[str, dict[str, Any]
     except (ValueError, RecursionError) as error:
         raise Damaged(path, f"has no readable description: {error!r}") from None
     if not isinstance(description, dict):
-        raise Damaged(path, f"has no readable description: it is {_validate.show(description)}")
+        raise Damaged(path, f"has no readable description: it is {validate.show(description)}")
     return kind, description, tensors
 
 

@@ -1,4 +1,4 @@
-"""What kernels are handed, allocated: layouts and room to work in."""
+"""What kernels are handed, allocated: layouts and workspaces."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._validate import Array
+from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.work import CHECKS, KINDS, NUDGES, Data, Method, Task, Work, jets_size, room_size
+from fastnn.kernels.work import CHECKS, KINDS, PERTURBATIONS, Data, Method, Task, Work, scratch_size, taylor_size
 
-# Samples are taken in blocks so that the room for their values stays below this.
+# Samples are taken in blocks so that the space for their values stays below this.
 BUDGET = 64 * 2**20
-# Rooms that are kept for the next call, and their bytes, in all.
-KEPT_ROOMS = 8
+# Workspaces that are kept for the next call, and their bytes, in all.
+N_KEPT = 8
 KEPT = 2 * BUDGET
 
 _kept: dict[tuple[Any, ...], Work] = {}
 
 
 def make_layout(sizes: Sequence[int], activations: Sequence[Activation], together: Sequence[bool] = ()) -> Layout:
-    """Return the layout of a network; `together` says which of W1, b1, W2, ... are nudged as one."""
+    """Return the layout of a network; `together` says which of W1, b1, W2, ... are perturbed as one."""
     parameters = [(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)]
     return Layout(
         sizes=np.array(sizes, np.int64),
@@ -49,7 +49,7 @@ def split(layout: Layout, theta: Array) -> list[Array]:
 
 
 def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Work:
-    """Return room for blocks of up to n_samples samples."""
+    """Return a workspace for blocks of up to n_samples samples."""
     n_layers = len(layout.activations)
     widest = int(layout.sizes.max())
     n_units, n_outputs = int(layout.sizes.sum()), int(layout.sizes[-1])
@@ -58,7 +58,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
     per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs)
     block = max(1, min(n_samples, BUDGET // per_sample))
     perturbs = method in (Method.DIRECT, Method.SERIES)
-    # Only these can be bent above the next level: see `series.is_bent_above`.
+    # Only these can be curved above the next level: see `series.is_curved_above`.
     deep = method == Method.SERIES and (n_layers > 2 or layout.activations[-1] == Activation.SOFTMAX)
     return Work(
         y=np.empty((block, n_outputs), dtype),
@@ -69,9 +69,9 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         transposed=np.empty((3 if method == Method.SERIES else 1, n_parameters), dtype),
         norms=np.empty((2, n_units), np.float64),
         checks=np.empty((CHECKS, n_layers, block), np.float64),
-        jets=np.empty((n_chunks, jets_size(widest) if deep else 0), dtype),
-        room=np.zeros((n_chunks, room_size(widest if perturbs else 0)), np.float64),
-        listed=np.empty((n_chunks, 4, widest + NUDGES), np.int64),
+        taylor=np.empty((n_chunks, taylor_size(widest) if deep else 0), dtype),
+        scratch=np.zeros((n_chunks, scratch_size(widest if perturbs else 0)), np.float64),
+        listed=np.empty((n_chunks, 4, widest + PERTURBATIONS), np.int64),
         stop=np.zeros(1, np.int64),
     )
 
@@ -86,12 +86,12 @@ def borrow_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[
     work = _kept.pop(key, None) or make_work(layout, n_samples, method, dtype, n_chunks)
     yield work
     _kept[key] = work
-    while len(_kept) > KEPT_ROOMS or sum(array.nbytes for room in list(_kept.values()) for array in room) > KEPT:
+    while len(_kept) > N_KEPT or sum(array.nbytes for kept in list(_kept.values()) for array in kept) > KEPT:
         _kept.pop(next(iter(list(_kept)), key), None)
 
 
 def make_plain_task(loss: int, method: Method, n_chunks: int) -> Task:
-    """Return what kernels are told where nothing is nudged: a loss (-1 for none), and perhaps its slope."""
+    """Return what kernels are told where nothing is perturbed: a loss (-1 for none), and perhaps its slope."""
     return Task(loss, int(method), False, 1.0, 1, 0.0, False, n_chunks)
 
 

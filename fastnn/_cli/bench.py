@@ -150,7 +150,7 @@ def torch_run(case: Case, compiled: bool = False) -> Run:
 
 def numpy_run(case: Case) -> Run:
     """Set the plain loop over every weight up, with squared error."""
-    from fastnn._demo import numpy_differences
+    from fastnn._cli.demo import numpy_differences
 
     weights = case.weights
     case.keep_one_step()

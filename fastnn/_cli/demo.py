@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastnn
-from fastnn._validate import Array
+from fastnn._support.validate import Array
 
 TUTORIAL_EPOCHS = 1000
 # The files as their authors published them, from the mirror that PyTorch uses.

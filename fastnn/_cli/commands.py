@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import fastnn
-from fastnn import _bench, _files
-from fastnn._demo import demonstrate
-from fastnn._interrupt import Interrupt
-from fastnn._validate import printable
+from fastnn._cli.bench import quick_table
+from fastnn._cli.demo import demonstrate
+from fastnn._support import files
+from fastnn._support.interrupt import Interrupt
+from fastnn._support.validate import printable
 from fastnn.tutorial import HIDDEN
 
 # Packages that a command imports when it runs, and the extras that they come with.
@@ -235,8 +236,8 @@ def train(
                 f"{printable(str(plot))} must end in one of {' '.join(PICTURES)}", param_hint="--plot"
             )
         from fastnn.plot import history as draw
-    _files.import_safetensors()
-    _files.check_outputs([out] if plot is None else [out, plot], [data], force)
+    files.import_safetensors()
+    files.check_outputs([out] if plot is None else [out, plot], [data], force)
     method = fastnn.Perturbation(eps) if gradient == "perturbation" else fastnn.Backprop()
     steps = fastnn.Adam(learning_rate) if optimizer == "adam" else fastnn.SGD(learning_rate)
     from fastnn.tables._train import Training
@@ -276,7 +277,7 @@ def train(
         picture = io.BytesIO()
         figure: Any = draw(history).figure
         figure.savefig(picture, format=plot.suffix[1:].lower(), dpi=150)
-        _files.replace(plot, picture.getvalue())
+        files.replace(plot, picture.getvalue())
         typer.echo(printable(f"written: {plot}"))
     if history.interrupted or interrupt.is_pressed():
         typer.echo("interrupted: the model is the one after the last step", err=True)
@@ -307,7 +308,7 @@ def predict(
     cat new.csv | fastnn predict iris.safetensors - | head
     """  # noqa: D301 (a backspace, which keeps lines as they are)
     if out is not None:
-        _files.check_outputs([out], [model, data], force)
+        files.check_outputs([out], [model, data], force)
     from fastnn import tables
 
     loaded = tables.load(model)
@@ -329,7 +330,7 @@ def predict(
         on_terminal = sys.stdout.isatty()
         typer.echo("\n".join(map(printable, lines.split("\n"))) if on_terminal else lines.encode(), nl=False)
     else:
-        _files.replace(out, text.getvalue().encode())
+        files.replace(out, text.getvalue().encode())
     if empty:
         typer.echo(f"{empty:,} of {len(columns[0]):,} rows have missing values, and no prediction", err=True)
 
@@ -367,7 +368,7 @@ def info(
 
     That is one of fastnn train, or of Network.save or Trainer.save in Python.
     """
-    kind, _, _ = _files.read(file, "model", "network", "checkpoint")
+    kind, _, _ = files.read(file, "model", "network", "checkpoint")
     typer.echo(printable(f"{file}: a {kind}"))
     if kind == "network":
         typer.echo(fastnn.load(file))
@@ -399,7 +400,7 @@ def bench() -> None:
     where they are installed, that of JAX and PyTorch by back-propagation. Takes less
     than a minute, once fastnn is compiled.
     """
-    for line in _bench.quick_table():
+    for line in quick_table():
         typer.echo(line)
 
 

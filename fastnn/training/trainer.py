@@ -10,21 +10,21 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn import _files, _html, _validate
-from fastnn._hooks import Hooks, States, check_callbacks, make_progress
-from fastnn._interrupt import Interrupt
-from fastnn._loop import Diverged, Loop, draw_orders, measure
-from fastnn._threads import count_chunks
-from fastnn._validate import Array
-from fastnn._workspace import make_data, make_plain_task
+from fastnn._engine.loop import Diverged, Loop, draw_orders, measure
+from fastnn._engine.threads import count_chunks
+from fastnn._engine.workspace import make_data, make_plain_task
+from fastnn._support import files, html, validate
+from fastnn._support.interrupt import Interrupt
+from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
-from fastnn.gradients import METHODS, Backprop, Perturbation, check_data
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.updates import LR
 from fastnn.kernels.work import Data, Method
-from fastnn.losses import find_loss
-from fastnn.network import Network, restore_network
-from fastnn.optimizers import OPTIMIZERS, SGD, Adam
+from fastnn.model.losses import find_loss
+from fastnn.model.network import Network, restore_network
+from fastnn.training.gradients import METHODS, Backprop, Perturbation, check_data
+from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
+from fastnn.training.optimizers import OPTIMIZERS, SGD, Adam
 
 # The columns of Trainer._rows, which has a row an epoch; nan for what was not measured.
 COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
@@ -85,7 +85,7 @@ class History:
             best = np.argsort(-column if "accuracy" in name else column, kind="stable")[0]  # nan sorts last
             rows.append((name, f"{first:.4g}", f"{column[best]:.4g}", f"{best + 1:,}", f"{last:.4g}", column))
         caption = ", ".join([self._summary(), *["interrupted"] * self.interrupted])
-        return _html.table(caption, ["", "first", "best", "at epoch", "last", ""], rows)
+        return html.table(caption, ["", "first", "best", "at epoch", "last", ""], rows)
 
     def _summary(self) -> str:
         n_epochs = f"{len(self):,} epoch" + "s" * (len(self) != 1)
@@ -163,16 +163,16 @@ class Trainer:
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
     ) -> None:
-        _validate.instance("network", network, (Network,))
-        _validate.instance("gradient", gradient, METHODS)
-        _validate.instance("optimizer", optimizer, OPTIMIZERS)
+        validate.instance("network", network, (Network,))
+        validate.instance("gradient", gradient, METHODS)
+        validate.instance("optimizer", optimizer, OPTIMIZERS)
         self.network = network
         self.gradient = gradient
         self.optimizer = optimizer
         self._loss = find_loss(loss, network.layers[-1].code)
-        self._batch_size = None if batch_size is None else _validate.integer("batch_size", batch_size, low=1)
-        self._shuffle = _validate.flag("shuffle", shuffle)
-        self._rng = _validate.generator("seed", seed)
+        self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
+        self._shuffle = validate.flag("shuffle", shuffle)
+        self._rng = validate.generator("seed", seed)
         self._update = optimizer.make_update(network._theta)
         self._n_steps = 0
         self._rows: list[Array] = []
@@ -203,7 +203,7 @@ class Trainer:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._update.rates[LR] = _validate.number("learning_rate", value, low=0.0)
+        self._update.rates[LR] = validate.number("learning_rate", value, low=0.0)
 
     def stop(self) -> None:
         """End the running `fit` where it is: for callbacks. It returns its history."""
@@ -271,7 +271,7 @@ class Trainer:
             If the loss, a weight or the optimiser's state overflows, in the last step,
             too. The network keeps the weights from before the step that made it so.
         """
-        epochs = _validate.integer("epochs", epochs, low=0)
+        epochs = validate.integer("epochs", epochs, low=0)
         checked = check_callbacks(callbacks)
         # What looks at an epoch's end needs compiled calls to stop there; a bar does not.
         ahead = 1 if checked or validation_data is not None else epochs
@@ -460,7 +460,7 @@ class Trainer:
             are_arrays = {key: isinstance(value, np.ndarray) for key, value in kept.items()}
             description["callbacks"][name] = {key: value for key, value in kept.items() if not are_arrays[key]}
             arrays |= {f"callbacks.{name}.{key}": value for key, value in kept.items() if are_arrays[key]}
-        _files.write(path, "checkpoint", description, arrays, Trainer.resume)
+        files.write(path, "checkpoint", description, arrays, Trainer.resume)
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str]) -> Self:
@@ -502,8 +502,8 @@ class Trainer:
         >>> len(trainer.history)
         20
         """
-        _, description, arrays = _files.read(path, "checkpoint")
-        with _files.restoring(path, "checkpoint"):
+        _, description, arrays = files.read(path, "checkpoint")
+        with files.restoring(path, "checkpoint"):
             state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
             states: States = {}
             for name, kept in description.get("callbacks", {}).items():  # not in the first files of this version
@@ -547,7 +547,7 @@ class Trainer:
             raise ValueError("its order is none of samples")
         if not (0 <= n_steps <= MAX_STEPS and 0 <= batch <= n_batches):
             raise ValueError("its counts are none of training")
-        if not _validate.is_finite(moments):
+        if not validate.is_finite(moments):
             raise ValueError("the optimiser's state has NaN or infinity")
         self._rng.bit_generator.state = description["random"]
         self.learning_rate = description["learning_rate"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fastnn import _validate
+from fastnn._support import validate
 from fastnn.kernels.activations import Activation
 
 
@@ -29,8 +29,8 @@ class Dense:
     activation: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_units", _validate.integer("n_units", self.n_units, low=1))
-        _validate.choice("activation", self.activation, (member.name.lower() for member in Activation))
+        object.__setattr__(self, "n_units", validate.integer("n_units", self.n_units, low=1))
+        validate.choice("activation", self.activation, (member.name.lower() for member in Activation))
 
     @property
     def code(self) -> Activation:

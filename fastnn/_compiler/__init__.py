@@ -1,0 +1,1 @@
+"""Compiler options, the cache of compiled code, and the products' innermost loops."""

@@ -1,0 +1,1 @@
+"""Between Python and the kernels: runs of compiled steps, workspaces, threads."""

@@ -1,0 +1,1 @@
+"""Checks and their messages, files, Ctrl-C, tables for notebooks."""
