@@ -161,13 +161,23 @@ def pack(shared):
 
 
 def unpack(packed):
-    """Return the tuple."""
+    """Return the first of the tuple's two parts, which stands where the tuple does."""
+    return packed[0]
+
+
+def unpack_stem(packed):
+    """Return the tuple: what `unpack` does, and a `layers.maps.Stem`."""
     return packed
 
 
 def call(address, packed, block, task, step, chunk):
     """Call a unit."""
     address(packed, block, task, step, chunk)
+
+
+def call_layer(address, packed, part):
+    """Call a unit that does something with one layer and one sample."""
+    address(packed, part)
 
 
 def view(flat, start, n_rows, n_columns):
@@ -178,6 +188,15 @@ def view(flat, start, n_rows, n_columns):
 def line(flat, start, size):
     """Return part of an array, read as a vector, as (size,), for kernels."""
     return flat.reshape(-1)[start : start + size]
+
+
+def rows(flat, start, n_rows, n_columns, pitch):
+    """Return part of an array, read as a vector, as rows (n_rows, n_columns) that begin `pitch` numbers apart.
+
+    They may overlap: with channels innermost, what a kernel's row meets on its way along an image's row.
+    """
+    flat = flat.reshape(-1)[start:]
+    return np.lib.stride_tricks.as_strided(flat, (n_rows, n_columns), (pitch * flat.itemsize, flat.itemsize))
 
 
 def order_by_size(number):
@@ -226,10 +245,11 @@ if not JIT_DISABLED:
 
         return packed.kind(packed), generate
 
-    @intrinsic
-    def call(typing_context, address, packed, block, task, step, chunk):  # pragma: no cover (as above)
-        """Call a unit through its address, with the calling convention of compiled code."""
-        arguments = (types.voidptr, block, task, step, chunk)
+    unpack_stem = unpack  # a unit's signature says which part of the tuple it is handed
+
+    def _make_call(address, packed, *rest):  # pragma: no cover (as above)
+        """Return the signature and the code of a call through an address, by the convention of compiled code."""
+        arguments = (types.voidptr, *rest)
 
         def generate(context, builder, signature, values):
             convention = context.call_conv
@@ -242,7 +262,17 @@ if not JIT_DISABLED:
                 convention.return_status_propagate(builder, status)
             return context.get_dummy_value()
 
-        return types.void(address, packed, *arguments[1:]), generate
+        return types.void(address, packed, *rest), generate
+
+    @intrinsic
+    def call(typing_context, address, packed, block, task, step, chunk):  # pragma: no cover (as above)
+        """Call a unit."""
+        return _make_call(address, packed, block, task, step, chunk)
+
+    @intrinsic
+    def call_layer(typing_context, address, packed, part):  # pragma: no cover (as above)
+        """Call a unit that does something with one layer and one sample."""
+        return _make_call(address, packed, part)
 
     @intrinsic
     def order_by_size(typing_context, number):  # pragma: no cover (called by the compiler, untraced)
@@ -284,13 +314,13 @@ if not JIT_DISABLED:
 
         return types.float64(types.float64, types.float64), generate
 
-    def _make_view(flat, n_dimensions):  # pragma: no cover (called by the compiler, untraced)
+    def _make_view(flat, n_dimensions, has_pitch=False):  # pragma: no cover (called by the compiler, untraced)
         """Return the type and the code of a part of an array, without a reference counted.
 
         A slice and a reshape do that, and check, for 60 ns each; a step takes some forty
         views. The caller's caller owns the array for as long as a kernel runs.
         """
-        result_type = types.Array(flat.dtype, n_dimensions, "C")
+        result_type = types.Array(flat.dtype, n_dimensions, "A" if has_pitch else "C")
 
         def generate(context, builder, signature, arguments):
             from numba.np import arrayobj  # 20 ms that an import of fastnn can do without
@@ -298,18 +328,19 @@ if not JIT_DISABLED:
             source = arrayobj.make_array(flat)(context, builder, arguments[0])
             result = arrayobj.make_array(result_type)(context, builder)
             size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(flat.dtype)))
-            shape = list(arguments[2:])
+            shape = list(arguments[2 : 2 + n_dimensions])
+            pitches = [arguments[-1]] if has_pitch else shape[1:]
             arrayobj.populate_array(
                 result,
                 data=builder.gep(source.data, [arguments[1]]),
                 shape=shape,
-                strides=[builder.mul(columns, size) for columns in shape[1:]] + [size],
+                strides=[builder.mul(numbers, size) for numbers in pitches] + [size],
                 itemsize=size,
                 meminfo=None,
             )
             return result._getvalue()
 
-        return result_type(flat, *[types.intp] * (1 + n_dimensions)), generate
+        return result_type(flat, *[types.intp] * (1 + n_dimensions + has_pitch)), generate
 
     @intrinsic
     def view(typing_context, flat, start, n_rows, n_columns):  # pragma: no cover (called by the compiler, untraced)
@@ -320,6 +351,11 @@ if not JIT_DISABLED:
     def line(typing_context, flat, start, size):  # pragma: no cover (called by the compiler, untraced)
         """Return part of an array, read as a vector, as (size,)."""
         return _make_view(flat, 1)
+
+    @intrinsic
+    def rows(typing_context, flat, start, n_rows, n_columns, pitch):  # pragma: no cover (as above)
+        """Return part of an array, read as a vector, as rows that begin `pitch` numbers apart."""
+        return _make_view(flat, 2, has_pitch=True)
 
 
 def user_cache_folder():

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-INT, INDEX, BOOL = ir.IntType(32), ir.IntType(64), ir.IntType(1)
+INT, INDEX, BOOL, DOUBLE = ir.IntType(32), ir.IntType(64), ir.IntType(1), ir.DoubleType()
 
 
 def _registers():  # pragma: no cover (one of them, by machine)
@@ -300,6 +300,120 @@ def add_tiles(typing_context, a, b, first, last, scale, out):  # pragma: no cove
                 scale,
             ],
         )
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+LANES = 4  # numbers of float64 that are taken together in `add_taps`
+STRIP = 4  # vectors that stay in registers
+
+
+class _Taps:  # pragma: no cover (called by the compiler, untraced)
+    """Emit ``out += sum_ij weights[i, j] moved[i, j]``: one row of changes, from those under a kernel.
+
+    Sixteen numbers of the row at a time stay in registers while all taps run. What numba makes of
+    such loops asks for each short run whether any two of its arrays overlap.
+    """
+
+    def __init__(self, module, weight_type, name):
+        self.vector = ir.VectorType(DOUBLE, LANES)
+        self.fmuladd = cgutils.get_or_insert_function(
+            module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fmuladd.v{LANES}f64"
+        )
+        number = DOUBLE.as_pointer()
+        arguments = [weight_type.as_pointer(), INDEX, INDEX, number, INDEX, INDEX, INDEX, number, INDEX]
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
+        self.function.linkage = "linkonce_odr"
+        self.function.attributes.add("noinline")
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.weights, self.w_pitch, self.w_step, self.moved, self.m_pitch = self.function.args[:5]
+        self.n_rows, self.n_taps, self.out, self.size = self.function.args[5:]
+        column = INDEX(0)
+        for n_vectors in (STRIP, 1):
+            column = self.emit_strips(column, n_vectors)
+        self.builder.ret_void()
+
+    def loop(self, start, stop, step, carried, body):
+        """Emit ``while k + step <= stop``, from `start` on; return the last k and what is carried."""
+        builder, before = self.builder, self.builder.block
+        head, inside, after = (self.function.append_basic_block(name) for name in ("head", "inside", "after"))
+        builder.branch(head)
+        builder.position_at_end(head)
+        k, *phis = [builder.phi(value.type) for value in (start, *carried)]
+        for phi, value in zip((k, *phis), (start, *carried), strict=True):
+            phi.add_incoming(value, before)
+        end = builder.add(k, step)
+        builder.cbranch(builder.icmp_signed("<=", end, stop), inside, after)
+        builder.position_at_end(inside)
+        results = body(k, phis)
+        for phi, value in zip((k, *phis), (end, *results), strict=True):
+            phi.add_incoming(value, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return k, phis
+
+    def place(self, base, offset, v):
+        """Return the address of vector v from an offset on."""
+        offset = self.builder.add(offset, INDEX(v * LANES))
+        return self.builder.bitcast(self.builder.gep(base, [offset]), self.vector.as_pointer())
+
+    def emit_strips(self, column, n_vectors):
+        """Emit the loop over strips of the row, so many vectors each; return where it ends."""
+
+        def strip(column, _):
+            places = [self.place(self.out, column, v) for v in range(n_vectors)]
+            sums = [self.builder.load(place, align=8) for place in places]
+            _, sums = self.loop(INDEX(0), self.n_rows, INDEX(1), sums, lambda i, sums: self.emit_row(column, i, sums))
+            for place, total in zip(places, sums, strict=True):
+                self.builder.store(total, place, align=8)
+            return []
+
+        end, _ = self.loop(column, self.size, INDEX(n_vectors * LANES), [], strip)
+        return end
+
+    def emit_row(self, column, i, sums):
+        """Emit the loop over the taps of one row of the kernel."""
+        builder = self.builder
+        weights = builder.gep(self.weights, [builder.mul(i, self.w_pitch)])
+        moved = builder.gep(self.moved, [builder.add(builder.mul(i, self.m_pitch), column)])
+
+        def tap(j, sums):
+            weight = builder.load(builder.gep(weights, [builder.mul(j, self.w_step)]))
+            weight = weight if weight.type == DOUBLE else builder.fpext(weight, DOUBLE)
+            undefined = ir.Constant(self.vector, ir.Undefined)
+            first = builder.insert_element(undefined, weight, INT(0))
+            factor = builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(INT, LANES), [0] * LANES))
+            start = builder.mul(j, self.size)
+            return [
+                builder.call(self.fmuladd, [factor, builder.load(self.place(moved, start, v), align=8), total])
+                for v, total in enumerate(sums)
+            ]
+
+        return self.loop(INDEX(0), self.n_taps, INDEX(1), sums, tap)[1]
+
+
+@intrinsic
+def add_taps(typing_context, weights, w_pitch, w_step, moved, m_pitch, n_rows, n_taps, out):  # pragma: no cover
+    """Add sum_ij weights[i * w_pitch + j * w_step] moved[i * m_pitch + j * out.size + b] to out[b].
+
+    Vectors; moved and out are float64, out.size is a multiple of LANES.
+    """
+    signature = types.void(weights, types.intp, types.intp, moved, types.intp, types.intp, types.intp, out)
+
+    def generate(context, builder, signature, arguments):
+        from numba.np import arrayobj  # as above
+
+        weights_array, moved_array, out_array = (
+            arrayobj.make_array(kind)(context, builder, arguments[k])
+            for k, kind in ((0, weights), (3, moved), (7, out))
+        )
+        weight_type = context.get_value_type(weights.dtype)
+        name = f"fastnn_taps_{weight_type}"
+        function = builder.module.globals.get(name) or _Taps(builder.module, weight_type, name).function
+        size = cgutils.unpack_tuple(builder, out_array.shape)[0]
+        data = weights_array.data, *arguments[1:3], moved_array.data, *arguments[4:7], out_array.data, size
+        builder.call(function, data)
         return context.get_dummy_value()
 
     return signature, generate

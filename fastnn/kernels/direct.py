@@ -74,7 +74,7 @@ def pick_inputs(before, size, n_listed, listed, picked):
 
 
 @kernel
-def _per_change(task):
+def per_change(task):
     """Return what turns a change of the mean loss into a difference."""
     return 1.0 / ((2.0 if task.central else 1.0) * task.eps)
 
@@ -105,8 +105,8 @@ def _add_units(layout, layer, n, count, block, task, scale, chunk, work, out):
             move[b] = sign * task.eps * (before[i] if i < before.size else 1.0)
         _change_units(layout, layer, n, units, block.n_samples, chunk, work, move)
         level = min(layer + 2, layout.activations.size)
-        _carry(layout, level, n, block.n_samples, 1.0 * sign, task.loss, chunk, work, total)
-    factor = share(block, work, n) * _per_change(task)
+        carry(layout, level, n, block.n_samples, 1.0 * sign, task.loss, chunk, work, total)
+    factor = share(block, work, n) * per_change(task)
     for b in range(count):
         i, j = inputs[b], units[b]
         found = factor * total[b]
@@ -130,9 +130,9 @@ def _add_together(layout, layer, n_inputs, block, task, scale, chunk, work, out)
             for k in range(moved.shape[0]):
                 moved[k, 0] = sign * task.eps * reach
             factor = sign * share(block, work, n)
-            _carry(layout, layer + 1, n, block.n_samples, factor, task.loss, chunk, work, total)
+            carry(layout, layer + 1, n, block.n_samples, factor, task.loss, chunk, work, total)
     for k in range(out.size):
-        out[k] += scale * _per_change(task) * total[0]
+        out[k] += scale * per_change(task) * total[0]
 
 
 @kernel
@@ -168,7 +168,7 @@ def _change_units(layout, layer, n, units, n_samples, chunk, work, move):
 
 
 @kernel
-def _carry(layout, level, n, n_samples, factor, loss, chunk, work, total):
+def carry(layout, level, n, n_samples, factor, loss, chunk, work, total):
     """Carry changes of z at `level`, in array 0, up to the loss; add factor times those to total (n_perturbations,)."""
     top = layout.activations.size
     here = 0

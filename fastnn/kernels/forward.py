@@ -30,16 +30,28 @@ from fastnn.kernels.work import (
 
 
 @kernel(inline=True)
-def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
-    """Copy this chunk's share of the samples, and write what it adds to the first layer's z.
+def add_inputs(layout, theta, n_samples, part, first, last, work):
+    """Write what a part of the inputs of samples first to last adds to the first layer's z, and how large they are.
 
-    A share is some samples' part of the inputs; of the second part, z is left in place of a.
+    Of the second part, z is left in place of a.
     """
+    x = values(layout, work, A, 0, n_samples)
+    b = biases(layout, theta, 0)
+    begin, end = span(x.shape[1], part, count_parts(layout))
+    z = values(layout, work, Z if part == 0 else A, 1, n_samples)
+    for n in range(first, last):
+        work.checks[LARGEST_INPUT + part, 0, n] = largest_size(x[n, begin:end])
+        for k in range(b.size):
+            z[n, k] = b[k] if part == 0 else z.dtype.type(0.0)
+    add_product(x[:, begin:end], weights(layout, theta, 0)[begin:end], first, last, z)
+
+
+@kernel(inline=True)
+def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
+    """Copy this chunk's share of the samples, some samples' part of the inputs, and take it into the first layer."""
     n_parts = count_parts(layout)
     tiles = (block.n_samples + 7) // 8
     x = values(layout, work, A, 0, block.n_samples)
-    w = weights(layout, theta, 0)
-    b = biases(layout, theta, 0)
     for part in range(n_parts):
         first = min(max(n_parts * tiles * chunk // n_chunks - part * tiles, 0) * 8, block.n_samples)
         last = min(max(n_parts * tiles * (chunk + 1) // n_chunks - part * tiles, 0) * 8, block.n_samples)
@@ -47,12 +59,7 @@ def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
         for n in range(first, last):
             source = data.order[block.row, block.start + n]
             copy(data.x[source, begin:end], x[n, begin:end])
-            work.checks[LARGEST_INPUT + part, 0, n] = largest_size(x[n, begin:end])
-        z = values(layout, work, Z if part == 0 else A, 1, block.n_samples)
-        for n in range(first, last):
-            for k in range(b.size):
-                z[n, k] = b[k] if part == 0 else z.dtype.type(0.0)
-        add_product(x[:, begin:end], w[begin:end], first, last, z)
+        add_inputs(layout, theta, block.n_samples, part, first, last, work)
 
 
 @kernel(inline=True)
@@ -109,9 +116,9 @@ def measure(layout, loss, n_samples, first, last, work):
 
 
 @kernel(inline=True)
-def transpose(layout, theta, n_powers, chunk, n_chunks, work):
-    """Write this chunk's rows of every W transposed, and of its powers, but the first: nothing comes back there."""
-    for layer in range(1, layout.activations.size):
+def transpose(layout, theta, lowest, n_powers, chunk, n_chunks, work):
+    """Write this chunk's rows of every W transposed, and of its powers, from the lowest on that something comes back to."""
+    for layer in range(lowest, layout.activations.size):
         w = weights(layout, theta, layer)
         out = transposed_weights(layout, work, layer, 0)
         first, last = out.shape[0] * chunk // n_chunks, out.shape[0] * (chunk + 1) // n_chunks
@@ -144,19 +151,25 @@ def take_norms(layout, chunk, n_chunks, work):
             total[k] = sum_sizes(through[k])
 
 
-@unit
-def run_inputs(packed, block, task, step, chunk):
-    """Take this chunk's share of the inputs into the first layer, and prepare its share of what the way back needs."""
-    layout, theta, data, optimizer, work = unpack(packed)
-    take_inputs(layout, theta, data, block, chunk, task.n_chunks, work)
+@kernel(inline=True)
+def prepare(layout, theta, lowest, optimizer, block, task, chunk, work):
+    """Prepare this chunk's share of what the way back needs, which ends at the lowest layer given."""
     if task.method != Method.NONE and block.opens:
         n_powers = 3 if task.method == Method.SERIES else 1
-        transpose(layout, theta, n_powers, chunk, task.n_chunks, work)
+        transpose(layout, theta, lowest, n_powers, chunk, task.n_chunks, work)
         if task.method == Method.SERIES:
             take_norms(layout, chunk, task.n_chunks, work)
         if not is_fused(optimizer, block):
             n = work.gradient.size
             clear(work.gradient[n * chunk // task.n_chunks : n * (chunk + 1) // task.n_chunks])
+
+
+@unit
+def run_inputs(packed, block, task, step, chunk):
+    """Take this chunk's share of the inputs into the first layer, and prepare its share of what the way back needs."""
+    layout, theta, data, optimizer, work = unpack(packed)
+    take_inputs(layout, theta, data, block, chunk, task.n_chunks, work)
+    prepare(layout, theta, 1, optimizer, block, task, chunk, work)
 
 
 @unit

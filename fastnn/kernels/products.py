@@ -11,6 +11,13 @@ if JIT_DISABLED:
             out[first:last] += (scale * (power @ term))[first:last]
             power = power * a
 
+    def add_taps(weights, w_pitch, w_step, moved, m_pitch, n_rows, n_taps, out):
+        """Do what the compiled taps do."""
+        for i in range(n_rows):
+            for j in range(n_taps):
+                start = i * m_pitch + j * out.size
+                out += weights[i * w_pitch + j * w_step] * moved[start : start + out.size]
+
 else:
     from fastnn._compiler.tile import add_tiles  # type: ignore[assignment]
 

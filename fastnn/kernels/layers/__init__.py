@@ -1,0 +1,35 @@
+"""Layers whose weights are shared, a file each: below the dense layers, one sample at a time.
+
+A new one is a file with the same names as the others, and two lines here: its member of `Kind` and its entry in
+`MODULES`. A file has, in the order in which data flow,
+
+- ``shape(below, ...)`` (for Python): what it makes of the level below;
+- ``forward``: writes z, a and slope of a sample;
+- ``back``: from the gradient with respect to what it puts out to that with respect to its inputs;
+- ``add``: adds a sample's gradient with respect to the weights that are met in a row of the kernel;
+- ``reach``: how far perturbations move each channel at most, from how far they move those below;
+- ``want``: lists which units below are to be computed, where it passes on only some (``selects``);
+- ``start``: what perturbations of a channel's weights make of the units that are listed;
+- ``carry``: what the changes below make of the units that are listed, exactly.
+
+All but ``shape`` are units, called as ``(packed, Part)``. Without weights there is no ``add`` and no ``start``. A
+change is carried in float64, never two values subtracted; perturbations run innermost.
+"""
+
+from enum import IntEnum
+
+from fastnn.kernels.layers import average_pool, conv, max_pool
+
+
+class Kind(IntEnum):
+    """What a layer below the dense ones does."""
+
+    CONV = 0
+    MAX_POOL = 1
+    AVERAGE_POOL = 2
+
+
+MODULES = {Kind.CONV: conv, Kind.MAX_POOL: max_pool, Kind.AVERAGE_POOL: average_pool}
+# Columns of Stem.units.
+FUNCTIONS = ("forward", "back", "add", "reach", "want", "start", "carry")
+FORWARD, BACK, ADD, REACH, WANT, START, CARRY = range(len(FUNCTIONS))

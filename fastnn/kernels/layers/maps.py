@@ -1,0 +1,222 @@
+"""Where the numbers of layers with shared weights stand, and what their kernels are handed."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from fastnn._compiler.jit import kernel, line, view
+from fastnn.kernels.activations import Activation, change_block, derivative_bounds
+from fastnn.kernels.vectors import clear
+from fastnn.kernels.work import SLOPE, A, Z
+
+# Columns of Stem.table. A row is a level: what it holds, and, but for the image, the layer that writes it.
+# Of the layer: its Activation, its kernel or window, the steps between two places of it, where its W starts in theta
+# (its b follows) and its norms in Stem.norms, how many weights a filter has, whether each of its channels comes of all
+# those below, and whether it passes on only some of what is below.
+# Of the level: its size; where its first unit stands in a sample's values and how far apart two rows of it are; the
+# zeros above and to the left of it, which the layer above wants, and the whole map that they make; where its units are listed.
+N_COLUMNS = 20
+ACTIVATION, KERNEL_HEIGHT, KERNEL_WIDTH, STRIDE_HEIGHT, STRIDE_WIDTH = range(5)
+WEIGHTS, NORMS, N_INPUTS, MIXES, SELECTS = range(5, 10)
+HEIGHT, WIDTH, CHANNELS, FIRST, PITCH, TOP, LEFT, MAP, MAP_SIZE, LIST = range(10, N_COLUMNS)
+# Rows of Stem.values are those of Work.values: Z, A, SLOPE, and this one, the slope of the batch's mean loss with a,
+# or, once `back` has passed, with z.
+GRADIENT = 3
+# Rows of Stem.reach: how far a perturbation moves z at most, and how far a.
+REACH_Z, REACH_A = range(2)
+# Perturbations stand in fours: four numbers of float64 fill a register.
+LANES = 4
+
+
+class Stem(NamedTuple):
+    """The layers below the dense ones, and workspace for a block of samples; in the network's dtype or as said."""
+
+    table: ndarray  # (n_layers + 1, N_COLUMNS) int64
+    units: ndarray  # (n_layers, n_functions) addresses, see `layers.FUNCTIONS`
+    values: ndarray  # (3 or 4, block, n_units), see GRADIENT
+    transposed: ndarray  # (n_parameters,) each W as (filters, height, width, channels)
+    norms: ndarray  # float64: for each layer, of each channel below and each filter, the sum of the absolute weights
+    reach: ndarray  # (n_chunks, 2, n_layers + 1, most channels) float64, see REACH_Z
+    listed: ndarray  # (n_chunks, n, 3) int64: row, column and channel of the units that are to be computed
+    counts: ndarray  # (n_chunks, n_layers + 1) int64: how many of each level are listed
+    behind: ndarray  # (n_chunks, n) float64: how far what is listed is below the largest of its window
+    candidates: ndarray  # (n_chunks, n) int64: how many of what each listed window has are listed below it
+    moved: ndarray  # (n_chunks, n) float64, see `moved_units`
+    n_together: int  # perturbations that are carried together at most
+
+
+class Part(NamedTuple):
+    """What one call of a layer's kernel is about. Numbers only."""
+
+    layer: int
+    sample: int  # of the block
+    channel: int  # the only one that is meant, -1 for all
+    first: int  # the first perturbation, or row of the kernel
+    count: int  # of perturbations, padded to whole LANES
+    eps: float  # with its sign
+    chunk: int
+
+
+@kernel(returns_view=True)
+def sample_values(stem, kind, sample):
+    """Return one kind of a sample's values, of all levels."""
+    n_units = stem.values.shape[2]
+    return line(stem.values, (kind * stem.values.shape[1] + sample) * n_units, n_units)
+
+
+@kernel(returns_view=True)
+def map_rows(stem, kind, sample, start, n_rows, n_columns):
+    """Return a part of one kind of a sample's values as a matrix."""
+    offset = (kind * stem.values.shape[1] + sample) * stem.values.shape[2]
+    return view(stem.values, offset + start, n_rows, n_columns)
+
+
+@kernel
+def unit_at(level, y, x, channel):
+    """Return where a unit of a level, a row of the table, stands in a sample's values."""
+    return level[FIRST] + y * level[PITCH] + x * level[CHANNELS] + channel
+
+
+@kernel(returns_view=True)
+def moved_units(stem, chunk, layer, n_units, count):
+    """Return this chunk's changes of what a layer puts out, (n_units, count); layers take turns with two arrays."""
+    each = stem.moved.shape[1] // 2
+    return view(stem.moved, chunk * stem.moved.shape[1] + (layer % 2) * each, n_units, count)
+
+
+@kernel
+def moved_channels(level, channel):
+    """Return how many channels of a level have moved."""
+    return level[CHANNELS] if channel < 0 else 1
+
+
+@kernel(returns_view=True)
+def reach_of(stem, chunk, which, level):
+    """Return how far perturbations move each channel of a level at most, (channels,)."""
+    _, n_kinds, n_levels, most = stem.reach.shape
+    start = ((chunk * n_kinds + which) * n_levels + level) * most
+    return line(stem.reach, start, stem.table[level, CHANNELS])
+
+
+@kernel
+def is_still(stem, level, sample, chunk, unit, channel):
+    """Return if no perturbation moves a unit: a rectifier that stays off."""
+    here = stem.table[level]
+    if here[ACTIVATION] != Activation.RELU:
+        return False
+    return sample_values(stem, Z, sample)[unit] < -reach_of(stem, chunk, REACH_Z, level)[channel]
+
+
+@kernel
+def change_unit(stem, level, sample, chunk, unit, channel, row):
+    """Replace changes of a unit's z (n_perturbations,) by those of a; away from a kink of straight lines, in one step."""
+    code = stem.table[level, ACTIVATION]
+    z, slope = sample_values(stem, Z, sample)[unit], sample_values(stem, SLOPE, sample)[unit]
+    if derivative_bounds(code)[1] == 0.0 and abs(z) > reach_of(stem, chunk, REACH_Z, level)[channel]:
+        if slope != 1.0:
+            for b in range(row.size):
+                row[b] *= slope
+    else:
+        change_block(code, z, sample_values(stem, A, sample)[unit], slope, row)
+
+
+@kernel
+def list_unit(stem, level, chunk, count, y, x, channel):
+    """List a unit of a level as number `count`."""
+    entry = stem.table[level, LIST] + count
+    stem.listed[chunk, entry, 0] = y
+    stem.listed[chunk, entry, 1] = x
+    stem.listed[chunk, entry, 2] = channel
+
+
+@kernel
+def list_all(stem, level, channel, chunk):
+    """List all units of a level, or those of a channel, as they stand."""
+    here = stem.table[level]
+    first, last = (0, here[CHANNELS]) if channel < 0 else (channel, channel + 1)
+    count = 0
+    for y in range(here[HEIGHT]):
+        for x in range(here[WIDTH]):
+            for c in range(first, last):
+                list_unit(stem, level, chunk, count, y, x, c)
+                count += 1
+    stem.counts[chunk, level] = count
+
+
+@kernel
+def clear_rows(moved):
+    """Set a matrix to zero, row by row."""
+    for i in range(moved.shape[0]):
+        clear(moved[i])
+
+
+@kernel
+def copy_image(stem, x, sample):
+    """Copy a sample (height * width * channels,) into the lowest level."""
+    here = stem.table[0]
+    a = sample_values(stem, A, sample)
+    size = here[WIDTH] * here[CHANNELS]
+    for y in range(here[HEIGHT]):
+        start = here[FIRST] + y * here[PITCH]
+        for i in range(size):
+            a[start + i] = x[y * size + i]
+
+
+class Geometry(NamedTuple):
+    """What a layer makes of the level below, or an image alone (for Python)."""
+
+    height: int
+    width: int
+    channels: int
+    activation: int = Activation.IDENTITY
+    kernel_size: tuple[int, int] = (1, 1)  # or that of a window
+    strides: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)  # zeros above, below, left and right that it wants there
+    n_inputs: int = 0  # of a unit: weights of a filter, without its bias
+    mixes: bool = False
+    selects: bool = False
+
+    @property
+    def size(self) -> int:
+        """Units of the level."""
+        return self.height * self.width * self.channels
+
+
+def slide(length: int, kernel_size: int, stride: int) -> int:
+    """Return (to Python) at how many places a kernel fits."""
+    return (length - kernel_size) // stride + 1
+
+
+class Sizes(NamedTuple):
+    """How much of everything a stem has (for Python)."""
+
+    n_units: int  # of a sample, with the zeros around them
+    n_weights: int  # and biases
+    n_norms: int
+    n_listed: int
+    widest: int  # units that move together
+
+
+def make_table(levels: list[Geometry]) -> tuple[ndarray, Sizes]:
+    """Return (to Python) the table of an image, levels[0], and the levels above it, and its sizes."""
+    table = np.zeros((len(levels), N_COLUMNS), np.int64)
+    n_units = n_weights = n_norms = n_listed = widest = 0
+    for here, level, above in zip(table, levels, [*levels[1:], None], strict=True):
+        top, bottom, left, right = above.padding if above else (0, 0, 0, 0)
+        here[ACTIVATION], here[N_INPUTS], here[MIXES], here[SELECTS] = level[3], level[7], level[8], level[9]
+        here[[KERNEL_HEIGHT, KERNEL_WIDTH]], here[[STRIDE_HEIGHT, STRIDE_WIDTH]] = level.kernel_size, level.strides
+        here[WEIGHTS], here[NORMS], here[LIST] = n_weights, n_norms, n_listed
+        here[[HEIGHT, WIDTH, CHANNELS]] = level[:3]
+        here[[TOP, LEFT, MAP]] = top, left, n_units
+        here[PITCH] = (left + level.width + right) * level.channels
+        here[MAP_SIZE] = (top + level.height + bottom) * here[PITCH]
+        here[FIRST] = n_units + top * here[PITCH] + left * level.channels
+        # Windows may overlap, and what is in two of them is listed twice.
+        n_asked = above.size * above.kernel_size[0] * above.kernel_size[1] if above and above.selects else level.size
+        n_units += int(here[MAP_SIZE])
+        n_weights += (level.n_inputs + 1) * level.channels if level.n_inputs else 0
+        n_norms += level.n_inputs * level.channels
+        n_listed += n_asked
+        widest = max(widest, n_asked)
+    return table, Sizes(n_units, n_weights, n_norms, n_listed, widest)

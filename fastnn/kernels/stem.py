@@ -1,0 +1,270 @@
+"""The layers below the dense ones, in a step: what is run over them, sample by sample, is in the folder `layers`.
+
+A perturbation of a shared weight moves many sums at once, but only one channel of its layer. It is carried up
+exactly, through all layers and the loss, for any activation and any eps; the dense layers above keep their own way.
+"""
+
+import numpy as np
+
+from fastnn._compiler.jit import call_layer, kernel, line, unit, unpack_stem
+from fastnn.kernels.activations import derivative_bounds
+from fastnn.kernels.direct import carry, per_change
+from fastnn.kernels.forward import add_inputs, prepare
+from fastnn.kernels.layers import ADD, BACK, CARRY, FORWARD, REACH, START, WANT
+from fastnn.kernels.layers.maps import (
+    ACTIVATION,
+    CHANNELS,
+    FIRST,
+    GRADIENT,
+    KERNEL_HEIGHT,
+    LANES,
+    MAP,
+    MAP_SIZE,
+    MIXES,
+    N_INPUTS,
+    NORMS,
+    REACH_A,
+    REACH_Z,
+    SELECTS,
+    WEIGHTS,
+    Part,
+    clear_rows,
+    copy_image,
+    list_all,
+    moved_units,
+    reach_of,
+    sample_values,
+)
+from fastnn.kernels.products import add_product
+from fastnn.kernels.updates import update
+from fastnn.kernels.vectors import clear, copy, largest_size
+from fastnn.kernels.work import (
+    DELTA,
+    A,
+    change_scratch,
+    count_parts,
+    share,
+    span,
+    stretch,
+    total_scratch,
+    transposed_weights,
+    values,
+)
+
+# What a bound of moves is multiplied by: far more than its own rounding.
+SLACK = 1.0 + 1e-6
+
+
+@kernel
+def make_part(layer, sample, channel, first, count, eps, chunk):
+    """Return a Part of whole numbers and a float."""
+    return Part(
+        np.int64(layer),
+        np.int64(sample),
+        np.int64(channel),
+        np.int64(first),
+        np.int64(count),
+        float(eps),
+        np.int64(chunk),
+    )
+
+
+@kernel
+def copy_weights(stem, theta, layer, c):
+    """Write filter c of a layer as (height, width, channels), and the sum of its absolute weights for each channel."""
+    here, n_channels = stem.table[layer + 1], stem.table[layer, CHANNELS]
+    n_inputs, n_filters = here[N_INPUTS], here[CHANNELS]
+    start = here[WEIGHTS]
+    for i in range(n_channels):
+        stem.norms[here[NORMS] + i * n_filters + c] = 0.0
+    for k in range(n_inputs):
+        w = theta[start + k * n_filters + c]
+        stem.transposed[start + c * n_inputs + k] = w
+        stem.norms[here[NORMS] + (k % n_channels) * n_filters + c] += abs(np.float64(w))
+
+
+@unit
+def run_stem_inputs(packed, block, task, step, chunk):
+    """Prepare this chunk's share of what the ways up and back need."""
+    (layout, theta, _, optimizer, work), stem = unpack_stem(packed)
+    prepare(layout, theta, 0, optimizer, block, task, chunk, work)
+    if block.opens:
+        n_layers = stem.units.shape[0]
+        for layer in range(n_layers):
+            if stem.table[layer + 1, N_INPUTS] > 0:
+                for c in range(chunk, stem.table[layer + 1, CHANNELS], task.n_chunks):
+                    copy_weights(stem, theta, layer, c)
+        # The shared weights' gradient is never added straight to them: others read them.
+        n = layout.starts[1, 0]
+        clear(work.gradient[n * chunk // task.n_chunks : n * (chunk + 1) // task.n_chunks])
+
+
+@unit
+def run_stem_forward(packed, block, task, step, chunk):
+    """Take this chunk's samples from the image to the first dense layer's z."""
+    (layout, theta, data, _, work), stem = unpack_stem(packed)
+    first, last = span(block.n_samples, chunk, task.n_chunks)
+    n_layers = stem.units.shape[0]
+    outputs = values(layout, work, A, 0, block.n_samples)
+    for n in range(first, last):
+        copy_image(stem, data.x[data.order[block.row, block.start + n]], n)
+        for layer in range(n_layers):
+            call_layer(stem.units[layer, FORWARD], packed, make_part(layer, n, -1, 0, 0, 0.0, chunk))
+        copy(line(sample_values(stem, A, n), stem.table[n_layers, FIRST], outputs.shape[1]), outputs[n])
+    for part in range(count_parts(layout)):
+        add_inputs(layout, theta, block.n_samples, part, first, last, work)
+
+
+@unit
+def run_stem_back(packed, block, task, step, chunk):
+    """Take this chunk's samples from the first dense layer's delta down to the lowest layer that has weights."""
+    (layout, _, _, _, work), stem = unpack_stem(packed)
+    first, last = span(block.n_samples, chunk, task.n_chunks)
+    clear(stretch(layout, work, DELTA, 0, block.n_samples, first, last))
+    outputs = values(layout, work, DELTA, 0, block.n_samples)
+    above = values(layout, work, DELTA, 1, block.n_samples)
+    add_product(above, transposed_weights(layout, work, 0, 0), first, last, outputs)
+    n_layers = stem.units.shape[0]
+    for n in range(first, last):
+        gradient = sample_values(stem, GRADIENT, n)
+        clear(gradient)
+        copy(outputs[n], line(gradient, stem.table[n_layers, FIRST], outputs.shape[1]))
+        for layer in range(n_layers - 1, -1, -1):
+            if stem.table[layer + 1, WEIGHTS] + stem.table[layer + 1, N_INPUTS] > 0:
+                call_layer(stem.units[layer, BACK], packed, make_part(layer, n, -1, 0, 0, 0.0, chunk))
+
+
+@unit
+def run_stem_add(packed, block, task, step, chunk):
+    """Add the block's gradient with respect to this chunk's rows of every kernel."""
+    _, stem = unpack_stem(packed)
+    turn = 0
+    for layer in range(stem.units.shape[0]):
+        if stem.table[layer + 1, N_INPUTS] > 0:
+            for ky in range(stem.table[layer + 1, KERNEL_HEIGHT]):
+                if turn % task.n_chunks == chunk:
+                    for n in range(block.n_samples):
+                        call_layer(stem.units[layer, ADD], packed, make_part(layer, n, -1, ky, 0, 0.0, chunk))
+                turn += 1
+
+
+@kernel
+def next_mixing(stem, layer):
+    """Return the first layer above one that has all its channels moved by any, or how many layers there are."""
+    above = layer + 1
+    while above < stem.units.shape[0] and stem.table[above + 1, MIXES] == 0:
+        above += 1
+    return above
+
+
+@kernel
+def set_reach(packed, stem, layer, n, eps, chunk):
+    """Write how far perturbations of a layer's weights move the units of each level above, in sample n."""
+    below = stem.table[layer]
+    largest = largest_size(line(sample_values(stem, A, n), below[MAP], below[MAP_SIZE]))
+    size = SLACK * abs(eps) * max(np.float64(largest), 1.0)
+    z, a = reach_of(stem, chunk, REACH_Z, layer + 1), reach_of(stem, chunk, REACH_A, layer + 1)
+    steepest = derivative_bounds(stem.table[layer + 1, ACTIVATION])[0]
+    for c in range(z.size):
+        z[c] = size
+        a[c] = steepest * size
+    alone = next_mixing(stem, layer)
+    for above in range(layer + 1, stem.units.shape[0]):
+        part = make_part(above, n, 0 if above <= alone else -1, 0, 0, 0.0, chunk)
+        call_layer(stem.units[above, REACH], packed, part)
+
+
+@kernel
+def list_wanted(packed, stem, n, channel, lowest, end, chunk):
+    """List what is to be computed of the layers from `lowest` up to, but not, `end`; of `channel` alone, or of all."""
+    list_all(stem, end, channel, chunk)
+    for layer in range(end - 1, lowest, -1):
+        if stem.table[layer + 1, SELECTS] != 0:
+            call_layer(stem.units[layer, WANT], packed, make_part(layer, n, channel, 0, 0, 0.0, chunk))
+        else:
+            list_all(stem, layer, channel, chunk)
+
+
+@kernel
+def add_changes(packed, layout, stem, layer, n, channel, first, eps, sign, block, loss, chunk, work, total):
+    """Add sign times the changes of sample n's loss by perturbations of a channel's weights, `first` and on."""
+    n_layers, count = stem.units.shape[0], total.size
+    call_layer(stem.units[layer, START], packed, make_part(layer, n, channel, first, count, eps, chunk))
+    moving = channel
+    for above in range(layer + 1, n_layers):
+        call_layer(stem.units[above, CARRY], packed, make_part(above, n, moving, 0, count, 0.0, chunk))
+        if stem.table[above + 1, MIXES] != 0:
+            moving = -1
+    n_channels = stem.table[n_layers, CHANNELS]
+    moved = moved_units(stem, chunk, n_layers - 1, stem.counts[chunk, n_layers], count)
+    z = change_scratch(work, chunk, 0, layout.sizes[1], count)
+    clear_rows(z)
+    through = transposed_weights(layout, work, 0, 0)
+    if moving < 0:
+        add_product(through, moved, 0, z.shape[0], z)
+    else:
+        add_product(through[:, moving::n_channels], moved, 0, z.shape[0], z)
+    carry(layout, 1, n, block.n_samples, sign, loss, chunk, work, total)
+
+
+@kernel
+def add_part(packed, layout, stem, layer, n, channel, first, size, block, task, chunk, work):
+    """Add sample n's differences of a channel's weights, `first` and on, and of its bias behind the last."""
+    here = stem.table[layer + 1]
+    total = total_scratch(work, chunk, size)
+    clear(total)
+    for sign in range(1, -2 if task.central else 0, -2):
+        eps = sign * task.eps
+        add_changes(
+            packed, layout, stem, layer, n, channel, first, eps, 1.0 * sign, block, task.loss, chunk, work, total
+        )
+    factor = share(block, work, n) * per_change(task)
+    for b in range(min(size, here[N_INPUTS] + 1 - first)):
+        work.gradient[here[WEIGHTS] + (first + b) * here[CHANNELS] + channel] += factor * total[b]
+
+
+@unit
+def run_stem_direct(packed, block, task, step, chunk):
+    """Add the differences of this chunk's share of the shared weights: of a filter, some that are carried together."""
+    (layout, _, _, _, work), stem = unpack_stem(packed)
+    n_layers = stem.units.shape[0]
+    turn = 0
+    for layer in range(n_layers):
+        here = stem.table[layer + 1]
+        n_weights = here[N_INPUTS] + 1
+        if n_weights == 1:
+            continue
+        n_parts = (n_weights + stem.n_together - 1) // stem.n_together
+        size = ((n_weights + n_parts - 1) // n_parts + LANES - 1) // LANES * LANES
+        above = next_mixing(stem, layer)
+        for n in range(block.n_samples):
+            set_reach(packed, stem, layer, n, task.eps, chunk)
+            if above < n_layers:
+                list_wanted(packed, stem, n, -1, above, n_layers, chunk)
+            for channel in range(here[CHANNELS]):
+                listed = False
+                for part in range(n_parts):
+                    if (turn + channel * n_parts + part) % task.n_chunks != chunk:
+                        continue
+                    if work.stop[0] != 0:
+                        return
+                    if not listed:
+                        list_wanted(packed, stem, n, channel, layer, above, chunk)
+                        listed = True
+                    add_part(packed, layout, stem, layer, n, channel, part * size, size, block, task, chunk, work)
+        turn += here[CHANNELS] * n_parts
+
+
+@unit
+def run_stem_descent(packed, block, task, step, chunk):
+    """Move this chunk's share of the shared weights and biases along their gradient."""
+    (_, theta, _, optimizer, work), stem = unpack_stem(packed)
+    if not block.closes:
+        return
+    for layer in range(stem.units.shape[0]):
+        here = stem.table[layer + 1]
+        start, middle = here[WEIGHTS], here[WEIGHTS] + here[N_INPUTS] * here[CHANNELS]
+        first, last = span(middle - start, chunk, task.n_chunks)
+        update(optimizer, step, optimizer.weight_decay, start + first, start + last, work.gradient, theta)
+        if here[N_INPUTS] > 0 and layer % task.n_chunks == chunk:
+            update(optimizer, step, 0.0, middle, middle + here[CHANNELS], work.gradient, theta)
