@@ -3,7 +3,11 @@
 from fastnn import callbacks as callbacks
 from fastnn.interop.exchange import from_sklearn as from_sklearn
 from fastnn.interop.exchange import from_torch as from_torch
+from fastnn.model.layers import AveragePool2D as AveragePool2D
+from fastnn.model.layers import Conv2D as Conv2D
 from fastnn.model.layers import Dense as Dense
+from fastnn.model.layers import Flatten as Flatten
+from fastnn.model.layers import MaxPool2D as MaxPool2D
 from fastnn.model.network import Forward as Forward
 from fastnn.model.network import Network as Network
 from fastnn.model.network import load as load

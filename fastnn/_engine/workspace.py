@@ -1,16 +1,31 @@
 """What kernels are handed, allocated: layouts and workspaces."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._compiler.jit import JIT_DISABLED
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
+from fastnn.kernels.layers import FUNCTIONS, Kind
+from fastnn.kernels.layers.maps import (
+    CHANNELS,
+    FIRST,
+    HEIGHT,
+    LANES,
+    PITCH,
+    WIDTH,
+    Geometry,
+    Sizes,
+    Stem,
+    make_table,
+)
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.work import CHECKS, KINDS, PERTURBATIONS, Data, Method, Task, Work, scratch_size, taylor_size
+from fastnn.kernels.work import CHECKS, KINDS, PERTURBATIONS, A, Data, Method, Task, Work, scratch_size, taylor_size
 
 # Samples are taken in blocks so that the space for their values stays below this.
 BUDGET = 64 * 2**20
@@ -21,15 +36,57 @@ KEPT = 2 * BUDGET
 _kept: dict[tuple[Any, ...], Work] = {}
 
 
-def make_layout(sizes: Sequence[int], activations: Sequence[Activation], together: Sequence[bool] = ()) -> Layout:
-    """Return the layout of a network; `together` says which of W1, b1, W2, ... are perturbed as one."""
+class StemPlan(NamedTuple):
+    """The layers below the dense ones: what they are, the image and what each makes of it, and where that stands."""
+
+    kinds: tuple[Kind, ...]
+    levels: tuple[Geometry, ...]
+    table: Array
+    sizes: Sizes
+
+
+class StemLayout(Layout):
+    """The layout of dense layers with others below them. Kernels are handed a `Layout`, and a `Stem`."""
+
+    plan: StemPlan
+
+
+class StemWork(Work):
+    """Workspace of such a network. Kernels are handed a `Work`, and the `Stem`."""
+
+    stem: Stem
+
+
+def make_layout(
+    sizes: Sequence[int],
+    activations: Sequence[Activation],
+    together: Sequence[bool] = (),
+    levels: Sequence[Geometry] = (),
+    kinds: Sequence[Kind] = (),
+) -> Layout:
+    """Return the layout of a network; `together` says which of W1, b1, W2, ... are perturbed as one.
+
+    With layers of some kinds below the dense ones, `levels` are the image and what they make of it.
+    """
+    table, stem = make_table(list(levels)) if kinds else (None, None)
     parameters = [(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)]
-    return Layout(
+    begin = stem.n_weights if stem else 0
+    layout = Layout(
         sizes=np.array(sizes, np.int64),
-        starts=np.array([[0, *accumulate(sizes[:-1])], [0, *accumulate(parameters)]], np.int64),
+        starts=np.array([[0, *accumulate(sizes[:-1])], [*accumulate(parameters, initial=begin)]], np.int64),
         activations=np.array(activations, np.int64),
         together=np.array(together or [False] * (2 * len(activations)), np.int64),
     )
+    if stem is None:
+        return layout
+    whole = StemLayout(*layout)
+    whole.plan = StemPlan(tuple(kinds), tuple(levels), table, stem)
+    return whole
+
+
+def find_plan(layout: Layout) -> StemPlan | None:
+    """Return the layers below the dense ones, if there are any."""
+    return getattr(layout, "plan", None)
 
 
 def count_parameters(layout: Layout) -> int:
@@ -37,30 +94,73 @@ def count_parameters(layout: Layout) -> int:
     return int(layout.starts[1, -1])
 
 
+def parameter_shapes(layout: Layout) -> list[tuple[int, ...]]:
+    """Return the shapes of W1, b1, W2, b2, ..."""
+    shapes: list[tuple[int, ...]] = []
+    plan = find_plan(layout)
+    for below, level in pairwise(plan.levels if plan else ()):
+        if level.n_inputs:
+            shapes += [(*level.kernel_size, below.channels, level.channels), (level.channels,)]
+    for n_in, n_out in pairwise(layout.sizes.tolist()):
+        shapes += [(n_in, n_out), (n_out,)]
+    return shapes
+
+
 def split(layout: Layout, theta: Array) -> list[Array]:
     """Return a flat vector as ``[W1, b1, W2, b2, ...]``, views of it."""
     arrays = []
     start = 0
-    for n_in, n_out in zip(layout.sizes.tolist(), layout.sizes[1:].tolist(), strict=False):
-        middle = start + n_in * n_out
-        arrays += [theta[start:middle].reshape(n_in, n_out), theta[middle : middle + n_out]]
-        start = middle + n_out
+    for shape in parameter_shapes(layout):
+        end = start + math.prod(shape)
+        arrays.append(theta[start:end].reshape(shape))
+        start = end
     return arrays
+
+
+def image_shapes(layout: Layout) -> list[tuple[int, int, int]]:
+    """Return the shape of a sample in the level of each layer below the dense ones."""
+    plan = find_plan(layout)
+    return [(level.height, level.width, level.channels) for level in plan.levels[1:]] if plan else []
+
+
+def make_stem(plan: StemPlan, block: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Stem:
+    """Return workspace of the layers below the dense ones for blocks of so many samples; no unit is in it yet."""
+    sizes, n_levels = plan.sizes, len(plan.levels)
+    n_chunks = n_chunks if method in (Method.DIRECT, Method.SERIES) else 0
+    n_together = max(LANES, min(PERTURBATIONS, BUDGET // (16 * sizes.widest)) // LANES * LANES)
+    most = max(level.channels for level in plan.levels)
+    n_kinds = 4 if method == Method.BACKPROP else 3
+    return Stem(
+        table=plan.table,
+        units=np.zeros((n_levels - 1, len(FUNCTIONS)), object if JIT_DISABLED else np.int64),
+        values=np.zeros((n_kinds, block, sizes.n_units), dtype),  # zeros around images stay zero
+        transposed=np.empty(sizes.n_weights if method != Method.NONE else 0, dtype),
+        norms=np.empty(sizes.n_norms, np.float64),
+        reach=np.empty((n_chunks, 2, n_levels, most), np.float64),
+        listed=np.empty((n_chunks, sizes.n_listed, 3), np.int64),
+        counts=np.empty((n_chunks, n_levels), np.int64),
+        behind=np.empty((n_chunks, sizes.n_listed), np.float64),
+        candidates=np.empty((n_chunks, sizes.n_listed), np.int64),
+        moved=np.empty((n_chunks, 2 * sizes.widest * n_together), np.float64),
+        n_together=n_together,
+    )
 
 
 def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Work:
     """Return a workspace for blocks of up to n_samples samples."""
+    plan = find_plan(layout)
     n_layers = len(layout.activations)
     widest = int(layout.sizes.max())
     n_units, n_outputs = int(layout.sizes.sum()), int(layout.sizes[-1])
     n_parameters = count_parameters(layout) if method != Method.NONE else 0
     n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method]
-    per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs)
+    n_images = (4 if method == Method.BACKPROP else 3) * plan.sizes.n_units if plan else 0
+    per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs + n_images)
     block = max(1, min(n_samples, BUDGET // per_sample))
     perturbs = method in (Method.DIRECT, Method.SERIES)
     # Only these can be curved above the next level: see `series.is_curved_above`.
     deep = method == Method.SERIES and (n_layers > 2 or layout.activations[-1] == Activation.SOFTMAX)
-    return Work(
+    work = Work(
         y=np.empty((block, n_outputs), dtype),
         values=np.empty((n_kinds, block * n_units), dtype),
         ones=np.ones((1, block), dtype),
@@ -74,6 +174,17 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         listed=np.empty((n_chunks, 4, widest + PERTURBATIONS), np.int64),
         stop=np.zeros(1, np.int64),
     )
+    if plan is None:
+        return work
+    whole = StemWork(*work)
+    whole.stem = make_stem(plan, block, method, dtype, n_chunks)
+    return whole
+
+
+def list_arrays(work: Work) -> list[Array]:
+    """Return all that a workspace consists of."""
+    stem = getattr(work, "stem", ())
+    return [*work, *(part for part in stem if isinstance(part, np.ndarray))]
 
 
 @contextlib.contextmanager
@@ -82,11 +193,16 @@ def borrow_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[
 
     Whoever leaves by an exception does not give it back: somebody may still write there.
     """
-    key = layout.sizes.tobytes(), layout.activations.tobytes(), n_samples, BUDGET, method, dtype, n_chunks
+    plan = find_plan(layout)
+    below = plan.table.tobytes() if plan else b""
+    kind = layout.sizes.tobytes(), layout.activations.tobytes(), below
+    key = *kind, n_samples, BUDGET, method, dtype, n_chunks
     work = _kept.pop(key, None) or make_work(layout, n_samples, method, dtype, n_chunks)
     yield work
     _kept[key] = work
-    while len(_kept) > N_KEPT or sum(array.nbytes for kept in list(_kept.values()) for array in kept) > KEPT:
+    while (
+        len(_kept) > N_KEPT or sum(array.nbytes for kept in list(_kept.values()) for array in list_arrays(kept)) > KEPT
+    ):
         _kept.pop(next(iter(list(_kept)), key), None)
 
 
@@ -115,3 +231,14 @@ def view(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> A
     n_units = int(layout.sizes[level])
     values: Array = work.values[kind, start : start + n_samples * n_units].reshape(n_samples, n_units)
     return values
+
+
+def view_images(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> Array:
+    """Return one kind of the values of a level below the dense layers, (n_samples, height, width, channels)."""
+    assert isinstance(work, StemWork)
+    assert isinstance(layout, StemLayout)
+    here = layout.plan.table[level].tolist()
+    height, width, channels = here[HEIGHT], here[WIDTH], here[CHANNELS]
+    stem = work.stem.values[kind if layout.plan.levels[level].n_inputs else A, :n_samples, here[FIRST] :]
+    rows = np.lib.stride_tricks.sliding_window_view(stem, width * channels, axis=1)[:, :: here[PITCH]]
+    return rows[:, :height].reshape(n_samples, height, width, channels)

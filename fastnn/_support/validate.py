@@ -92,6 +92,15 @@ def integer(name: str, value: object, *, low: int) -> int:
     return int(value)
 
 
+def pair(name: str, value: object) -> tuple[int, int]:
+    """Return one positive integer for both height and width, or a sequence of two, as a tuple."""
+    if isinstance(value, numbers.Integral):
+        value = (value, value)
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{name} must be an integer, or a pair of them for height and width, got {show(value)}")
+    return integer(name, value[0], low=1), integer(name, value[1], low=1)
+
+
 def flag(name: str, value: object) -> bool:
     """Return value as a bool."""
     if not isinstance(value, bool | np.bool_):
@@ -171,6 +180,24 @@ def find_caller() -> int:
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in BETWEEN:
         frame, level = frame.f_back, level + 1
     return level
+
+
+def images(X: ArrayLike, shape: tuple[int, int, int], to: np.dtype[Any]) -> Array:
+    """Return X as (n_samples, height * width * channels)."""
+    result = array("X", X, to)
+    height, width, channels = shape
+    if result.shape[1:] != shape and (channels > 1 or result.shape[1:] != shape[:2]):
+        advice = ""
+        if result.ndim == 4 and result.shape[1:] == (channels, height, width):
+            advice = "; its channels come first: move them to the end, np.moveaxis(X, 1, -1)"
+        elif result.ndim == 2 and result.shape[1] == height * width * channels:
+            advice = f"; reshape it with X.reshape(-1, {height}, {width}, {channels})"
+        elif result.shape == shape or (channels == 1 and result.shape == shape[:2]):
+            advice = f"; one sample is X.reshape(1, {height}, {width}, {channels})"
+        wanted = f"(n_samples, {height}, {width}, {channels})"
+        wanted += f" or (n_samples, {height}, {width})" if channels == 1 else ""
+        raise ValueError(f"X must have shape {wanted}, got {result.shape}{advice}")
+    return result.reshape(len(result), -1)
 
 
 def features(X: ArrayLike, n_inputs: int, to: np.dtype[Any]) -> Array:

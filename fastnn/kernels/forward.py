@@ -117,7 +117,7 @@ def measure(layout, loss, n_samples, first, last, work):
 
 @kernel(inline=True)
 def transpose(layout, theta, lowest, n_powers, chunk, n_chunks, work):
-    """Write this chunk's rows of every W transposed, and of its powers, from the lowest on that something comes back to."""
+    """Write this chunk's rows of every W transposed, and of its powers, from the lowest on that is gone back."""
     for layer in range(lowest, layout.activations.size):
         w = weights(layout, theta, layer)
         out = transposed_weights(layout, work, layer, 0)

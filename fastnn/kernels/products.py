@@ -19,6 +19,7 @@ if JIT_DISABLED:
                 out += weights[i * w_pitch + j * w_step] * moved[start : start + out.size]
 
 else:
+    from fastnn._compiler.tile import add_taps as add_taps  # type: ignore[assignment]
     from fastnn._compiler.tile import add_tiles  # type: ignore[assignment]
 
 

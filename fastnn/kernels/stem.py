@@ -58,15 +58,8 @@ SLACK = 1.0 + 1e-6
 @kernel
 def make_part(layer, sample, channel, first, count, eps, chunk):
     """Return a Part of whole numbers and a float."""
-    return Part(
-        np.int64(layer),
-        np.int64(sample),
-        np.int64(channel),
-        np.int64(first),
-        np.int64(count),
-        float(eps),
-        np.int64(chunk),
-    )
+    which = np.int64(layer), np.int64(sample), np.int64(channel), np.int64(first), np.int64(count)
+    return Part(which[0], which[1], which[2], which[3], which[4], float(eps), np.int64(chunk))
 
 
 @kernel
@@ -186,10 +179,11 @@ def list_wanted(packed, stem, n, channel, lowest, end, chunk):
 
 
 @kernel
-def add_changes(packed, layout, stem, layer, n, channel, first, eps, sign, block, loss, chunk, work, total):
+def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, total):
     """Add sign times the changes of sample n's loss by perturbations of a channel's weights, `first` and on."""
     n_layers, count = stem.units.shape[0], total.size
-    call_layer(stem.units[layer, START], packed, make_part(layer, n, channel, first, count, eps, chunk))
+    part = make_part(layer, n, channel, first, count, sign * task.eps, chunk)
+    call_layer(stem.units[layer, START], packed, part)
     moving = channel
     for above in range(layer + 1, n_layers):
         call_layer(stem.units[above, CARRY], packed, make_part(above, n, moving, 0, count, 0.0, chunk))
@@ -204,7 +198,7 @@ def add_changes(packed, layout, stem, layer, n, channel, first, eps, sign, block
         add_product(through, moved, 0, z.shape[0], z)
     else:
         add_product(through[:, moving::n_channels], moved, 0, z.shape[0], z)
-    carry(layout, 1, n, block.n_samples, sign, loss, chunk, work, total)
+    carry(layout, 1, n, block.n_samples, sign, task.loss, chunk, work, total)
 
 
 @kernel
@@ -214,10 +208,7 @@ def add_part(packed, layout, stem, layer, n, channel, first, size, block, task, 
     total = total_scratch(work, chunk, size)
     clear(total)
     for sign in range(1, -2 if task.central else 0, -2):
-        eps = sign * task.eps
-        add_changes(
-            packed, layout, stem, layer, n, channel, first, eps, 1.0 * sign, block, task.loss, chunk, work, total
-        )
+        add_changes(packed, layout, stem, layer, n, channel, first, 1.0 * sign, block, task, chunk, work, total)
     factor = share(block, work, n) * per_change(task)
     for b in range(min(size, here[N_INPUTS] + 1 - first)):
         work.gradient[here[WEIGHTS] + (first + b) * here[CHANNELS] + channel] += factor * total[b]

@@ -1,40 +1,55 @@
 """A feed-forward network: its architecture and its weights."""
 
-import itertools
+import math
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fastnn._engine.loop import forward
-from fastnn._engine.workspace import count_parameters, make_layout, split, view
+from fastnn._engine.workspace import (
+    count_images,
+    count_parameters,
+    image_shapes,
+    make_layout,
+    parameter_shapes,
+    split,
+    view,
+    view_images,
+)
 from fastnn._support import files, html, validate
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import MODULES, Activation
+from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import A, Z
-from fastnn.model.layers import Dense
+from fastnn.model.layers import LAYERS, Conv2D, Dense, Flatten, Layer, check_layers
 
 INITS = ("fan_in", "standard_normal")
 
 
 class Forward(NamedTuple):
-    """What a forward pass computes, a list entry a layer, each array (n_samples, n_units)."""
+    """What a forward pass computes, a list entry a layer, each array (n_samples, n_units), of images as below.
+
+    Those are (n_samples, height, width, channels); what has no activation has its values in both lists.
+    """
 
     pre_activations: list[Array]
     activations: list[Array]
 
 
 class Network:
-    """A feed-forward network.
+    """A feed-forward network: dense layers, and below them, where samples are images, convolutions and pools.
 
     Parameters
     ----------
-    n_inputs : int
-        Number of input features, at least 1.
-    layers : sequence of Dense
-        The layers in order, the output layer last. Softmax only there.
+    input_shape : int or (int, int, int)
+        Number of input features, at least 1, or (height, width, channels) of an image.
+    layers : sequence of Dense, Conv2D, MaxPool2D, AveragePool2D or Flatten
+        The layers in order, the output layer, a Dense, last. Softmax only there. A Dense
+        takes an image as the vector that `Flatten` makes of it.
     seed : int, numpy.random.Generator or None, default None
         Where the initial weights come from. The same seed gives the same bits;
         None takes fresh entropy.
@@ -42,7 +57,7 @@ class Network:
         Of the weights and of what is computed with them.
     init : {"fan_in", "standard_normal"}, default "fan_in"
         Weights are drawn from a Gaussian of mean 0; biases are zero. With "fan_in" its
-        standard deviation is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
+        standard deviation, n_in being the inputs of a unit, is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
         softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
         slope being 0.01 for leaky_relu and 0 for relu, elu and softplus [2]_. With
         "standard_normal" it is 1.
@@ -64,12 +79,17 @@ class Network:
     Network: 2 inputs, 13 parameters, float64
       Dense(3, sigmoid)   W (2, 3)  b (3,)  9
       Dense(1, identity)  W (3, 1)  b (1,)  4
+    >>> fastnn.Network((8, 8, 1), [fastnn.Conv2D(4, 3, "relu"), fastnn.MaxPool2D(2), fastnn.Dense(10, "softmax")])
+    Network: 8 x 8 x 1 inputs, 410 parameters, float64
+      Conv2D(4, 3, relu)  (6, 6, 4)  W (3, 3, 1, 4)  b (4,)    40
+      MaxPool2D(2)        (3, 3, 4)
+      Dense(10, softmax)  (10,)      W (36, 10)      b (10,)  370
     """
 
     def __init__(
         self,
-        n_inputs: int,
-        layers: Sequence[Dense],
+        input_shape: int | tuple[int, int, int],
+        layers: Sequence[Layer],
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike = "float64",
         *,
@@ -77,38 +97,55 @@ class Network:
     ) -> None:
         validate.choice("init", init, INITS)
         rng = validate.generator("seed", seed)
-        self._allocate(n_inputs, layers, dtype)
-        for w, layer in zip(self.weights[::2], self._layers, strict=True):
+        self._allocate(input_shape, layers, dtype)
+        weighted = [layer for layer in self._layers if isinstance(layer, Dense | Conv2D)]
+        for w, layer in zip(self.weights[::2], weighted, strict=True):
             w[:] = rng.standard_normal(w.shape)
             if init == "fan_in":
-                w *= _fan_in_deviation(layer.code, w.shape[0])
+                w *= _fan_in_deviation(layer.code, w.size // w.shape[-1])
 
-    def _allocate(self, n_inputs: int, layers: Sequence[Dense], dtype: DTypeLike) -> None:
+    def _allocate(self, input_shape: int | tuple[int, int, int], layers: Sequence[Layer], dtype: DTypeLike) -> None:
         """Become a network of that architecture, with weights of zero."""
-        self._n_inputs = validate.integer("n_inputs", n_inputs, low=1)
-        self._layers = _check_layers(layers)
+        self._input_shape = _check_shape(input_shape)
+        self._layers, self._layout = _plan(self._input_shape, layers)
         self._dtype = validate.dtype(dtype)
-        sizes = [self._n_inputs, *(layer.n_units for layer in self._layers)]
-        self._layout = make_layout(sizes, [layer.code for layer in self._layers])
         self._theta = np.zeros(count_parameters(self._layout), self._dtype)
 
     @classmethod
-    def _of(cls, n_inputs: int, layers: Sequence[Dense], dtype: DTypeLike, weights: Sequence[ArrayLike]) -> Self:
+    def _of(
+        cls,
+        input_shape: int | tuple[int, int, int],
+        layers: Sequence[Layer],
+        dtype: DTypeLike,
+        weights: Sequence[ArrayLike],
+    ) -> Self:
         """Return a network with these weights, for which nothing is drawn."""
         network = cls.__new__(cls)
-        network._allocate(n_inputs, layers, dtype)
+        network._allocate(input_shape, layers, dtype)
         network.weights = weights
         return network
 
     @property
     def n_inputs(self) -> int:
-        """Number of input features."""
-        return self._n_inputs
+        """Number of input features, of an image all its numbers."""
+        return math.prod(self._input_shape)
 
     @property
-    def layers(self) -> tuple[Dense, ...]:
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of a sample: (n_inputs,), or (height, width, channels)."""
+        return self._input_shape
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
         """The layers in order."""
         return self._layers
+
+    @property
+    def output_layer(self) -> Dense:
+        """The last layer."""
+        last = self._layers[-1]
+        assert isinstance(last, Dense)
+        return last
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -124,8 +161,9 @@ class Network:
     def weights(self) -> list[Array]:
         """``[W1, b1, W2, b2, ...]``, views: writing into one changes the network.
 
-        ``W`` has shape (n_in, n_out), ``b`` (n_out,). Assigning a list of arrays of
-        these shapes copies them in, all or, if one does not fit, none.
+        In the order of the layers that have weights. Of a Dense, ``W`` has shape (n_in, n_out)
+        and ``b`` (n_out,); of a Conv2D (height, width, channels, n_filters) and (n_filters,).
+        Assigning a list of arrays of these shapes copies them in, all or, if one does not fit, none.
         """
         return split(self._layout, self._theta)
 
@@ -248,12 +286,19 @@ class Network:
 
     def _describe(self) -> dict[str, Any]:
         """Return the architecture as plain numbers and names."""
-        layers = [[layer.n_units, layer.activation] for layer in self._layers]
-        return {"n_inputs": self._n_inputs, "layers": layers, "dtype": self._dtype.name}
+        if self._is_plain():  # as before there were others
+            layers = [[layer.n_units, layer.activation] for layer in self._layers if isinstance(layer, Dense)]
+            return {"n_inputs": self.n_inputs, "layers": layers, "dtype": self._dtype.name}
+        described = [[type(layer).__name__, asdict(layer)] for layer in self._layers]
+        return {"input_shape": self._input_shape, "layers": described, "dtype": self._dtype.name}
+
+    def _is_plain(self) -> bool:
+        """Return whether a sample is a vector, so that all layers are dense."""
+        return len(self._input_shape) == 1
 
     def _arrays(self) -> dict[str, Array]:
         """Return the weights by the names that they have in files."""
-        return dict(zip(_names(len(self._layers)), self.weights, strict=True))
+        return dict(zip(_names(self._layers), self.weights, strict=True))
 
     def check_weights(self) -> None:
         """Refuse NaN and infinity, which may have been written into `weights`.
@@ -271,35 +316,73 @@ class Network:
     def _run(self, X: ArrayLike, levels: Sequence[int]) -> Forward:
         """Run X forward, a block of samples at a time, and keep the levels asked for."""
         self.check_weights()
-        x = validate.features(X, self._n_inputs, self._dtype)
-        result = Forward(*([np.empty((len(x), self._layout.sizes[k]), self._dtype) for k in levels] for _ in range(2)))
+        x = self.check_inputs(X)
+        shapes = self._shapes()
+        result = Forward(*([np.empty((len(x), *shapes[k - 1]), self._dtype) for k in levels] for _ in range(2)))
+        n_dense, n_images = len(self._layout.activations), count_images(self._layout)
         for part, work in forward(self._layout, self._theta, x):
             for z, a, level in zip(*result, levels, strict=True):
-                z[part] = view(self._layout, work, Z, level, len(z[part]))
-                a[part] = view(self._layout, work, A, level, len(a[part]))
+                n_samples = len(z[part])
+                if level <= n_images:
+                    z[part] = view_images(self._layout, work, Z, level, n_samples)
+                    a[part] = view_images(self._layout, work, A, level, n_samples)
+                else:  # of a Flatten, what the dense layers take
+                    dense = level - len(self._layers) + n_dense
+                    z[part] = view(self._layout, work, Z if dense else A, dense, n_samples)
+                    a[part] = view(self._layout, work, A, dense, n_samples)
         return result
 
+    def check_inputs(self, X: ArrayLike) -> Array:
+        """Return samples as rows of n_inputs finite numbers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not finite real numbers of the right shape.
+        """
+        if self._is_plain():
+            return validate.features(X, self.n_inputs, self._dtype)
+        height, width, channels = self._input_shape
+        return validate.images(X, (height, width, channels), self._dtype)
+
+    def _shapes(self) -> list[tuple[int, ...]]:
+        """Return the shape of a sample in the level of each layer."""
+        images = image_shapes(self._layout)
+        sizes = [(int(size),) for size in self._layout.sizes]
+        return [*images, *sizes[len(sizes) - len(self._layers) + len(images) :]]
+
     def __repr__(self) -> str:
-        rows = [(name, f"W {w}", f"b {b}", count) for name, w, b, count in self._rows()]
-        widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        rows = [(*texts, w and f"W {w}", b and f"b {b}", count) for *texts, w, b, count in self._rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [self._summary()]
-        for row in rows:
-            cells = [cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False)]
-            lines.append("  " + "  ".join([*cells, row[3].rjust(widths[3])]))
+        for *texts, count in rows:
+            cells = [cell.ljust(width) for cell, width in zip(texts, widths, strict=False)]
+            lines.append("  " + "  ".join([*cells, count.rjust(widths[-1])]).rstrip())
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return html.table(self._summary(), ["layer", "W", "b", "parameters"], self._rows())
+        shape = ["shape"] * (not self._is_plain())
+        return html.table(self._summary(), ["layer", *shape, "W", "b", "parameters"], self._rows())
 
     def _summary(self) -> str:
-        return f"Network: {self._n_inputs:,} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"
+        inputs = " x ".join(f"{size:,}" for size in self._input_shape)
+        return f"Network: {inputs} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"
 
-    def _rows(self) -> list[tuple[str, str, str, str]]:
-        """Return what is told of each layer: its name, the shapes of its weights and biases, their number."""
-        return [
-            (f"Dense({layer.n_units}, {layer.activation})", str(w.shape), str(b.shape), f"{w.size + b.size:,}")
-            for layer, w, b in zip(self._layers, self.weights[::2], self.weights[1::2], strict=True)
-        ]
+    def _rows(self) -> list[list[str]]:
+        """Return what is told of each layer: its name, the shapes of its weights and biases, their number.
+
+        With images among them, the shape of its level stands after its name.
+        """
+        rows = []
+        left = iter(self.weights)
+        for layer, shape in zip(self._layers, self._shapes(), strict=True):
+            texts = [str(layer)] if self._is_plain() else [str(layer), str(shape)]
+            if isinstance(layer, Dense | Conv2D):
+                w, b = next(left), next(left)
+                rows.append([*texts, str(w.shape), str(b.shape), f"{w.size + b.size:,}"])
+            else:
+                rows.append([*texts, "", "", ""])
+        return rows
 
 
 def mlp(
@@ -385,41 +468,54 @@ def load(path: str | os.PathLike[str]) -> Network:
 def restore_network(path: str | os.PathLike[str], description: dict[str, Any], arrays: dict[str, Array]) -> Network:
     """Return the network that a file describes, if its arrays are those of that network."""
     with files.restoring(path, "network"):
-        layers = [Dense(n_units, activation) for n_units, activation in description["layers"]]
-        n_inputs = validate.integer("n_inputs", description["n_inputs"], low=1)
+        if "n_inputs" in description:
+            input_shape: Any = description["n_inputs"]
+            described: list[Layer] = [Dense(n_units, activation) for n_units, activation in description["layers"]]
+        else:
+            input_shape = tuple(description["input_shape"])
+            kinds = {kind.__name__: kind for kind in LAYERS}
+            described = [kinds[name](**_as_tuples(values)) for name, values in description["layers"]]
         dtype = validate.choice("dtype", description["dtype"], validate.DTYPES)
-        sizes = [n_inputs, *(layer.n_units for layer in layers)]
         # Before anything of that size is allocated: a few bytes can describe a vast network.
-        shapes = [shape for n_in, n_out in itertools.pairwise(sizes) for shape in ((n_in, n_out), (n_out,))]
-        wanted = dict(zip(_names(len(layers)), shapes, strict=True))
+        layers, layout = _plan(_check_shape(input_shape), described)
+        wanted = dict(zip(_names(layers), parameter_shapes(layout), strict=True))
         found = {name: array.shape for name, array in arrays.items()}
         if found != wanted or any(array.dtype != dtype for array in arrays.values()):
             raise ValueError("its arrays are not those of the network that it describes")
-        return Network._of(n_inputs, layers, dtype, [arrays[name] for name in wanted])
+        return Network._of(input_shape, layers, dtype, [arrays[name] for name in wanted])
 
 
-def _names(n_layers: int) -> list[str]:
+def _as_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a layer's fields as they were before they went through JSON."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _names(layers: Sequence[Layer]) -> list[str]:
     """Return what W1, b1, W2, ... are called in files."""
-    return [f"layers.{k}.{kind}" for k in range(n_layers) for kind in ("weight", "bias")]
+    weighted = [k for k, layer in enumerate(layers) if isinstance(layer, Dense | Conv2D)]
+    return [f"layers.{k}.{kind}" for k in weighted for kind in ("weight", "bias")]
 
 
-def _check_layers(layers: Sequence[Dense]) -> tuple[Dense, ...]:
-    """Return the layers as a tuple, if they make a network."""
-    try:
-        checked = tuple(layers)
-    except TypeError:
-        raise TypeError(f"layers must be a list of fastnn.Dense, got {layers!r}") from None
-    if not checked:
-        raise ValueError("layers is empty: a network needs at least its output layer")
-    for k, layer in enumerate(checked):
-        if not isinstance(layer, Dense):
-            raise TypeError(f"layers[{k}] must be a fastnn.Dense, got {layer!r}")
-        if layer.code == Activation.SOFTMAX and k < len(checked) - 1:
-            raise ValueError(
-                f"layers[{k}] is softmax, which is for the output layer only; "
-                f"use {', '.join(code.name.lower() for code in MODULES)}"
-            )
-    return checked
+def _check_shape(value: object) -> tuple[int, ...]:
+    """Return the shape of a sample: of one number, or of three."""
+    if isinstance(value, tuple | list):
+        if len(value) != 3:
+            raise ValueError(f"input_shape must be n_inputs, or (height, width, channels), got {validate.show(value)}")
+        names = ("height", "width", "channels")
+        return tuple(
+            validate.integer(f"the {name} of input_shape", n, low=1) for name, n in zip(names, value, strict=True)
+        )
+    return (validate.integer("n_inputs", value, low=1),)
+
+
+def _plan(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> tuple[tuple[Layer, ...], Layout]:
+    """Return layers that make a network, and where everything stands."""
+    checked, levels = check_layers(input_shape, layers)
+    dense = [layer for layer in checked if isinstance(layer, Dense)]
+    kinds = [layer.kind for layer in checked if not isinstance(layer, Dense | Flatten)]
+    n_inputs = levels[-1].size if levels else input_shape[0]
+    sizes = [n_inputs, *(layer.n_units for layer in dense)]
+    return checked, make_layout(sizes, [layer.code for layer in dense], levels=levels, kinds=kinds)
 
 
 def _fan_in_deviation(code: Activation, n_in: int) -> float:

@@ -1,4 +1,4 @@
-"""A convolution (as in every library, a cross-correlation): z = b + the sum of its kernel's weights times what is below.
+"""A convolution (as in every library, a cross-correlation): z = b + its kernel's weights times what is below it.
 
 W is (height, width, channels below, filters), its rows read as one those of a dense layer. A perturbation of one
 weight moves z wherever the kernel is laid, by eps times the input there, in one channel.
@@ -134,7 +134,7 @@ def back(packed, part):
 
 @unit
 def add(packed, part):
-    """Add what a sample adds to the gradient with respect to the weights in a row of the kernel; with the first, to b."""
+    """Add a sample's gradient with respect to the weights in a row of the kernel; with the first, that of b."""
     (_, _, _, _, work), stem = unpack_stem(packed)
     layer, sample, ky = part.layer, part.sample, part.first
     below, here = stem.table[layer], stem.table[layer + 1]

@@ -15,7 +15,8 @@ from fastnn.kernels.work import SLOPE, A, Z
 # (its b follows) and its norms in Stem.norms, how many weights a filter has, whether each of its channels comes of all
 # those below, and whether it passes on only some of what is below.
 # Of the level: its size; where its first unit stands in a sample's values and how far apart two rows of it are; the
-# zeros above and to the left of it, which the layer above wants, and the whole map that they make; where its units are listed.
+# zeros above and to the left of it, which the layer above wants, and the whole map that they make; where its units are
+# listed.
 N_COLUMNS = 20
 ACTIVATION, KERNEL_HEIGHT, KERNEL_WIDTH, STRIDE_HEIGHT, STRIDE_WIDTH = range(5)
 WEIGHTS, NORMS, N_INPUTS, MIXES, SELECTS = range(5, 10)
@@ -110,7 +111,7 @@ def is_still(stem, level, sample, chunk, unit, channel):
 
 @kernel
 def change_unit(stem, level, sample, chunk, unit, channel, row):
-    """Replace changes of a unit's z (n_perturbations,) by those of a; away from a kink of straight lines, in one step."""
+    """Replace changes of a unit's z (n_perturbations,) by those of a; in one step on a straight line, off its kink."""
     code = stem.table[level, ACTIVATION]
     z, slope = sample_values(stem, Z, sample)[unit], sample_values(stem, SLOPE, sample)[unit]
     if derivative_bounds(code)[1] == 0.0 and abs(z) > reach_of(stem, chunk, REACH_Z, level)[channel]:
@@ -198,25 +199,32 @@ class Sizes(NamedTuple):
     widest: int  # units that move together
 
 
+def count_listed(levels: list[Geometry]) -> list[int]:
+    """Return (to Python) how many units of each level are listed at most: what is in two windows is listed twice."""
+    counts = [levels[-1].size]
+    for level, above in zip(levels[-2::-1], levels[:0:-1], strict=True):
+        counts.append(counts[-1] * above.kernel_size[0] * above.kernel_size[1] if above.selects else level.size)
+    return counts[::-1]
+
+
 def make_table(levels: list[Geometry]) -> tuple[ndarray, Sizes]:
     """Return (to Python) the table of an image, levels[0], and the levels above it, and its sizes."""
     table = np.zeros((len(levels), N_COLUMNS), np.int64)
-    n_units = n_weights = n_norms = n_listed = widest = 0
-    for here, level, above in zip(table, levels, [*levels[1:], None], strict=True):
+    n_units = n_weights = n_norms = n_listed = 0
+    counts = count_listed(levels)
+    for here, level, above, count in zip(table, levels, [*levels[1:], None], counts, strict=True):
         top, bottom, left, right = above.padding if above else (0, 0, 0, 0)
-        here[ACTIVATION], here[N_INPUTS], here[MIXES], here[SELECTS] = level[3], level[7], level[8], level[9]
+        here[ACTIVATION], here[N_INPUTS] = level.activation, level.n_inputs
+        here[MIXES], here[SELECTS] = level.mixes, level.selects
         here[[KERNEL_HEIGHT, KERNEL_WIDTH]], here[[STRIDE_HEIGHT, STRIDE_WIDTH]] = level.kernel_size, level.strides
         here[WEIGHTS], here[NORMS], here[LIST] = n_weights, n_norms, n_listed
-        here[[HEIGHT, WIDTH, CHANNELS]] = level[:3]
+        here[[HEIGHT, WIDTH, CHANNELS]] = level.height, level.width, level.channels
         here[[TOP, LEFT, MAP]] = top, left, n_units
         here[PITCH] = (left + level.width + right) * level.channels
         here[MAP_SIZE] = (top + level.height + bottom) * here[PITCH]
         here[FIRST] = n_units + top * here[PITCH] + left * level.channels
-        # Windows may overlap, and what is in two of them is listed twice.
-        n_asked = above.size * above.kernel_size[0] * above.kernel_size[1] if above and above.selects else level.size
         n_units += int(here[MAP_SIZE])
         n_weights += (level.n_inputs + 1) * level.channels if level.n_inputs else 0
         n_norms += level.n_inputs * level.channels
-        n_listed += n_asked
-        widest = max(widest, n_asked)
-    return table, Sizes(n_units, n_weights, n_norms, n_listed, widest)
+        n_listed += count
+    return table, Sizes(n_units, n_weights, n_norms, n_listed, max(counts))
