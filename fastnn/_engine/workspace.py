@@ -25,7 +25,19 @@ from fastnn.kernels.layers.maps import (
     make_table,
 )
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.work import CHECKS, KINDS, PERTURBATIONS, A, Data, Method, Task, Work, scratch_size, taylor_size
+from fastnn.kernels.work import (
+    CHECKS,
+    KINDS,
+    MEASURED,
+    PERTURBATIONS,
+    A,
+    Data,
+    Method,
+    Task,
+    Work,
+    scratch_size,
+    taylor_size,
+)
 
 # Samples are taken in blocks so that the space for their values stays below this.
 BUDGET = 64 * 2**20
@@ -60,11 +72,11 @@ class StemWork(Work):
 def make_layout(
     sizes: Sequence[int],
     activations: Sequence[Activation],
-    together: Sequence[bool] = (),
+    shared_biases: Sequence[bool] = (),
     levels: Sequence[Geometry] = (),
     kinds: Sequence[Kind] = (),
 ) -> Layout:
-    """Return the layout of a network; `together` says which of W1, b1, W2, ... are perturbed as one.
+    """Return the layout of a network; `shared_biases` says in which layers all units have one.
 
     With layers of some kinds below the dense ones, `levels` are the image and what they make of it.
     """
@@ -75,7 +87,7 @@ def make_layout(
         sizes=np.array(sizes, np.int64),
         starts=np.array([[0, *accumulate(sizes[:-1])], [*accumulate(parameters, initial=begin)]], np.int64),
         activations=np.array(activations, np.int64),
-        together=np.array(together or [False] * (2 * len(activations)), np.int64),
+        shared_biases=np.array(shared_biases or [False] * len(activations), np.int64),
     )
     if stem is None:
         return layout
@@ -164,7 +176,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         y=np.empty((block, n_outputs), dtype),
         values=np.empty((n_kinds, block * n_units), dtype),
         ones=np.ones((1, block), dtype),
-        measured=np.empty((block, 3), np.float64),
+        measured=np.empty((MEASURED, block), np.float64),
         gradient=np.zeros(n_parameters, dtype),
         transposed=np.empty((3 if method == Method.SERIES else 1, n_parameters), dtype),
         norms=np.empty((2, n_units), np.float64),
@@ -208,7 +220,7 @@ def borrow_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[
 
 def make_plain_task(loss: int, method: Method, n_chunks: int) -> Task:
     """Return what kernels are told where nothing is perturbed: a loss (-1 for none), and perhaps its slope."""
-    return Task(loss, int(method), False, 1.0, 1, 0.0, False, n_chunks)
+    return Task(loss, int(method), False, 1.0, 1, 0.0, False, False, n_chunks)
 
 
 def make_data(x: Array, y: Array, order: Array | None = None) -> Data:
