@@ -153,12 +153,12 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
     @property
     def n_outputs_(self) -> int:
         """Number of outputs: one for two classes."""
-        return self.network_.layers[-1].n_units
+        return self.network_.output_layer.n_units
 
     @property
     def out_activation_(self) -> str:
         """Activation of the outputs, by scikit-learn's name: "logistic", "softmax" or "identity"."""
-        name = self.network_.layers[-1].activation
+        name = self.network_.output_layer.activation
         return "logistic" if name == "sigmoid" else name
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn._engine.program import find_program, is_deep
 from fastnn._engine.threads import count_chunks, find_pace, take_turn
-from fastnn._engine.workspace import borrow_work, make_data, make_plain_task, make_work
+from fastnn._engine.workspace import borrow_work, hand_over, identify, make_data, make_plain_task, make_work
 from fastnn._support import validate
 from fastnn._support.interrupt import call_apart, leave_if_pressed
 from fastnn._support.validate import Array, find_caller
@@ -345,20 +345,21 @@ def take_steps(
     def run() -> tuple[int, End]:
         nonlocal first
         with take_turn(task.n_chunks) as n_chunks:
+            dense, space, stem = hand_over(layout, work)
 
             def call(program: Program, stop: int, plan: Task) -> tuple[int, int]:
                 result: tuple[int, int] = run_steps(
-                    program, layout, theta, data, batch_size, first, stop, done, plan, update, work, totals
+                    program, dense, theta, data, batch_size, first, stop, done, plan, update, space, stem, totals
                 )
                 return result
 
-            shared = layout, theta, data, update, work
+            shared = dense, theta, data, update, space
             program = find_program(
-                layout, task, has_direct, theta.dtype, shared, lambda program: call(program, first, task)
+                layout, task, has_direct, theta.dtype, shared, stem, lambda program: call(program, first, task)
             )
             pace = None
             if n_chunks > 1:
-                kind = layout.sizes.tobytes(), layout.activations.tobytes(), task.method, theta.dtype
+                kind = *identify(layout), task.method, theta.dtype
                 pace = find_pace(*kind, batch_size.bit_length(), n_chunks)
             while first < last:
                 shares, stop = False, last

@@ -7,18 +7,39 @@ import numpy as np
 
 from fastnn._compiler.jit import JIT_DISABLED
 from fastnn._engine.threads import load_layer
+from fastnn._engine.workspace import find_plan
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.direct import run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
+from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
+from fastnn.kernels.layers.maps import Part, Stem
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.series.carried import run_carried
 from fastnn.kernels.series.expansion import is_curved_above, run_expansion
+from fastnn.kernels.stem import (
+    run_stem_add,
+    run_stem_back,
+    run_stem_descent,
+    run_stem_direct,
+    run_stem_forward,
+    run_stem_inputs,
+)
 from fastnn.kernels.training import Phase, Program
 from fastnn.kernels.work import Block, Method, Task
 
 Units = dict[Phase, list[Any]]
+
+# Those that are handed the stem as well, and what each has a layer do.
+STEM_UNITS: dict[Any, tuple[str, ...]] = {
+    run_stem_inputs: (),
+    run_stem_forward: ("forward",),
+    run_stem_back: ("back",),
+    run_stem_add: ("add",),
+    run_stem_direct: ("reach", "want", "start", "carry"),
+    run_stem_descent: (),
+}
 
 _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
@@ -35,7 +56,20 @@ def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
         units[Phase.DIRECT] = [run_direct]
     if task.method != Method.NONE:
         units[Phase.DESCENT] = [run_descent]
+    if find_plan(layout):
+        _add_stem(units, Method(task.method))
     return units
+
+
+def _add_stem(units: Units, method: Method) -> None:
+    """Add what takes the place of the inputs, and what is done with the layers below the dense ones."""
+    units[Phase.INPUTS] = [run_stem_inputs]
+    units[Phase.FORWARD].insert(0, run_stem_forward)
+    if method == Method.BACKPROP:
+        units[Phase.BACK].append(run_stem_back)
+    if method != Method.NONE:
+        units[Phase.SHARED] = [run_stem_add if method == Method.BACKPROP else run_stem_direct]
+        units[Phase.DESCENT].append(run_stem_descent)
 
 
 def is_deep(layout: Layout, task: Task) -> bool:
@@ -49,6 +83,7 @@ def find_program(
     needs_direct: bool,
     dtype: np.dtype[Any],
     shared: tuple[Any, ...],
+    stem: Stem | tuple[()],
     call: Callable[[Program], object],
 ) -> Program:
     """Return the program of a step, its units compiled; what calls them is compiled by calling it once.
@@ -63,6 +98,9 @@ def find_program(
         The network's.
     shared : tuple
         What units are handed packed.
+    stem : Stem or an empty tuple
+        What those that have to do with layers below the dense ones are handed besides; the units of these are written
+        into it.
     call : callable
         It runs a program without taking a step.
     """
@@ -71,8 +109,12 @@ def find_program(
 
     def compile_units() -> None:
         load_layer()
-        arguments = shared, Block(0, 0, 1, 1, True, True), task, 1, np.int64(0)
-        addresses = [unit.address(arguments) for phase in units for unit in units[phase]]
+        arguments = Block(0, 0, 1, 1, True, True), task, 1, np.int64(0)
+        addresses = [
+            unit.address(((shared, stem) if unit in STEM_UNITS else shared, *arguments))
+            for phase in units
+            for unit in units[phase]
+        ]
         counts = [len(units.get(phase, [])) for phase in Phase]
         program = Program(
             units=np.array(addresses, object if JIT_DISABLED else np.int64),
@@ -81,6 +123,25 @@ def find_program(
         call(program)
         _programs[key] = program
 
+    def compile_layers() -> None:
+        plan = find_plan(layout)
+        assert plan
+        assert stem
+        wanted = [name for phase in units for unit in units[phase] for name in STEM_UNITS.get(unit, ())]
+        for kind in set(plan.kinds):
+            addresses = _find_addresses(kind, wanted, (shared, stem))
+            for layer in np.flatnonzero([other == kind for other in plan.kinds]):
+                stem.units[layer] = addresses
+
+    if stem and not stem.units[0, 0]:
+        call_apart(compile_layers)
     if key not in _programs:
         call_apart(compile_units)
     return _programs[key]
+
+
+def _find_addresses(kind: Kind, wanted: list[str], packed: tuple[Any, ...]) -> list[Any]:
+    """Return a row of `Stem.units`: what a kind of layer does, compiled if it is wanted."""
+    arguments = packed, Part(0, 0, 0, 0, 0, 0.0, 0)
+    named = {name: getattr(MODULES[kind], name, None) for name in FUNCTIONS}
+    return [unit.address(arguments) if unit and name in wanted else 0 for name, unit in named.items()]

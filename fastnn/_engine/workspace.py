@@ -101,6 +101,20 @@ def find_plan(layout: Layout) -> StemPlan | None:
     return getattr(layout, "plan", None)
 
 
+def identify(layout: Layout) -> tuple[bytes, ...]:
+    """Return what tells a layout from others."""
+    plan = find_plan(layout)
+    below = plan.table.tobytes() + bytes(plan.kinds) if plan else b""
+    return layout.sizes.tobytes(), layout.activations.tobytes(), below
+
+
+def hand_over(layout: Layout, work: Work) -> tuple[Layout, Work, Stem | tuple[()]]:
+    """Return what kernels are handed: the dense layers and their workspace, and that of the layers below, if any."""
+    if isinstance(layout, StemLayout) and isinstance(work, StemWork):
+        return Layout(*layout), Work(*work), work.stem
+    return layout, work, ()
+
+
 def count_parameters(layout: Layout) -> int:
     """Return how many weights and biases a network has."""
     return int(layout.starts[1, -1])
@@ -205,10 +219,7 @@ def borrow_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[
 
     Whoever leaves by an exception does not give it back: somebody may still write there.
     """
-    plan = find_plan(layout)
-    below = plan.table.tobytes() if plan else b""
-    kind = layout.sizes.tobytes(), layout.activations.tobytes(), below
-    key = *kind, n_samples, BUDGET, method, dtype, n_chunks
+    key = *identify(layout), n_samples, BUDGET, method, dtype, n_chunks
     work = _kept.pop(key, None) or make_work(layout, n_samples, method, dtype, n_chunks)
     yield work
     _kept[key] = work

@@ -36,11 +36,12 @@ from fastnn.kernels.layers.maps import (
     sample_values,
 )
 from fastnn.kernels.products import add_product
-from fastnn.kernels.updates import update
+from fastnn.kernels.updates import WEIGHT_DECAY, update
 from fastnn.kernels.vectors import clear, copy, largest_size
 from fastnn.kernels.work import (
     DELTA,
     A,
+    Method,
     change_scratch,
     count_parts,
     share,
@@ -81,15 +82,15 @@ def run_stem_inputs(packed, block, task, step, chunk):
     """Prepare this chunk's share of what the ways up and back need."""
     (layout, theta, _, optimizer, work), stem = unpack_stem(packed)
     prepare(layout, theta, 0, optimizer, block, task, chunk, work)
-    if block.opens:
+    if task.method != Method.NONE and block.opens:
         n_layers = stem.units.shape[0]
         for layer in range(n_layers):
             if stem.table[layer + 1, N_INPUTS] > 0:
                 for c in range(chunk, stem.table[layer + 1, CHANNELS], task.n_chunks):
                     copy_weights(stem, theta, layer, c)
         # The shared weights' gradient is never added straight to them: others read them.
-        n = layout.starts[1, 0]
-        clear(work.gradient[n * chunk // task.n_chunks : n * (chunk + 1) // task.n_chunks])
+        first, last = span(layout.starts[1, 0], chunk, task.n_chunks)
+        clear(work.gradient[first:last])
 
 
 @unit
@@ -256,6 +257,6 @@ def run_stem_descent(packed, block, task, step, chunk):
         here = stem.table[layer + 1]
         start, middle = here[WEIGHTS], here[WEIGHTS] + here[N_INPUTS] * here[CHANNELS]
         first, last = span(middle - start, chunk, task.n_chunks)
-        update(optimizer, step, optimizer.weight_decay, start + first, start + last, work.gradient, theta)
+        update(optimizer, step, optimizer.rates[WEIGHT_DECAY], start + first, start + last, work.gradient, theta)
         if here[N_INPUTS] > 0 and layer % task.n_chunks == chunk:
             update(optimizer, step, 0.0, middle, middle + here[CHANNELS], work.gradient, theta)

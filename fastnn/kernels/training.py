@@ -25,7 +25,8 @@ class Phase(IntEnum):
     FORWARD = 1  # samples
     BACK = 2  # samples: in one go with the phase before, all samples of a chunk in its core's cache
     DIRECT = 3  # parameters; only where some are to be measured
-    DESCENT = 4  # parameters
+    SHARED = 4  # parameters: those that are shared, of the layers below the dense ones
+    DESCENT = 5  # parameters
 
 
 N_PHASES = len(Phase)
@@ -55,7 +56,7 @@ MOST_DIRECT = 2e7
 
 
 @entry_point(parallel=True)
-def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, work, totals):
+def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, work, stem, totals):
     """Take training steps first to last; return how far that went, and why no further.
 
     A step that an end prevents is not taken: parameters are as before it.
@@ -63,11 +64,11 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
     Steps count through the batches of one epoch after another; `done` steps were
     taken before step 0. totals (n_epochs, 2) gathers each epoch's summed loss and
     number of correct predictions, measured before each step. With Optimizer.NONE the
-    gradient of the mean loss is left in work.gradient.
+    gradient of the mean loss is left in work.gradient. Without layers below the dense ones, stem is an empty tuple.
     """
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
-    packed = pack((layout, theta, data, optimizer, work))
+    packed = pack(((layout, theta, data, optimizer, work), stem))
     starts = program.starts
     before = sum_direct(work)
     for step in range(first, last):
@@ -122,9 +123,11 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
                         n_terms = 3
                         phase = Phase.BACK.value
                     elif verdict == Verdict.KEEP:
-                        phase = Phase.DESCENT.value
-                    elif starts[Phase.DIRECT] == starts[Phase.DESCENT]:
+                        phase = Phase.SHARED.value
+                    elif starts[Phase.DIRECT] == starts[Phase.SHARED]:
                         return step, End.NEEDS_DIRECT.value
+                if phase == Phase.SHARED and starts[phase] == starts[phase + 1]:
+                    phase += 1
         totals[epoch, 0] += loss
         totals[epoch, 1] += correct
         if step + 1 < last and sum_direct(work) - before > MOST_DIRECT:

@@ -207,7 +207,7 @@ def _check_fit(what: str, size: Any, below: Geometry, hint: str) -> None:
 
 
 def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> tuple[tuple[Layer, ...], list[Geometry]]:
-    """Return the layers as a tuple, and the image with what comes of it below the dense ones, if they make a network."""
+    """Return the layers, and the image with what comes of it below the dense ones, if they make a network."""
     try:
         checked = tuple(layers)
     except TypeError:

@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from fastnn._engine.loop import forward
 from fastnn._engine.workspace import (
-    count_images,
     count_parameters,
     image_shapes,
     make_layout,
@@ -319,7 +318,7 @@ class Network:
         x = self.check_inputs(X)
         shapes = self._shapes()
         result = Forward(*([np.empty((len(x), *shapes[k - 1]), self._dtype) for k in levels] for _ in range(2)))
-        n_dense, n_images = len(self._layout.activations), count_images(self._layout)
+        n_dense, n_images = len(self._layout.activations), len(image_shapes(self._layout))
         for part, work in forward(self._layout, self._theta, x):
             for z, a, level in zip(*result, levels, strict=True):
                 n_samples = len(z[part])

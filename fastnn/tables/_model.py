@@ -67,7 +67,7 @@ class Model:
         width = sum(column.width for column in self.inputs)
         if width != self.network.n_inputs:
             raise ValueError(f"its columns make {width} inputs, and its network takes {self.network.n_inputs}")
-        output = self.network.layers[-1]
+        output = self.network.output_layer
         wanted = (self.target.width, "softmax" if isinstance(self.target, Category) else "identity")
         if (output.n_units, output.activation) != wanted:
             raise ValueError(f"its output layer is {output}, which does not go with target {self.target.name!r}")

@@ -169,7 +169,7 @@ def gradient(
     """
     validate.instance("network", network, (Network,))
     validate.instance("method", method, METHODS)
-    code = find_loss(loss, network.layers[-1].code)
+    code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
     n_chunks = count_chunks(network._layout, method.method, len(data.x))
     task = method.make_task(code, network.dtype, n_chunks)
@@ -189,6 +189,6 @@ def check_data(
 ) -> Data:
     """Return checked samples, in the order they came; the weights are checked, too."""
     network.check_weights()
-    x = validate.features(X, network.n_inputs, network.dtype)
-    targets = encode_targets(loss, y, len(x), network.layers[-1].n_units, network.dtype)
+    x = network.check_inputs(X)
+    targets = encode_targets(loss, y, len(x), network.output_layer.n_units, network.dtype)
     return make_data(x, weigh(loss, targets, sample_weight, class_weight))

@@ -169,7 +169,7 @@ class Trainer:
         self.network = network
         self.gradient = gradient
         self.optimizer = optimizer
-        self._loss = find_loss(loss, network.layers[-1].code)
+        self._loss = find_loss(loss, network.output_layer.code)
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
@@ -580,7 +580,7 @@ class Trainer:
     @property
     def _n_decisions(self) -> int:
         """Decisions a sample: one a class label, or one an output."""
-        return self.network.layers[-1].n_units if self._loss == Loss.BINARY_CROSS_ENTROPY else 1
+        return self.network.output_layer.n_units if self._loss == Loss.BINARY_CROSS_ENTROPY else 1
 
     def _measure(self, data: Data) -> Evaluation:
         """Return the mean loss and accuracy over checked samples."""
