@@ -1,5 +1,6 @@
 """Pictures, drawn with matplotlib (the extra ``plot``). Each returns the Axes and accepts one."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,9 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
     >>> ax = fastnn.plot.network(fastnn.mlp(2, 3, 1, seed=0), x=[1, 1])
     """
     validate.instance("network", network, (Network,))
+    layers = network.dense_layers("plot.network")
     network.check_weights()
-    sizes = [network.n_inputs, *(layer.n_units for layer in network.layers)]
+    sizes = [network.n_inputs, *(layer.n_units for layer in layers)]
     texts = [[""] * size for size in sizes] if x is None else _describe_values(network, x)
     levels = [_place_units(size, BETWEEN_LEVELS * k) for k, size in enumerate(sizes)]
     width = BETWEEN_LEVELS * (len(sizes) - 1) + 2.4
@@ -78,14 +80,14 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
     unit = 72 / ax.figure.dpi * min(box.width / width, box.height / height)  # points
     ink = ax.xaxis.label.get_color()
 
-    for k in range(len(network.layers)):
+    for k in range(len(layers)):
         _draw_weights(ax, network.weights[2 * k], levels[k], levels[k + 1], unit)
         for j, (across, up) in levels[k + 1].items():
             bias = network.weights[2 * k + 1][j]
             if bias:
                 _write(ax, (across, up - RADIUS - 0.03), f"{bias:+.2g}", 0.17 * unit, color=_sign(bias), va="top")
     titles = [f"{sizes[0]} input" + "s" * (sizes[0] > 1)]
-    titles += [f"{layer.n_units} {layer.activation.replace('_', ' ')}" for layer in network.layers]
+    titles += [f"{layer.n_units} {layer.activation.replace('_', ' ')}" for layer in layers]
     size = max(LEGIBLE, 0.24 * unit)
     if LETTER * size * max(map(len, titles)) < BETWEEN_LEVELS * unit:
         for k, title in enumerate(titles):
@@ -343,8 +345,7 @@ def gradient_check(
 
 def _plain_differences(network: Network, X: ArrayLike, y: ArrayLike, loss: str, eps: float, checked: Array) -> Array:
     """Return forward differences as a plain loop finds them, rounding and all."""
-    twin = Network(network.n_inputs, network.layers, seed=0, dtype=network.dtype)
-    twin.weights = network.weights
+    twin = copy.deepcopy(network)
     trainer = Trainer(twin, loss=loss)
     before = trainer.evaluate(X, y).loss
     found = np.empty(len(checked))
@@ -390,8 +391,9 @@ def weights(network: Network, layer: int, image_shape: tuple[int, int], ax: Axes
     >>> ax = fastnn.plot.weights(fastnn.mlp(64, 12, 10, seed=0), 0, (8, 8))
     """
     validate.instance("network", network, (Network,))
-    if validate.integer("layer", layer, low=0) >= len(network.layers):
-        raise ValueError(f"layer must be 0 to {len(network.layers) - 1}, got {layer}")
+    n_layers = len(network.dense_layers("plot.weights"))
+    if validate.integer("layer", layer, low=0) >= n_layers:
+        raise ValueError(f"layer must be 0 to {n_layers - 1}, got {layer}")
     w = network.weights[2 * layer]
     rows, columns = (validate.integer("image_shape", length, low=1) for length in image_shape)
     if rows * columns != w.shape[0]:

@@ -752,6 +752,6 @@ def test_units_that_can_take_minutes_look_up():
         work.values[kind] = 1.0
     block = Block(0, 0, 5, 5, True, True)
     for run in (run_direct, run_carried):
-        run.function((layout, theta, data, update, work), block, task, 1, 0)
+        run.function(((layout, theta, data, update, work), ()), block, task, 1, 0)
     assert not work.gradient.any()
     assert (work.values[SECOND] == 1.0).all()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._engine.plan import count_stem, find_plan
 from fastnn._engine.program import find_program, is_deep
 from fastnn._engine.threads import count_chunks, find_pace, take_turn
 from fastnn._engine.workspace import borrow_work, hand_over, identify, make_data, make_plain_task, make_work
@@ -99,8 +100,11 @@ class Loop:
         self._elapsed = 0.0
         self._is_watched = task.method == Method.SERIES
         self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / (theta.size * batch_size)))
+        at_most = bound_seconds(layout, Method(task.method), batch_size)
+        if find_plan(layout):  # whose weights each work many times a sample
+            self._count = max(1, int(CALL_SECONDS / at_most))
         # Also when steps are quick: any of them may have its perturbations measured directly.
-        self._may_be_long = bound_seconds(layout, Method(task.method), batch_size) > LONG_SECONDS
+        self._may_be_long = at_most > LONG_SECONDS
         self._is_long = self._may_be_long
 
     def run(self, data: Data, first: int, totals: Array, seconds: Array) -> Iterator[int]:
@@ -266,8 +270,9 @@ def bound_seconds(layout: Layout, method: Method, n_samples: int) -> float:
             n_values += products[layer] * (1 + units_above)
             products_above += sum(products[layer + 1 : layer + 2])
             units_above += sizes[layer + 1]
+    below = count_stem(layout, method)
     # A multiply and add took up to 0.2 ns, a value with its activation up to 5, a sample 50.
-    return n_samples * (0.2e-9 * n_products + 5e-9 * n_values + 50e-9)
+    return n_samples * (0.2e-9 * (n_products + below[0]) + 5e-9 * (n_values + below[1]) + 50e-9)
 
 
 def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._engine.plan import find_plan
 from fastnn._engine.threads import load_layer
-from fastnn._engine.workspace import find_plan
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
@@ -58,7 +58,7 @@ def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
         units[Phase.DESCENT] = [run_descent]
     if find_plan(layout):
         _add_stem(units, Method(task.method))
-    return units
+    return dict(sorted(units.items()))
 
 
 def _add_stem(units: Units, method: Method) -> None:

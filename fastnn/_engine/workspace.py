@@ -4,11 +4,12 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._engine.plan import StemLayout, StemPlan, find_plan
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layers import FUNCTIONS, Kind
@@ -20,7 +21,6 @@ from fastnn.kernels.layers.maps import (
     PITCH,
     WIDTH,
     Geometry,
-    Sizes,
     Stem,
     make_table,
 )
@@ -48,21 +48,6 @@ KEPT = 2 * BUDGET
 _kept: dict[tuple[Any, ...], Work] = {}
 
 
-class StemPlan(NamedTuple):
-    """The layers below the dense ones: what they are, the image and what each makes of it, and where that stands."""
-
-    kinds: tuple[Kind, ...]
-    levels: tuple[Geometry, ...]
-    table: Array
-    sizes: Sizes
-
-
-class StemLayout(Layout):
-    """The layout of dense layers with others below them. Kernels are handed a `Layout`, and a `Stem`."""
-
-    plan: StemPlan
-
-
 class StemWork(Work):
     """Workspace of such a network. Kernels are handed a `Work`, and the `Stem`."""
 
@@ -80,25 +65,20 @@ def make_layout(
 
     With layers of some kinds below the dense ones, `levels` are the image and what they make of it.
     """
-    table, stem = make_table(list(levels)) if kinds else (None, None)
+    plan = StemPlan(tuple(kinds), tuple(levels), *make_table(list(levels))) if kinds else None
     parameters = [(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)]
-    begin = stem.n_weights if stem else 0
+    begin = plan.sizes.n_weights if plan else 0
     layout = Layout(
         sizes=np.array(sizes, np.int64),
         starts=np.array([[0, *accumulate(sizes[:-1])], [*accumulate(parameters, initial=begin)]], np.int64),
         activations=np.array(activations, np.int64),
         shared_biases=np.array(shared_biases or [False] * len(activations), np.int64),
     )
-    if stem is None:
+    if plan is None:
         return layout
     whole = StemLayout(*layout)
-    whole.plan = StemPlan(tuple(kinds), tuple(levels), table, stem)
+    whole.plan = plan
     return whole
-
-
-def find_plan(layout: Layout) -> StemPlan | None:
-    """Return the layers below the dense ones, if there are any."""
-    return getattr(layout, "plan", None)
 
 
 def identify(layout: Layout) -> tuple[bytes, ...]:

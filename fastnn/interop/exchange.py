@@ -262,7 +262,8 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
     values = twin.forward(x).activations
     inputs, error = x, np.zeros_like(x)
     with np.errstate(over="ignore", invalid="ignore"):
-        for w, b, a, layer in zip(twin.weights[::2], twin.weights[1::2], values, network.layers, strict=True):
+        layers = network.dense_layers(what)
+        for w, b, a, layer in zip(twin.weights[::2], twin.weights[1::2], values, layers, strict=True):
             carried = error @ np.abs(w)
             error = carried + (len(w) + 2) * eps * (np.abs(inputs) @ np.abs(w) + np.abs(b) + carried)
             if layer.activation == "softmax":
@@ -286,6 +287,7 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
 
 def to_torch(network: Network) -> Any:
     """Return a `torch.nn.Sequential`; see `Network.to_torch`."""
+    layers = network.dense_layers("to_torch")
     import torch
     from torch import nn
 
@@ -300,7 +302,7 @@ def to_torch(network: Network) -> Any:
     }
     dtype = getattr(torch, network.dtype.name)
     modules: list[Any] = []
-    for w, b, layer in zip(network.weights[::2], network.weights[1::2], network.layers, strict=True):
+    for w, b, layer in zip(network.weights[::2], network.weights[1::2], layers, strict=True):
         linear = nn.Linear(*w.shape, dtype=dtype)
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(w.T.copy()))
@@ -313,6 +315,7 @@ def to_torch(network: Network) -> Any:
 
 def to_onnx(network: Network, path: str | os.PathLike[str]) -> None:
     """Write an ONNX file; see `Network.to_onnx`."""
+    layers = network.dense_layers("to_onnx")
     import onnx
     from onnx import helper, numpy_helper
 
@@ -320,11 +323,11 @@ def to_onnx(network: Network, path: str | os.PathLike[str]) -> None:
     number = helper.np_dtype_to_tensor_dtype(network.dtype)
     nodes, constants = [], []
     value = "X"
-    for k, layer in enumerate(network.layers, start=1):
+    for k, layer in enumerate(layers, start=1):
         for name, array in zip((f"W{k}", f"b{k}"), network.weights[2 * k - 2 : 2 * k], strict=True):
             constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         nodes.append(helper.make_node("Gemm", [value, f"W{k}", f"b{k}"], [f"z{k}"], name=f"layer{k}"))
-        value = "Y" if k == len(network.layers) else f"a{k}"
+        value = "Y" if k == len(layers) else f"a{k}"
         nodes += _onnx_activation(layer.activation, f"z{k}", value, network.dtype)
     used = sorted({name for node in nodes for name in node.input} & set(ONNX_CONSTANTS))
     constants += [numpy_helper.from_array(np.array(ONNX_CONSTANTS[name], network.dtype), name) for name in used]
@@ -332,7 +335,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str]) -> None:
         nodes,
         "fastnn",
         [helper.make_tensor_value_info("X", number, ["batch", network.n_inputs])],
-        [helper.make_tensor_value_info("Y", number, ["batch", network.layers[-1].n_units])],
+        [helper.make_tensor_value_info("Y", number, ["batch", layers[-1].n_units])],
         constants,
     )
     model = helper.make_model(

@@ -209,9 +209,9 @@ def _check_fit(what: str, size: Any, below: Geometry, hint: str) -> None:
 def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> tuple[tuple[Layer, ...], list[Geometry]]:
     """Return the layers, and the image with what comes of it below the dense ones, if they make a network."""
     try:
-        checked = tuple(layers)
+        checked: tuple[Any, ...] = tuple(layers)
     except TypeError:
-        raise TypeError(f"layers must be a list of fastnn.Dense and others, got {layers!r}") from None
+        raise TypeError(f"layers must be a list of fastnn.Dense and other layers, got {layers!r}") from None
     if not checked:
         raise ValueError("layers is empty: a network needs at least its output layer")
     levels = [Geometry(*input_shape)] if len(input_shape) == 3 else []

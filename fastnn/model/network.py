@@ -139,6 +139,23 @@ class Network:
         """The layers in order."""
         return self._layers
 
+    def dense_layers(self, what: str) -> tuple[Dense, ...]:
+        """Return the layers of a network that has dense ones only.
+
+        Parameters
+        ----------
+        what : str
+            Who asks for it, for the message: something that knows no other layers.
+
+        Raises
+        ------
+        TypeError
+            If samples are images.
+        """
+        if not self._is_plain():
+            raise TypeError(f"{what} knows dense networks only, and this one takes images of {self._input_shape}")
+        return tuple(layer for layer in self._layers if isinstance(layer, Dense))
+
     @property
     def output_layer(self) -> Dense:
         """The last layer."""
@@ -286,7 +303,7 @@ class Network:
     def _describe(self) -> dict[str, Any]:
         """Return the architecture as plain numbers and names."""
         if self._is_plain():  # as before there were others
-            layers = [[layer.n_units, layer.activation] for layer in self._layers if isinstance(layer, Dense)]
+            layers = [[layer.n_units, layer.activation] for layer in self.dense_layers("this")]
             return {"n_inputs": self.n_inputs, "layers": layers, "dtype": self._dtype.name}
         described = [[type(layer).__name__, asdict(layer)] for layer in self._layers]
         return {"input_shape": self._input_shape, "layers": described, "dtype": self._dtype.name}

@@ -14,6 +14,7 @@ from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
+from fastnn.model.layers import Conv2D
 from fastnn.model.losses import encode_targets, find_loss, weigh
 from fastnn.model.network import Network
 
@@ -52,7 +53,8 @@ class Perturbation:
         `fastnn.kernels.series`), and a sample whose bound is above 1e-8 of the layer's
         differences (1e-6 in float32) is refused. "auto" takes the series, and measures
         directly those inputs of such samples whose own nudges are too large. Both measure
-        directly what a nudge takes to a rectifier's kink.
+        directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` is nudged
+        wherever it is used; "auto" measures such weights directly, and "series" refuses.
 
     Raises
     ------
@@ -169,6 +171,7 @@ def gradient(
     """
     validate.instance("network", network, (Network,))
     validate.instance("method", method, METHODS)
+    check_method(network, method)
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
     n_chunks = count_chunks(network._layout, method.method, len(data.x))
@@ -177,6 +180,16 @@ def gradient(
     if not math.isfinite(value):
         raise FloatingPointError("the loss is not finite: weights are too large, or inputs are not scaled to about 1")
     return split(network._layout, differences)
+
+
+def check_method(network: Network, method: Perturbation | Backprop) -> None:
+    """Refuse what is not proved for a network's layers."""
+    shared = [str(layer) for layer in network.layers if isinstance(layer, Conv2D)]
+    if shared and isinstance(method, Perturbation) and method.evaluate == "series":
+        raise ValueError(
+            f"evaluate='series' is proved for dense layers only, and this network has a {shared[0]}; "
+            "use evaluate='auto', which measures the weights of such layers directly"
+        )
 
 
 def check_data(

@@ -22,7 +22,7 @@ from fastnn.kernels.updates import LR
 from fastnn.kernels.work import Data, Method
 from fastnn.model.losses import find_loss
 from fastnn.model.network import Network, restore_network
-from fastnn.training.gradients import METHODS, Backprop, Perturbation, check_data
+from fastnn.training.gradients import METHODS, Backprop, Perturbation, check_data, check_method
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Adam
 
@@ -166,6 +166,7 @@ class Trainer:
         validate.instance("network", network, (Network,))
         validate.instance("gradient", gradient, METHODS)
         validate.instance("optimizer", optimizer, OPTIMIZERS)
+        check_method(network, gradient)
         self.network = network
         self.gradient = gradient
         self.optimizer = optimizer

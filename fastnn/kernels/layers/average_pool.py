@@ -77,7 +77,7 @@ def reach(packed, part):
 def carry(packed, part):
     """Write by how much each window that is listed moves, (n_listed, count)."""
     _, stem = unpack_stem(packed)
-    layer, chunk, count = part.layer, part.chunk, part.count
+    layer, chunk, count = part.layer, part.chunk, part.size
     below, here = stem.table[layer], stem.table[layer + 1]
     n_moved = moved_channels(below, part.channel)
     source = moved_units(stem, chunk, layer - 1, below[HEIGHT] * below[WIDTH] * n_moved, count)

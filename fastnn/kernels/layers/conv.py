@@ -178,7 +178,7 @@ def start(packed, part):
     n_inputs = here[KERNEL_HEIGHT] * n_taps
     a = sample_values(stem, A, sample)
     n_listed = stem.counts[chunk, layer + 1]
-    moved = moved_units(stem, chunk, layer, n_listed, part.count)
+    moved = moved_units(stem, chunk, layer, n_listed, part.size)
     for i in range(n_listed):
         entry = here[LIST] + i
         y, x = stem.listed[chunk, entry, 0], stem.listed[chunk, entry, 1]
@@ -190,12 +190,12 @@ def start(packed, part):
         place = corner(below, here, y, x)
         for ky in range(here[KERNEL_HEIGHT]):
             first = max(part.first, ky * n_taps)
-            last = min(part.first + part.count, (ky + 1) * n_taps)
+            last = min(part.first + part.size, (ky + 1) * n_taps)
             inputs = line(a, place + ky * below[PITCH] + first - ky * n_taps, max(last - first, 0))
             out = line(row, first - part.first, inputs.size)
             for b in range(inputs.size):
                 out[b] = part.eps * inputs[b]
-        for b in range(max(n_inputs - part.first, 0), part.count):
+        for b in range(max(n_inputs - part.first, 0), part.size):
             row[b] = part.eps if part.first + b == n_inputs else 0.0
         change_unit(stem, layer + 1, sample, chunk, k, part.channel, row)
 
@@ -204,7 +204,7 @@ def start(packed, part):
 def carry(packed, part):
     """Write by how much each unit that is listed moves, (n_listed, count), when one or all channels below do."""
     _, stem = unpack_stem(packed)
-    layer, sample, chunk, count = part.layer, part.sample, part.chunk, part.count
+    layer, sample, chunk, count = part.layer, part.sample, part.chunk, part.size
     below, here = stem.table[layer], stem.table[layer + 1]
     n_channels, n_moved = below[CHANNELS], moved_channels(below, part.channel)
     source = moved_units(stem, chunk, layer - 1, below[HEIGHT] * below[WIDTH] * n_moved, count)

@@ -54,7 +54,7 @@ class Part(NamedTuple):
     sample: int  # of the block
     channel: int  # the only one that is meant, -1 for all
     first: int  # the first perturbation, or row of the kernel
-    count: int  # of perturbations, padded to whole LANES
+    size: int  # how many perturbations, padded to whole LANES
     eps: float  # with its sign
     chunk: int
 

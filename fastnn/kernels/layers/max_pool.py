@@ -114,7 +114,7 @@ def want(packed, part):
 def carry(packed, part):
     """Write by how much each window that is listed moves, (n_listed, count): the most that any candidate comes to."""
     _, stem = unpack_stem(packed)
-    layer, chunk, count = part.layer, part.chunk, part.count
+    layer, chunk, count = part.layer, part.chunk, part.size
     below, here = stem.table[layer], stem.table[layer + 1]
     source = moved_units(stem, chunk, layer - 1, stem.counts[chunk, layer], count)
     moved = moved_units(stem, chunk, layer, stem.counts[chunk, layer + 1], count)
