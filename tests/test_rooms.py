@@ -27,7 +27,7 @@ NEEDED = {
     ),
     "loss": (
         *("OUTPUTS", "TARGETS", "KINK", "sample_loss", "count_correct", "output_delta", "curve_outputs"),
-        *("doubt", "add_change", "add_loss_curvature", "bound_loss"),
+        *("residual_scale", "add_change", "add_loss_curvature", "bound_loss"),
     ),
 }
 FILES = [

@@ -35,22 +35,26 @@ def mark(direct, j, distance, eps):
 
 
 @kernel
-def has_kinks(layout, loss, level):
-    """Return if units of a level, or the loss of those on top, have kinks."""
+def find_kinks(layout, loss, level):
+    """Return if a level's activation has a kink, and, of outputs, the residual at which the loss has one, else inf."""
     is_top = level == layout.activations.size
-    return has_kink(layout.activations[level - 1]) or (is_top and loss_kink(loss) < math.inf)
+    return has_kink(layout.activations[level - 1]), loss_kink(loss) if is_top else math.inf
 
 
 @kernel
-def distance(layout, loss, level, n, k, n_samples, work):
-    """Return how far at least z of unit k of a level is from a kink, its own or, on top, one of the loss."""
-    code = layout.activations[level - 1]
-    nearest = np.float64(abs(values(layout, work, Z, level, n_samples)[n, k])) if has_kink(code) else math.inf
-    if level == layout.activations.size and loss_kink(loss) < math.inf:
-        a = values(layout, work, A, level, n_samples)[n, k]
-        slope = values(layout, work, SLOPE, level, n_samples)[n, k]
-        error = abs(residual(code, a, slope, work.y[n, k]))
-        nearest = min(nearest, abs(error - loss_kink(loss)) / derivative_bounds(code)[0])
+def has_kinks(layout, loss, level):
+    """Return if units of a level, or the loss of those on top, have kinks."""
+    own, edge = find_kinks(layout, loss, level)
+    return own or edge < math.inf
+
+
+@kernel
+def distance(code, own, edge, k, z, a, slope, y):
+    """Return how far at least z of unit k is from a kink, from what `find_kinks` returns; rows of one sample."""
+    nearest = np.float64(abs(z[k])) if own else math.inf
+    if edge < math.inf:
+        error = abs(residual(code, a[k], slope[k], y[k]))
+        nearest = min(nearest, abs(error - edge) / derivative_bounds(code)[0])
     return nearest
 
 
@@ -58,18 +62,22 @@ def distance(layout, loss, level, n, k, n_samples, work):
 def mark_kinks(layout, loss, layer, n, n_samples, eps, move, work):
     """Mark what of sample n a move of z, up to the largest, takes to a kink of its own unit, or of the next level."""
     direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-    if has_kinks(layout, loss, layer + 1):
-        for j in range(direct.size):
-            away = distance(layout, loss, layer + 1, n, j, n_samples, work)
-            if away <= move:
-                mark(direct, j, away, eps)
-    level = layer + 2
-    if level <= layout.activations.size and has_kinks(layout, loss, level):
+    top = layout.activations.size
+    for level in range(layer + 1, min(layer + 2, top) + 1):
+        own, edge = find_kinks(layout, loss, level)
+        if not (own or edge < math.inf):
+            continue
+        code = layout.activations[level - 1]
+        z = values(layout, work, Z, level, n_samples)[n]
+        a = values(layout, work, A, level, n_samples)[n]
+        slope = values(layout, work, SLOPE, level, n_samples)[n]
         moved = derivative_bounds(layout.activations[layer])[0] * move
-        norms = unit_norms(layout, work, LARGEST, level)
-        for k in range(norms.size):
-            away = distance(layout, loss, level, n, k, n_samples, work)
-            if away <= norms[k] * moved:
+        for k in range(z.size):
+            away = distance(code, own, edge, k, z, a, slope, work.y[n])
+            if level == layer + 1:
+                if away <= move:
+                    mark(direct, k, away, eps)
+            elif away <= unit_norms(layout, work, LARGEST, level)[k] * moved:
                 w = transposed_weights(layout, work, level - 1, 0)[k]
                 for j in range(w.size):
                     if away <= abs(w[j]) * moved:
@@ -79,15 +87,20 @@ def mark_kinks(layout, loss, layer, n, n_samples, eps, move, work):
 @kernel
 def mark_kinks_above(layout, loss, layer, level, n, start, n_samples, eps, move, m1, m2, u1, work):
     """Mark what moving units `start` and on of sample n takes to a kink further up; u1 (n_units, n_perturbations)."""
-    if not has_kinks(layout, loss, level):
+    own, edge = find_kinks(layout, loss, level)
+    if not (own or edge < math.inf):
         return
+    code = layout.activations[level - 1]
+    z = values(layout, work, Z, level, n_samples)[n]
+    a = values(layout, work, A, level, n_samples)[n]
+    slope = values(layout, work, SLOPE, level, n_samples)[n]
     direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-    slope = derivative_bounds(layout.activations[layer])[0]
+    steepest = derivative_bounds(layout.activations[layer])[0]
     for k in range(u1.shape[0]):
-        away = distance(layout, loss, level, n, k, n_samples, work)
+        away = distance(code, own, edge, k, z, a, slope, work.y[n])
         # Not the other way round: majorants that overflow may be nan.
         if not away > move * m1:
             for b in range(u1.shape[1]):
-                moved = move * (abs(u1[k, b]) * slope + 2.0 * move * m2)
+                moved = move * (abs(u1[k, b]) * steepest + 2.0 * move * m2)
                 if not away > moved:
                     mark(direct, start + b, move * (away / moved), eps)
