@@ -354,7 +354,7 @@ def take_steps(
 
             def call(program: Program, stop: int, plan: Task) -> tuple[int, int]:
                 result: tuple[int, int] = run_steps(
-                    program, dense, theta, data, batch_size, first, stop, done, plan, update, space, stem, totals
+                    program, dense, theta, data, batch_size, first, stop, done, plan, update, stem, space, totals
                 )
                 return result
 

@@ -5,6 +5,9 @@ every chunk, phase by phase. In the order in which data flow:
 
     forward -> backprop, or series (and direct) -> descent -> updates
 
+Layers whose weights are shared, over images, are the *stem* below the dense ones: `stem` runs what the files in
+`layers` do with a sample, and what comes out of it is level 0.
+
 The vocabulary, the same in every file:
 
 - ``theta``: every weight and bias in one flat vector, ``n_parameters`` long;

@@ -56,7 +56,7 @@ MOST_DIRECT = 2e7
 
 
 @entry_point(parallel=True)
-def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, work, stem, totals):
+def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, stem, work, totals):
     """Take training steps first to last; return how far that went, and why no further.
 
     A step that an end prevents is not taken: parameters are as before it.

@@ -96,7 +96,7 @@ class Conv2D:
         """The activation as kernels know it."""
         return Activation[self.activation.upper()]
 
-    def make_geometry(self, below: Geometry) -> Geometry:
+    def _make_geometry(self, below: Geometry) -> Geometry:
         """Return what it makes of a level, or say why it cannot."""
         kernel_size: Any = self.kernel_size
         strides: Any = self.strides
@@ -126,7 +126,7 @@ class _Pool:
         strides = self.pool_size if self.strides is None else validate.pair("strides", self.strides)
         object.__setattr__(self, "strides", strides)
 
-    def make_geometry(self, below: Geometry) -> Geometry:
+    def _make_geometry(self, below: Geometry) -> Geometry:
         """Return what it makes of a level, or say why it cannot."""
         _check_fit("a pool", self.pool_size, below, " and leaves nothing of it; take a smaller pool")
         geometry: Geometry = self.shape(below, self.pool_size, self.strides)
@@ -236,7 +236,7 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> tuple
             flat = k
         else:
             try:
-                levels.append(layer.make_geometry(levels[-1]))
+                levels.append(layer._make_geometry(levels[-1]))
             except ValueError as error:
                 raise ValueError(f"layers[{k}] is {layer}: {error}") from None
     if not isinstance(checked[-1], Dense):

@@ -484,16 +484,17 @@ def load(path: str | os.PathLike[str]) -> Network:
 def restore_network(path: str | os.PathLike[str], description: dict[str, Any], arrays: dict[str, Array]) -> Network:
     """Return the network that a file describes, if its arrays are those of that network."""
     with files.restoring(path, "network"):
-        if "n_inputs" in description:
-            input_shape: Any = description["n_inputs"]
-            described: list[Layer] = [Dense(n_units, activation) for n_units, activation in description["layers"]]
-        else:
-            input_shape = tuple(description["input_shape"])
+        described = description["layers"]
+        if "input_shape" in description:
+            input_shape: Any = tuple(description["input_shape"])
             kinds = {kind.__name__: kind for kind in LAYERS}
-            described = [kinds[name](**_as_tuples(values)) for name, values in description["layers"]]
+            made: list[Layer] = [kinds[name](**_as_tuples(values)) for name, values in described]
+        else:
+            made = [Dense(n_units, activation) for n_units, activation in described]
+            input_shape = description["n_inputs"]
         dtype = validate.choice("dtype", description["dtype"], validate.DTYPES)
         # Before anything of that size is allocated: a few bytes can describe a vast network.
-        layers, layout = _plan(_check_shape(input_shape), described)
+        layers, layout = _plan(_check_shape(input_shape), made)
         wanted = dict(zip(_names(layers), parameter_shapes(layout), strict=True))
         found = {name: array.shape for name, array in arrays.items()}
         if found != wanted or any(array.dtype != dtype for array in arrays.values()):
