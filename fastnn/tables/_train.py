@@ -21,7 +21,7 @@ from fastnn.tables._errors import Option, TableError, count, list_names
 from fastnn.tables._kinds import holds_categories, holds_classes
 from fastnn.tables._model import POLICIES, Model, find_rows
 from fastnn.training.gradients import Backprop, Perturbation
-from fastnn.training.optimizers import SGD, Adam
+from fastnn.training.optimizers import Adam, Optimizer
 from fastnn.training.trainer import History, Trainer
 
 TASKS = ("auto", "classes", "numbers")
@@ -50,7 +50,7 @@ def train(
     epochs: int = 50,
     batch_size: int | None = 32,
     gradient: Perturbation | Backprop = Perturbation(),  # noqa: B008 (frozen)
-    optimizer: SGD | Adam = Adam(0.003),  # noqa: B008 (frozen)
+    optimizer: Optimizer = Adam(0.003),  # noqa: B008 (frozen)
     validation: float = 0.2,
     seed: int | np.random.Generator | None = 0,
     dtype: DTypeLike = "float64",
@@ -154,7 +154,7 @@ class Training:
         activation: str,
         batch_size: int | None,
         gradient: Perturbation | Backprop,
-        optimizer: SGD | Adam,
+        optimizer: Optimizer,
         validation: float,
         seed: int | np.random.Generator | None,
         dtype: DTypeLike,

@@ -18,13 +18,12 @@ from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.updates import LR
 from fastnn.kernels.work import Data, Method
 from fastnn.model.losses import find_loss
 from fastnn.model.network import Network, restore_network
 from fastnn.training.gradients import METHODS, Backprop, Perturbation, check_data
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
-from fastnn.training.optimizers import OPTIMIZERS, SGD, Adam
+from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
 # The columns of Trainer._rows, which has a row an epoch; nan for what was not measured.
 COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
@@ -158,7 +157,7 @@ class Trainer:
         *,
         loss: str = "squared_error",
         gradient: Perturbation | Backprop = Perturbation(),  # noqa: B008 (frozen)
-        optimizer: SGD | Adam = SGD(0.01),  # noqa: B008 (frozen)
+        optimizer: Optimizer = SGD(0.01),  # noqa: B008 (frozen)
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
@@ -199,11 +198,11 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The optimiser's learning rate, which may be changed at any time: a number >= 0."""
-        return float(self._update.rates[LR])
+        return self._update.lr
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._update.rates[LR] = validate.number("learning_rate", value, low=0.0)
+        self._update = self._update._replace(lr=validate.number("learning_rate", value, low=0.0))
 
     def stop(self) -> None:
         """End the running `fit` where it is: for callbacks. It returns its history."""
@@ -349,6 +348,7 @@ class Trainer:
         rng = self._rng if self._shuffle and loop.n_batches > 1 else None
         before = self._position or Position(draw_orders(n_samples, n_epochs, rng), 0, np.zeros(2), 0.0)
         self._position = before  # whatever happens, what was drawn is visited
+        loop.update = self._update
         if rng:
             n_epochs = min(n_epochs, len(before.order))
         totals, seconds = np.zeros((n_epochs, 2)), np.zeros(n_epochs)
@@ -372,6 +372,7 @@ class Trainer:
                 self._n_steps, self._position = loop.done, position
                 self._rows += rows
                 hooks.tell(self._name(rows[-1], validation is not None) if rows else {})
+                loop.update = self._update  # a callback may have set the learning rate
                 self._is_stopping |= interrupt.error is not None
                 if self._is_stopping:
                     return
