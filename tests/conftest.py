@@ -1,6 +1,7 @@
 """The networks that tests run on, and the bounds that results are held to."""
 
 import signal
+from dataclasses import replace
 
 import hypothesis
 import naive
@@ -31,6 +32,15 @@ HEADS = [
 ]
 # Hidden activation and depth: no hidden layer needs no activation.
 BODIES = [("identity", 0), *((hidden, depth) for hidden in ELEMENTWISE for depth in (1, 2, 3))]
+
+# Every optimiser's step, with and without weight decay.
+OPTIMIZERS = [
+    fastnn.SGD(0.1),
+    fastnn.SGD(0.1, momentum=0.9),
+    fastnn.SGD(0.1, momentum=0.9, nesterov=True),
+    fastnn.Adam(0.01, beta1=0.8, beta2=0.99, epsilon=1e-6),
+]
+OPTIMIZERS += [replace(optimizer, weight_decay=0.3) for optimizer in OPTIMIZERS]
 
 
 class Case:
