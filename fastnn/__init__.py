@@ -13,6 +13,8 @@ from fastnn.training.gradients import Perturbation as Perturbation
 from fastnn.training.gradients import gradient as gradient
 from fastnn.training.optimizers import SGD as SGD
 from fastnn.training.optimizers import Adam as Adam
+from fastnn.training.optimizers import AdamW as AdamW
+from fastnn.training.optimizers import RMSprop as RMSprop
 from fastnn.training.trainer import Evaluation as Evaluation
 from fastnn.training.trainer import History as History
 from fastnn.training.trainer import Trainer as Trainer

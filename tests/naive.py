@@ -112,6 +112,18 @@ def adam(weights, gradients, moments, step, lr, weight_decay, beta1, beta2, epsi
     return new, [means, squares]
 
 
+def adamw(weights, gradients, moments, step, lr, weight_decay, *rates):
+    shrunk = [w if k % 2 else w * (1 - lr * weight_decay) for k, w in enumerate(weights)]
+    return adam(shrunk, gradients, moments, step, lr, 0.0, *rates)
+
+
+def rmsprop(weights, gradients, moments, step, lr, weight_decay, alpha, epsilon):
+    gradients = decayed(weights, gradients, weight_decay)
+    squares = [alpha * s + (1 - alpha) * g * g for s, g in zip(moments[0], gradients, strict=True)]
+    steps = [g / (np.sqrt(s) + epsilon) for s, g in zip(squares, gradients, strict=True)]
+    return sgd(weights, steps, lr), [squares]
+
+
 # Each takes (weights, gradients, moments, step, lr, weight_decay, *rates) and returns new weights and moments; a
 # moment is a list shaped like the weights, zeros at first.
 OPTIMIZERS = {
@@ -119,6 +131,8 @@ OPTIMIZERS = {
     "momentum": momentum,
     "nesterov": lambda *arguments: momentum(*arguments, nesterov=True),
     "adam": adam,
+    "rmsprop": rmsprop,
+    "adamw": adamw,
 }
 
 

@@ -29,7 +29,7 @@ def test_steps_are_exact(make_case, optimizer, shuffle):
         trainer.fit(case.x, case.y)
         for ours, theirs in zip(case.network.weights, weights, strict=True):
             # Adam's beta**step is a power of libm's, not NumPy's; SGD without more adds the products to the weights.
-            if isinstance(optimizer, fastnn.Adam) or optimizer == fastnn.SGD(0.1):
+            if isinstance(optimizer, fastnn.Adam | fastnn.AdamW) or optimizer == fastnn.SGD(0.1):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-15)
             else:
                 np.testing.assert_array_equal(ours, theirs)
@@ -100,6 +100,9 @@ def test_the_same_as_pytorchs(make_case):
             {"lr": 0.1, "momentum": 0.9, "nesterov": True, **common},
         ),
         (fastnn.Adam(0.01, **common), torch.optim.Adam, {"lr": 0.01, **common}),
+        (fastnn.AdamW(0.01, **common), torch.optim.AdamW, {"lr": 0.01, **common}),
+        (fastnn.AdamW(), torch.optim.AdamW, {}),
+        (fastnn.RMSprop(**common), torch.optim.RMSprop, common),
     ]
     for ours, kind, options in pairs:
         case = make_case(("squared_error", "identity"), ("tanh", 1))

@@ -106,7 +106,7 @@ class Adam(Optimizer):
         Added to the denominator, positive.
     weight_decay : float, default 0.0
         As for `SGD`: ``weight_decay * w`` is added to the gradient of each weight, which
-        the running means then see. That is PyTorch's ``Adam``, not its ``AdamW``.
+        the running means then see. `AdamW` decays apart from them.
 
     Raises
     ------
@@ -133,4 +133,84 @@ class Adam(Optimizer):
         return kernels.Optimizer.ADAM
 
 
-OPTIMIZERS = (SGD, Adam)
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop [1]_: ``w -= lr * g / (sqrt(s) + epsilon)``, s the running mean of ``g * g``, the form of PyTorch.
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+        Learning rate, at least 0.
+    alpha : float, default 0.99
+        Decay of the running mean, at least 0 and below 1.
+    epsilon : float, default 1e-8
+        Added to the root, positive.
+    weight_decay : float, default 0.0
+        As for `SGD`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    .. [1] Tieleman, Hinton, "Lecture 6.5: rmsprop", Neural Networks for Machine Learning, 2012.
+    """
+
+    lr: float = 0.01
+    alpha: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check(below_one=("alpha",), positive=("epsilon",))
+
+    @property
+    def code(self) -> kernels.Optimizer:
+        """The optimiser as kernels know it."""
+        return kernels.Optimizer.RMSPROP
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay [1]_: ``w -= lr * weight_decay * w``, then a step of `Adam` without.
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+        Learning rate, at least 0.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decay of the running means of the gradient and of its square, at least 0 and below 1.
+    epsilon : float, default 1e-8
+        Added to the denominator, positive.
+    weight_decay : float, default 0.01
+        At least 0. The running means do not see it. Of the weights ``W`` alone, not of the
+        biases (PyTorch's decays both).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    .. [1] Loshchilov, Hutter, "Decoupled Weight Decay Regularization", 2019.
+    """
+
+    lr: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        self._check(below_one=("beta1", "beta2"), positive=("epsilon",))
+
+    @property
+    def code(self) -> kernels.Optimizer:
+        """The optimiser as kernels know it."""
+        return kernels.Optimizer.ADAMW
+
+
+OPTIMIZERS = (SGD, Adam, RMSprop, AdamW)

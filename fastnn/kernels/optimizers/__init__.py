@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from fastnn._compiler.jit import by_code, kernel
-from fastnn.kernels.optimizers import adam, momentum, nesterov, sgd
+from fastnn.kernels.optimizers import adam, adamw, momentum, nesterov, rmsprop, sgd
 
 
 class Optimizer(IntEnum):
@@ -30,6 +30,8 @@ class Optimizer(IntEnum):
     MOMENTUM = 2
     NESTEROV = 3
     ADAM = 4
+    RMSPROP = 5
+    ADAMW = 6
 
 
 MODULES = {
@@ -37,6 +39,8 @@ MODULES = {
     Optimizer.MOMENTUM: momentum,
     Optimizer.NESTEROV: nesterov,
     Optimizer.ADAM: adam,
+    Optimizer.RMSPROP: rmsprop,
+    Optimizer.ADAMW: adamw,
 }
 _ARE_FUSED = np.array([code in MODULES and MODULES[code].IS_FUSED for code in Optimizer])
 
