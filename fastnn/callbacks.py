@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fastnn._support import files, validate
+from fastnn.training.history import History
 
 if TYPE_CHECKING:
-    from fastnn.training.trainer import History, Trainer
+    from fastnn.training.trainer import Trainer
 
 
 class Callback:
@@ -60,7 +61,7 @@ class Callback:
             as far as they were measured; and "learning_rate".
         """
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         """Clean up; history is what `fit` returns, or None where it raises."""
 
     def state(self) -> dict[str, Any]:
@@ -144,7 +145,7 @@ class EarlyStopping(Callback):
         elif metrics["epoch"] - self.best_epoch >= self.patience:
             trainer.stop()
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         """Go back to the best weights."""
         if self._weights.size and history is not None and not history.interrupted:
             trainer.network._theta[:] = self._weights  # at once: Ctrl-C may come at any time
@@ -232,7 +233,7 @@ class Checkpoint(Callback):
         if trainer.n_epochs % self.every == 0:
             self._save(trainer)
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         """Save."""
         if history is not None:
             self._save(trainer)
@@ -384,7 +385,7 @@ class TensorBoard(Callback):
                 self._writer.add_scalar(name, number, int(metrics["epoch"]))
         self._writer.flush()
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         """Close the writer."""
         if self._writer is not None:
             self._writer.close()

@@ -21,7 +21,7 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(11, 3)), RNG.integers(0, 2, 11)
 
 
-def make_trainer(optimizer=fastnn.Adam(0.01), gradient=GRADIENTS[0], batch_size=4, shuffle=True, seed=0, dtype="float64"):
+def make_trainer(optimizer=OPTIMIZERS[3], gradient=GRADIENTS[0], batch_size=4, shuffle=True, seed=0, dtype="float64"):
     network = fastnn.mlp(3, 4, 2, hidden="tanh", output="softmax", seed=0, dtype=dtype)
     return fastnn.Trainer(
         network,

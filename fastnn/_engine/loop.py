@@ -232,7 +232,7 @@ class Loop:
         # Else the very first loss is not finite: there is no step to take back.
 
     def _replay(self, start: Snapshot, stop: int) -> None:
-        """Run a compiled call again, up to a step, at the rates it had: steps give the same bits when they are run again."""
+        """Run a compiled call again, at the rates it had, up to a step: it gives the same bits again."""
         leave_if_pressed()
         self._restore(start)
         totals, reached = np.zeros((stop // self.n_batches + 1, 2)), start.first

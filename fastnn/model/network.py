@@ -12,6 +12,7 @@ from fastnn._engine.loop import forward
 from fastnn._engine.workspace import count_parameters, make_layout, split, view
 from fastnn._support import files, html, validate
 from fastnn._support.validate import Array
+from fastnn.interop import exports
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.work import A, Z
 from fastnn.model.layers import Dense
@@ -224,9 +225,8 @@ class Network:
         ValueError
             If a weight is not finite.
         """
-        from fastnn.interop.exchange import to_onnx
-
-        to_onnx(self, path)
+        self.check_weights()
+        exports.to_onnx(self._layers, self.weights, path)
 
     def to_torch(self) -> Any:
         """Return the network as a PyTorch module.
@@ -242,9 +242,7 @@ class Network:
         ImportError
             If torch is not installed.
         """
-        from fastnn.interop.exchange import to_torch
-
-        return to_torch(self)
+        return exports.to_torch(self._layers, self.weights)
 
     def _describe(self) -> dict[str, Any]:
         """Return the architecture as plain numbers and names."""

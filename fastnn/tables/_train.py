@@ -1,7 +1,6 @@
 """Training on tables: what is done to a table before, and what is kept after."""
 
 import contextlib
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -21,8 +20,9 @@ from fastnn.tables._errors import Option, TableError, count, list_names
 from fastnn.tables._kinds import holds_categories, holds_classes
 from fastnn.tables._model import POLICIES, Model, find_rows
 from fastnn.training.gradients import Backprop, Perturbation
+from fastnn.training.history import History
 from fastnn.training.optimizers import Adam, Optimizer
-from fastnn.training.trainer import History, Trainer
+from fastnn.training.trainer import Trainer
 
 TASKS = ("auto", "classes", "numbers")
 PARTS = ("training", "validation")
@@ -273,8 +273,7 @@ def _choose_inputs(table: Table, target: str, drop: list[str], category: list[st
     for option, names in (("target", [target]), ("drop", drop), ("category", category)):
         for name in names:
             if name not in table.names:
-                near = difflib.get_close_matches(str(name).lower(), table.names, n=1, cutoff=0.5)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = validate.did_you_mean(name, table.names)
                 raise TableError(f"{option} must be one of {list_names(table.names)}, got {name!r}{hint}")
     others = {target, *drop}
     inputs = [name for name in table.names if name not in others]

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
 from fastnn.callbacks import Callback, Checkpoint
+from fastnn.training.history import History
 
 if TYPE_CHECKING:
-    from fastnn.training.trainer import History, Trainer
+    from fastnn.training.trainer import Trainer
 
 # Seconds after which a run deserves a progress bar that nobody asked for.
 LONG = 2.0
@@ -66,7 +67,7 @@ class Hooks:
                     callback.on_epoch_end(self._trainer, metrics)
                 callback.on_steps(self._trainer)
 
-    def end(self, history: "History | None") -> None:
+    def end(self, history: History | None) -> None:
         """Have all clean up, whatever happens in one of them."""
         if history is not None and not history.interrupted:
             self._begun = {}  # the run came to its end
@@ -74,7 +75,7 @@ class Hooks:
             for callback in reversed(self._callbacks):
                 stack.callback(self._end, callback, history)
 
-    def _end(self, callback: Callback, history: "History | None") -> None:
+    def _end(self, callback: Callback, history: History | None) -> None:
         try:
             with self._leave():
                 callback.on_fit_end(self._trainer, history)
@@ -110,7 +111,7 @@ class _ProgressBar(Callback):
         # Drawn by the next update, which knows how often is enough.
         self._bar.set_postfix(epoch=int(metrics["epoch"]), loss=f"{metrics['loss']:.4g}", refresh=False)
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         if self._bar is not None:  # else Ctrl-C came while it was made
             self._bar.close()
 
