@@ -65,7 +65,7 @@ class Callback:
         """Clean up; history is what `fit` returns, or None where it raises."""
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` needs to go on: numbers, texts and arrays, by names; nothing, if it needs nothing."""
+        """Return what `restore` needs to go on: numbers, texts and NumPy arrays, by names; {} if it needs nothing."""
         return {}
 
     def restore(self, trainer: "Trainer", state: Mapping[str, Any]) -> None:
@@ -123,14 +123,15 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Forget an earlier run."""
+        measured = trainer._metrics
+        if self.monitor not in (None, *measured):
+            raise ValueError(f"EarlyStopping monitors {self.monitor!r}, and this fit measures {', '.join(measured)}")
         self._forget(trainer.n_epochs)
         self._look(trainer)
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         """Keep the weights if they are the best so far; stop if that was long ago."""
         name = self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
-        if name not in metrics:
-            raise ValueError(f"EarlyStopping monitors {name!r}, and this fit measures {', '.join(metrics)}")
         if name != self._name:  # the first epoch, or the fit before measured something else
             self._forget(int(metrics["epoch"]) - 1)
             self._name = name

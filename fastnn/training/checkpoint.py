@@ -64,8 +64,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "totals": np.append(position.totals, position.seconds),
         "counts": np.array([trainer._n_steps, position.batch]),
     }
-    states = trainer._hooks.states() if trainer._hooks else trainer._states
-    for name, (_, kept) in states.items():
+    for name, (_, kept) in trainer._find_states().items():
         are_arrays = {key: isinstance(value, np.ndarray) for key, value in kept.items()}
         description["callbacks"][name] = {key: value for key, value in kept.items() if not are_arrays[key]}
         arrays |= {f"callbacks.{name}.{key}": value for key, value in kept.items() if are_arrays[key]}

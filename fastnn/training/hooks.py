@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
 from fastnn.callbacks import Callback, Checkpoint
@@ -87,8 +89,23 @@ class Hooks:
 
     def states(self) -> States:
         """Return what those callbacks that have something to keep can go on from."""
-        states = {name: (callback, callback.state()) for name, callback in self._begun.items()}
+        states = {name: (callback, _check_state(callback, callback.state())) for name, callback in self._begun.items()}
         return {**self._left, **{name: kept for name, kept in states.items() if kept[1]}}
+
+
+def _check_state(callback: Callback, state: object) -> dict[str, Any]:
+    """Return a callback's state if a file can hold it."""
+    where = f"{type(callback).__name__}.state()"
+    if not isinstance(state, dict):
+        raise TypeError(f"{where} must be a dict, got {validate.show(state)}")
+    checked = {}
+    for name, value in state.items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        is_array = isinstance(plain, np.ndarray) and plain.dtype.kind in "biuf"
+        if not isinstance(name, str) or not (is_array or isinstance(plain, str | int | float)):
+            raise TypeError(f"{where} must hold numbers, texts and arrays by names, got {validate.show({name: value})}")
+        checked[name] = plain
+    return checked
 
 
 class _ProgressBar(Callback):

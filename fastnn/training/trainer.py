@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain, compress
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -98,7 +98,13 @@ class Trainer:
         self._position: Position | None = None
         self._states: States = {}  # of callbacks, in a run that did not come to its end
         self._hooks: Hooks | None = None  # while `fit` runs
+        self._metrics: tuple[str, ...] = ()  # what callbacks are told of an epoch
         self._is_stopping = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: of callbacks their states, as in a file, also while `fit` runs."""
+        states = {name: (None, state) for name, (_, state) in self._find_states().items()}
+        return {**self.__dict__, "_states": states, "_hooks": None}
 
     @property
     def n_steps(self) -> int:
@@ -228,6 +234,9 @@ class Trainer:
             self._position = None  # other samples: an epoch of their own
         begun = self._position.batch if self._position else 0
         first_row = len(self._rows)
+        classifies, is_validated = self._loss.classifies, validation is not None
+        measured = (True, classifies, is_validated, is_validated and classifies, True)
+        self._metrics = ("epoch", *compress(COLUMNS, measured), "learning_rate")
         self._is_stopping = False
         self._hooks = hooks = Hooks(self, callbacks, interrupt, self._states)
         history = None
@@ -251,7 +260,8 @@ class Trainer:
             try:
                 hooks.end(history)
             finally:
-                self._states, self._hooks = hooks.states(), None
+                self._hooks = None
+                self._states = hooks.states()
         return history
 
     def _run(
@@ -291,7 +301,7 @@ class Trainer:
                 counted = whole
                 self._n_steps, self._position = loop.done, position
                 self._rows += rows
-                hooks.tell(self._name(rows[-1], validation is not None) if rows else {})
+                hooks.tell(self._name(rows[-1]) if rows else {})
                 loop.update = self._update  # a callback may have set the learning rate
                 self._is_stopping |= interrupt.error is not None
                 if self._is_stopping:
@@ -313,12 +323,14 @@ class Trainer:
             rows[-1, 3] = np.nan if evaluation.accuracy is None else evaluation.accuracy
         return list(rows)
 
-    def _name(self, row: Array, is_validated: bool) -> dict[str, float]:
+    def _name(self, row: Array) -> dict[str, float]:
         """Return what callbacks are told of the epoch that has just ended."""
-        decides = self._loss.classifies
-        measured = (True, decides, is_validated, is_validated and decides, True)
-        metrics = compress(zip(COLUMNS, row.tolist(), strict=True), measured)
-        return {"epoch": self.n_epochs, **dict(metrics), "learning_rate": self.learning_rate}
+        told = {"epoch": self.n_epochs, **dict(zip(COLUMNS, row.tolist(), strict=True))}
+        return {name: told.get(name, self.learning_rate) for name in self._metrics}
+
+    def _find_states(self) -> States:
+        """Return what callbacks can go on from."""
+        return self._hooks.states() if self._hooks else self._states
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: all that `Trainer.resume` needs to go on bit for bit.
