@@ -5,8 +5,8 @@ all that the trainer has in public, save it, set its learning rate, and stop it.
 exception that a callback raises ends `fit`, with training as after the last step.
 
 What a callback must not forget when a run is killed, it returns from `Callback.state`:
-`Checkpoint` and `fastnn.Trainer.save` put it into their file, and the first `fit` after
-`fastnn.Trainer.resume` gives it back to the callback of the same class (the first to the
+`Checkpoint` and `fastnn.Trainer.save` put it into their file, copies of a trainer have it, and the
+first `fit` after `fastnn.Trainer.resume` gives it back to the callback of the same class (the first to the
 first, and so on). So does a `fit` after one that Ctrl-C or an error ended, if it is called
 with the same callbacks. After a run that came to its end, all begin anew.
 """
@@ -108,7 +108,7 @@ class EarlyStopping(Callback):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not of the kind described; from `fit`, if it does not
+        If an argument is not of the kind described; from `fit`, before any step, if it does not
         measure what is monitored, or a file has a state of something else.
     """
 
