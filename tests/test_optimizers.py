@@ -81,7 +81,8 @@ def test_only_the_gradient_is_fused():
     block = Block(0, 0, 1, 1, True, True)
     fused = getattr(is_fused, "py_func", is_fused)
     theta = np.zeros(3)
-    assert fused(fastnn.SGD(0.1).make_update(theta), block)
+    for optimizer in OPTIMIZERS:
+        assert bool(fused(optimizer.make_update(theta), block)) == (optimizer == fastnn.SGD(0.1))
     assert not fused(fastnn.SGD(0.1, weight_decay=1e-300).make_update(theta), block)
     assert not fused(fastnn.SGD(0.1).make_update(theta), block._replace(closes=False))
 
