@@ -143,15 +143,17 @@ def update_weights(
     validate.choice("each", each, ("weight", "array"))
     if batch_size is not None:
         batch_size = validate.integer("batch_size", batch_size, low=1)
-    problem = _read(inputs, outputs, weights, hidden, all_together=each == "array")
+    problem = _read(inputs, outputs, weights, hidden)
     n_samples = len(problem.x)
     batch_size = min(batch_size or n_samples, n_samples)
     shuffles = batch_size < n_samples
     # A generator takes 20 us, as long as 40 steps of the tutorial's network.
     rng = validate.generator("seed", seed) if shuffles or seed is not None else None
-    if problem.layout.together.any():
+    together = each == "array"
+    if together or problem.layout.shared_biases.any():
         method = replace(method, evaluate="direct")
     task = method.make_task(Loss.SQUARED_ERROR, FLOAT64, count_chunks(problem.layout, method.method, batch_size))
+    task = task._replace(together=together)
     update = optimizer.make_update(problem.theta)
     loop = Loop(problem.layout, problem.theta, task, update, n_samples, batch_size)
     left = epochs
@@ -183,7 +185,7 @@ def _check_epochs(epochs: Any) -> int:
     return validate.integer("epochs", epochs, low=0)
 
 
-def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_together: bool = False) -> Problem:
+def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str) -> Problem:
     """Return the caller's arrays as kernels see them, or say what does not fit."""
     validate.choice("hidden", hidden, HIDDEN)
     if not isinstance(weights, Sequence | np.ndarray) or isinstance(weights, str) or not len(weights):
@@ -191,7 +193,7 @@ def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_
     if len(weights) % 2:
         raise ValueError(f"weights must be [W1, b1, W2, b2, ...], a bias after each W (0 for none), got {len(weights)}")
     sizes: list[int] = []
-    together: list[bool] = []
+    shared_biases: list[bool] = []
     flat: list[Array] = []
     for k in range(0, len(weights), 2):
         w = validate.array(f"weights[{k}]", weights[k], FLOAT64)
@@ -209,7 +211,7 @@ def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_
                 f"got {b.shape}"
             )
         sizes += [n_out] if sizes else [n_in, n_out]
-        together += [all_together, all_together or b.size < n_out]
+        shared_biases.append(b.size < n_out)
         flat += [w.ravel(), np.repeat(b.ravel(), n_out // b.size)]
     n_layers = len(weights) // 2
     activations = [Activation[hidden.upper()]] * (n_layers - 1) + [Activation.IDENTITY]
@@ -221,7 +223,7 @@ def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str, all_
     y = _rows(y, sizes[-1])
     if y.shape != (len(x), sizes[-1]):
         raise ValueError(f"outputs must have shape ({len(x)}, {sizes[-1]}), one row a sample, got {y.shape}")
-    return Problem(x, y, make_layout(sizes, activations, together), np.concatenate(flat))
+    return Problem(x, y, make_layout(sizes, activations, shared_biases), np.concatenate(flat))
 
 
 def _rows(array: Array, n_columns: int) -> Array:

@@ -14,13 +14,13 @@ from conftest import HEADS
 
 import fastnn
 from fastnn._compiler.jit import JIT_DISABLED
-from fastnn._engine import loop, workspace
+from fastnn._engine import loop, program, workspace
 from fastnn._support.interrupt import Interrupt, call_apart
 from fastnn.callbacks import Callback
 from fastnn.kernels import training
 from fastnn.kernels.direct import run_direct
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.series import run_deep_expansion
+from fastnn.kernels.series.carried import run_carried
 from fastnn.kernels.training import End
 from fastnn.kernels.work import DIRECT, SECOND, Block
 from fastnn.training import gradients
@@ -37,7 +37,7 @@ def at_call(monkeypatch):
         calls = []
 
         def run_steps(*arguments):
-            if arguments[6] == arguments[7]:  # no step: it is only to be compiled
+            if arguments[5] == arguments[6]:  # no step: it is only to be compiled
                 return real(*arguments)
             calls.append(1)
             if len(calls) == number and not after:
@@ -346,7 +346,7 @@ def press_in_call(monkeypatch, number=1):
     real, calls, let_go, ended = loop.run_steps, [], threading.Event(), threading.Event()
 
     def run_steps(*arguments):
-        if arguments[6] == arguments[7]:
+        if arguments[5] == arguments[6]:
             return real(*arguments)
         calls.append(arguments[-2].stop)
         if len(calls) == number:
@@ -513,7 +513,7 @@ def test_steps_that_take_longer_than_others_did_are_few(monkeypatch):
     real, runs = loop.run_steps, []
 
     def run_steps(*arguments):
-        first, last = arguments[6:8]
+        first, last = arguments[5:7]
         reached, end = real(*arguments)
         runs.append((last - first, reached - first))
         return reached, end
@@ -584,7 +584,7 @@ def test_ctrl_c_does_not_wait_for_the_compiler(make_case, monkeypatch):
     case, trainer = make_trainer(make_case)
     wanted = trainer.evaluate(case.x, case.y)
     let_go, ended = threading.Event(), threading.Event()
-    real = loop.run_forward
+    real = program.run_forward
 
     class Slow:
         def address(self, arguments):
@@ -594,19 +594,17 @@ def test_ctrl_c_does_not_wait_for_the_compiler(make_case, monkeypatch):
             return real.address(arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_UNITS", {})
-        patch.setattr(loop, "run_forward", Slow())
+        patch.setattr(program, "run_forward", Slow())
         with pytest.raises(KeyboardInterrupt):
             trainer.evaluate(case.x, case.y)
         assert not ended.is_set()
         let_go.set()
         assert ended.wait(60)
-        patch.setattr(loop, "run_forward", real)
+        patch.setattr(program, "run_forward", real)
         assert trainer.evaluate(case.x, case.y) == wanted
-        patch.setattr(loop, "_UNITS", {})
         let_go.clear()
         ended.clear()
-        patch.setattr(loop, "run_forward", Slow())
+        patch.setattr(program, "run_forward", Slow())
         history = trainer.fit(case.x, case.y)
         assert history.interrupted
         assert (trainer.n_steps, ended.is_set()) == (0, False)
@@ -695,7 +693,7 @@ def test_ctrl_c_does_not_wait_for_a_long_step(make_case, monkeypatch, optimizer)
     real, calls, works, let_go, ended = loop.run_steps, [], [], threading.Event(), threading.Event()
 
     def run_steps(*arguments):
-        if arguments[6] == arguments[7]:
+        if arguments[5] == arguments[6]:
             return real(*arguments)
         calls.append(threading.current_thread())
         works.append(arguments[-2])
@@ -793,7 +791,7 @@ def test_units_that_can_take_minutes_look_up():
     for kind in (DIRECT, SECOND):
         work.values[kind] = 1.0
     block = Block(0, 0, 5, 5, True, True)
-    for run in (run_direct, run_deep_expansion):
+    for run in (run_direct, run_carried):
         run.function((layout, theta, data, update, work), block, task, 1, 0)
     assert not work.gradient.any()
     assert (work.values[SECOND] == 1.0).all()

@@ -185,7 +185,7 @@ def test_steps_go_as_planned_with_the_same_bits(make_case, monkeypatch, chunks):
 
     def run_steps(*arguments):
         n_chunks = next(argument.n_chunks for argument in arguments if isinstance(argument, Task))
-        seen.append((n_chunks, arguments[7] - arguments[6]))
+        seen.append((n_chunks, arguments[6] - arguments[5]))
         return real(*arguments)
 
     monkeypatch.setattr(loop, "run_steps", run_steps)

@@ -4,26 +4,22 @@ import math
 import time
 import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn._engine.threads import count_chunks, find_pace, load_layer, take_turn
+from fastnn._engine.program import find_program, is_deep
+from fastnn._engine.threads import count_chunks, find_pace, take_turn
 from fastnn._engine.workspace import borrow_work, make_data, make_plain_task, make_work
 from fastnn._support import validate
 from fastnn._support.interrupt import call_apart, leave_if_pressed
 from fastnn._support.validate import Array, find_caller
-from fastnn.kernels.backprop import run_backward
-from fastnn.kernels.descent import run_descent
-from fastnn.kernels.direct import run_direct
-from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.optimizers import Optimizer, Update
-from fastnn.kernels.series import is_curved_above, run_deep_expansion, run_expansion
-from fastnn.kernels.training import End, Units, run_steps
-from fastnn.kernels.work import Block, Data, Method, Task, Work
+from fastnn.kernels.training import End, Program, run_steps
+from fastnn.kernels.work import Data, Method, Task, Work
 
 # A compiled call cannot be interrupted: it is kept to this much work, so that
 # Ctrl-C and progress stay alive. Calls start with what surely is no more, and grow.
@@ -259,9 +255,12 @@ def bound_seconds(layout: Layout, method: Method, n_samples: int) -> float:
     n_products = sum(products) * (1 if method == Method.NONE else 3)
     n_values = sum(sizes)
     if method in (Method.DIRECT, Method.SERIES):
-        for layer, n_perturbations in enumerate(products):
-            n_products += n_perturbations * sum(products[layer + 2 :])
-            n_values += n_perturbations * (1 + sum(sizes[layer + 2 :]))
+        products_above, units_above = 0, 0  # past the next level
+        for layer in reversed(range(len(products))):
+            n_products += products[layer] * products_above
+            n_values += products[layer] * (1 + units_above)
+            products_above += sum(products[layer + 1 : layer + 2])
+            units_above += sizes[layer + 1]
     # A multiply and add took up to 0.2 ns, a value with its activation up to 5, a sample 50.
     return n_samples * (0.2e-9 * n_products + 5e-9 * n_values + 50e-9)
 
@@ -300,7 +299,7 @@ def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Wor
     n_chunks = count_chunks(layout, Method.NONE, len(x))
     task = make_plain_task(-1, Method.NONE, n_chunks)
     with borrow_work(layout, len(x), Method.NONE, theta.dtype, n_chunks) as work:
-        block = len(work.measured)
+        block = work.measured.shape[1]
         for start in range(0, len(x), block):
             part = x[start : start + block]
             data = make_data(part, np.empty((len(part), 0), theta.dtype))
@@ -328,27 +327,29 @@ def take_steps(
     totals: Array,
     may_leave: bool = False,
 ) -> tuple[int, End]:
-    """Call `run_steps` with the units that it needs, compiled; return how far it went, and why no further.
+    """Call `run_steps` with the program that it needs, compiled; return how far it went, and why no further.
 
     It need not go to the last step: when more was measured directly than expected, the caller may want to know.
     With `may_leave`, Ctrl-C does not wait for what may take long: nothing that was written is wanted then.
     """
-    needs_direct = task.method != Method.DIRECT
+    if is_deep(layout, task):
+        # The second term knows a deep network's curvature, also where it is none of a central difference.
+        task = task._replace(n_terms=max(task.n_terms, 2))
+    has_direct = False
 
     def run() -> tuple[int, End]:
         nonlocal first
         with take_turn(task.n_chunks) as n_chunks:
-            block = Block(0, 0, 1, 1, True, True)
-            arguments = (layout, theta, data, update, work), block, task, 1, np.int64(0)
 
-            def call(units: Units, stop: int, plan: Task) -> tuple[int, int]:
+            def call(program: Program, stop: int, plan: Task) -> tuple[int, int]:
                 result: tuple[int, int] = run_steps(
-                    units, needs_direct, layout, theta, data, batch_size, first, stop, done, plan, update, work, totals
+                    program, layout, theta, data, batch_size, first, stop, done, plan, update, work, totals
                 )
                 return result
 
-            units = find_units(
-                layout, task, needs_direct, theta.dtype, arguments, lambda units: call(units, first, task)
+            shared = layout, theta, data, update, work
+            program = find_program(
+                layout, task, has_direct, theta.dtype, shared, lambda program: call(program, first, task)
             )
             pace = None
             if n_chunks > 1:
@@ -360,7 +361,7 @@ def take_steps(
                     shares, n_samples = pace.plan()
                     stop = min(last, first + max(1, n_samples // batch_size))
                 started = time.perf_counter()
-                reached, end = call(units, stop, task._replace(n_chunks=n_chunks if shares else 1))
+                reached, end = call(program, stop, task._replace(n_chunks=n_chunks if shares else 1))
                 if pace and reached > first:
                     pace.note((reached - first) * batch_size, time.perf_counter() - started)
                 first = reached
@@ -369,53 +370,10 @@ def take_steps(
             return first, End.DONE
 
     while True:
-        method = Method.BACKPROP if needs_direct and task.method == Method.SERIES else Method(task.method)
+        method = Method.BACKPROP if not has_direct and task.method == Method.SERIES else Method(task.method)
         is_long = may_leave and bound_seconds(layout, method, (last - first) * batch_size) > LONG_SECONDS
         # The turn is that of the thread that works, which may go on when nobody waits any more.
         first, end = call_apart(run, work.stop) if is_long else run()
         if end != End.NEEDS_DIRECT:
             return first, end
-        needs_direct = False
-
-
-_UNITS: dict[tuple[Any, ...], Units] = {}
-
-
-def find_units(
-    layout: Layout,
-    task: Task,
-    needs_direct: bool,
-    dtype: np.dtype[Any],
-    arguments: tuple[Any, ...],
-    call: Callable[[Units], object],
-) -> Units:
-    """Return the units that a task takes, compiled: those that it does not stay uncompiled.
-
-    What calls them is compiled by calling it once. Ctrl-C does not wait for either.
-    """
-    method = Method(task.method)
-    is_deep = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
-    deep = method == Method.SERIES and is_deep(layout, task.loss, 0)
-    key = method, deep, needs_direct, dtype
-
-    def compile_units() -> None:
-        load_layer()
-        inputs, forward = run_inputs.address(arguments), run_forward.address(arguments)
-        backward = above = direct = descent = forward  # not called
-        if method == Method.BACKPROP:
-            backward = run_backward.address(arguments)
-        elif method == Method.SERIES:
-            backward = run_expansion.address(arguments)
-        if deep:
-            above = run_deep_expansion.address(arguments)
-        if not needs_direct:
-            direct = run_direct.address(arguments)
-        if method != Method.NONE:
-            descent = run_descent.address(arguments)
-        units = Units(inputs, forward, backward, above, direct, descent)
-        call(units)
-        _UNITS[key] = units
-
-    if key not in _UNITS:
-        call_apart(compile_units)
-    return _UNITS[key]
+        has_direct = True

@@ -10,7 +10,18 @@ import numpy as np
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.work import CHECKS, KINDS, PERTURBATIONS, Data, Method, Task, Work, scratch_size, taylor_size
+from fastnn.kernels.work import (
+    CHECKS,
+    KINDS,
+    MEASURED,
+    PERTURBATIONS,
+    Data,
+    Method,
+    Task,
+    Work,
+    scratch_size,
+    taylor_size,
+)
 
 # Samples are taken in blocks so that the space for their values stays below this.
 BUDGET = 64 * 2**20
@@ -21,14 +32,14 @@ KEPT = 2 * BUDGET
 _kept: dict[tuple[Any, ...], Work] = {}
 
 
-def make_layout(sizes: Sequence[int], activations: Sequence[Activation], together: Sequence[bool] = ()) -> Layout:
-    """Return the layout of a network; `together` says which of W1, b1, W2, ... are perturbed as one."""
+def make_layout(sizes: Sequence[int], activations: Sequence[Activation], shared_biases: Sequence[bool] = ()) -> Layout:
+    """Return the layout of a network; `shared_biases` says in which layers all units have one."""
     parameters = [(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)]
     return Layout(
         sizes=np.array(sizes, np.int64),
         starts=np.array([[0, *accumulate(sizes[:-1])], [0, *accumulate(parameters)]], np.int64),
         activations=np.array(activations, np.int64),
-        together=np.array(together or [False] * (2 * len(activations)), np.int64),
+        shared_biases=np.array(shared_biases or [False] * len(activations), np.int64),
     )
 
 
@@ -64,7 +75,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         y=np.empty((block, n_outputs), dtype),
         values=np.empty((n_kinds, block * n_units), dtype),
         ones=np.ones((1, block), dtype),
-        measured=np.empty((block, 3), np.float64),
+        measured=np.empty((MEASURED, block), np.float64),
         gradient=np.zeros(n_parameters, dtype),
         transposed=np.empty((3 if method == Method.SERIES else 1, n_parameters), dtype),
         norms=np.empty((2, n_units), np.float64),
@@ -92,7 +103,7 @@ def borrow_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[
 
 def make_plain_task(loss: int, method: Method, n_chunks: int) -> Task:
     """Return what kernels are told where nothing is perturbed: a loss (-1 for none), and perhaps its slope."""
-    return Task(loss, int(method), False, 1.0, 1, 0.0, False, n_chunks)
+    return Task(loss, int(method), False, 1.0, 1, 0.0, False, False, n_chunks)
 
 
 def make_data(x: Array, y: Array, order: Array | None = None) -> Data:

@@ -20,7 +20,7 @@ def add_gradient(layout, layer, block, task, inputs, first, last, scale, work, o
 
 @unit
 def run_descent(packed, block, task, step, chunk):
-    """Add the block's gradient of this chunk's rows of every W, and of whole biases in turn; then move them.
+    """Add the block's gradient of this chunk's rows of every W, the bias going with the last; then move them.
 
     The fused step of plain SGD adds straight to the weights.
     """
@@ -29,7 +29,7 @@ def run_descent(packed, block, task, step, chunk):
     for layer in range(layout.activations.size):
         n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
         first, last = span(n_in, chunk, task.n_chunks)
-        owns_bias = layer % task.n_chunks == chunk
+        owns_bias = first < last == n_in  # after the last row of W
         if task.method != Method.DIRECT:
             before = values(layout, work, A, layer, block.n_samples).T
             w = weights(layout, out, layer)

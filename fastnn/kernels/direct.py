@@ -41,21 +41,27 @@ from fastnn.kernels.work import (
 
 
 @kernel
+def is_one_bias(layout, layer, task):
+    """Return if all of a layer's bias is perturbed as one."""
+    return task.together or layout.shared_biases[layer] != 0
+
+
+@kernel
 def list_inputs(layout, layer, n, block, task, chunk, work):
     """List this chunk's inputs of a layer that are not zero in sample n, the bias last; return how many.
 
     Inputs are dealt like cards: those that are mostly zero are cheap, and stand
-    together (the margin of an image). Weights perturbed together are not listed.
+    together (the margin of an image). Weights perturbed as one are not listed.
     """
     before = values(layout, work, A, layer, block.n_samples)[n]
     listed = work.listed[chunk, LISTED]
     count = 0
-    if layout.together[2 * layer] == 0:
+    if not task.together:
         for i in range(chunk, before.size, task.n_chunks):
             if before[i] != 0.0:
                 listed[count] = i
                 count += 1
-    if layout.together[2 * layer + 1] == 0 and before.size % task.n_chunks == chunk:
+    if not is_one_bias(layout, layer, task) and before.size % task.n_chunks == chunk:
         listed[count] = before.size
         count += 1
     return count
@@ -116,8 +122,8 @@ def _add_units(layout, layer, n, count, block, task, scale, chunk, work, out):
 
 
 @kernel(inline=True)
-def _add_together(layout, layer, n_inputs, block, task, scale, chunk, work, out):
-    """Add to every entry of out the difference of a whole array: W with its n_inputs, or b with none."""
+def _add_as_one(layout, layer, n_inputs, block, task, scale, chunk, work, out):
+    """Add to every entry of out the difference of an array perturbed as one: W with its n_inputs, or b with none."""
     before = values(layout, work, A, layer, block.n_samples)
     total = total_scratch(work, chunk, 1)
     total[0] = 0.0
@@ -236,8 +242,8 @@ def run_direct(packed, block, task, step, chunk):
             if count > 0:
                 _add_units(layout, layer, n, count, block, task, scale, chunk, work, both)
         if layer % task.n_chunks == chunk:
-            if layout.together[2 * layer] != 0:
+            if task.together:
                 flat = line(out, start, n_in * n_out)
-                _add_together(layout, layer, n_in, block, task, scale, chunk, work, flat)
-            if layout.together[2 * layer + 1] != 0:
-                _add_together(layout, layer, np.int64(0), block, task, scale, chunk, work, biases(layout, out, layer))
+                _add_as_one(layout, layer, n_in, block, task, scale, chunk, work, flat)
+            if is_one_bias(layout, layer, task):
+                _add_as_one(layout, layer, np.int64(0), block, task, scale, chunk, work, biases(layout, out, layer))

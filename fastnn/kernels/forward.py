@@ -47,7 +47,7 @@ def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
         for n in range(first, last):
             source = data.order[block.row, block.start + n]
             copy(data.x[source, begin:end], x[n, begin:end])
-            work.checks[LARGEST_INPUT + part, 0, n] = largest_size(x[n, begin:end])
+            work.measured[LARGEST_INPUT + part, n] = largest_size(x[n, begin:end])
         z = values(layout, work, Z if part == 0 else A, 1, block.n_samples)
         for n in range(first, last):
             for k in range(b.size):
@@ -61,8 +61,8 @@ def load_targets(data, block, first, last, work):
     for n in range(first, last):
         source = data.order[block.row, block.start + n]
         copy(data.y[source], work.y[n])
-        work.measured[n, CORRECT] = 0.0
-        work.measured[n, WEIGHT] = data.y[source, work.y.shape[1]] if is_weighted(data, work) else 1.0
+        work.measured[CORRECT, n] = 0.0
+        work.measured[WEIGHT, n] = data.y[source, work.y.shape[1]] if is_weighted(data, work) else 1.0
 
 
 @kernel(inline=True)
@@ -104,8 +104,8 @@ def measure(layout, loss, n_samples, first, last, work):
     slope = values(layout, work, SLOPE, top, n_samples)
     code = layout.activations[top - 1]
     for n in range(first, last):
-        work.measured[n, LOSS] = work.measured[n, WEIGHT] * sample_loss(loss, code, z[n], a[n], slope[n], work.y[n])
-        work.measured[n, CORRECT] = count_correct(loss, a[n], work.y[n])
+        work.measured[LOSS, n] = work.measured[WEIGHT, n] * sample_loss(loss, code, z[n], a[n], slope[n], work.y[n])
+        work.measured[CORRECT, n] = count_correct(loss, a[n], work.y[n])
 
 
 @kernel(inline=True)
@@ -114,7 +114,7 @@ def transpose(layout, theta, n_powers, chunk, n_chunks, work):
     for layer in range(1, layout.activations.size):
         w = weights(layout, theta, layer)
         out = transposed_weights(layout, work, layer, 0)
-        first, last = out.shape[0] * chunk // n_chunks, out.shape[0] * (chunk + 1) // n_chunks
+        first, last = span(out.shape[0], chunk, n_chunks)
         # Eight rows of the result at a time: whole cache lines of W are read.
         for start in range(first, last, 8):
             stop = min(start + 8, last)
@@ -139,7 +139,8 @@ def take_norms(layout, chunk, n_chunks, work):
         through = transposed_weights(layout, work, layer, 0)
         largest = unit_norms(layout, work, LARGEST, layer + 1)
         total = unit_norms(layout, work, SUM, layer + 1)
-        for k in range(total.size * chunk // n_chunks, total.size * (chunk + 1) // n_chunks):
+        first, last = span(total.size, chunk, n_chunks)
+        for k in range(first, last):
             largest[k] = largest_size(through[k])
             total[k] = sum_sizes(through[k])
 
@@ -155,8 +156,8 @@ def run_inputs(packed, block, task, step, chunk):
         if task.method == Method.SERIES:
             take_norms(layout, chunk, task.n_chunks, work)
         if not is_fused(optimizer, block):
-            n = work.gradient.size
-            clear(work.gradient[n * chunk // task.n_chunks : n * (chunk + 1) // task.n_chunks])
+            first, last = span(work.gradient.size, chunk, task.n_chunks)
+            clear(work.gradient[first:last])
 
 
 @unit

@@ -16,7 +16,7 @@ class Layout(NamedTuple):
     sizes: ndarray  # (n_layers + 1,) units per level, the inputs first
     starts: ndarray  # (2, n_layers + 1) units of the levels, and parameters of the layers, before each
     activations: ndarray  # (n_layers,) Activation codes
-    together: ndarray  # (2 * n_layers,) 1 where W1, b1, W2, ... is perturbed as one: all entries at once
+    shared_biases: ndarray  # (n_layers,) 1 where all units of a layer have one and the same bias
 
 
 @kernel

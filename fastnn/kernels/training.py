@@ -1,42 +1,41 @@
 """What Python calls: a run of training steps, or, without a loss or a gradient, the forward pass alone.
 
-The package's one parallel region is here. It deals out chunks, and what a chunk
-does is the same on one thread, bit for bit.
+A step is data: a `Program` of units, a list for each phase, which `fastnn._engine.program` builds for
+what is to be done. The package's one parallel region is here. It deals out chunks, and
+what a chunk does is the same on one thread, bit for bit.
 """
 
 import math
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
+from numpy import ndarray
 
 from fastnn._compiler.jit import call, entry_point, pack
-from fastnn.kernels.series import choose, is_curved_above
+from fastnn.kernels.series.decision import Verdict, decide
 from fastnn.kernels.work import CORRECT, LOSS, Block, Method, Task, sum_direct
 
 
 class Phase(IntEnum):
-    """The parts of a step; all chunks finish one before the next begins."""
+    """The parts of a step on a block of samples, in order. How chunks share the work is the units' own affair."""
 
-    INPUTS = 0  # chunks share the first weights' rows, and the samples
-    SAMPLES = 1  # chunks share the samples
-    DIRECT = 2  # chunks share the parameters
-    DESCENT = 3  # the same
+    INPUTS = 0  # the samples' parts, and the first weights' rows
+    FORWARD = 1  # samples
+    BACK = 2  # samples: in one go with the phase before, all samples of a chunk in its core's cache
+    DIRECT = 3  # parameters; only where some are to be measured
+    DESCENT = 4  # parameters
 
 
 N_PHASES = len(Phase)
 
 
-class Units(NamedTuple):
-    """What runs in the phases, in this order, as `unit.address` gives it; `run_steps` counts on it."""
+class Program(NamedTuple):
+    """What runs in a step."""
 
-    inputs: Any  # of Phase.INPUTS
-    forward: Any  # of Phase.SAMPLES, like the next two
-    backward: Any
-    above: Any
-    direct: Any  # of Phase.DIRECT
-    descent: Any  # of Phase.DESCENT
+    units: ndarray  # (n_units,), as `unit.address` gives them
+    starts: ndarray  # (N_PHASES + 1,) int64, each phase's first among them; the last is their number
 
 
 class End(IntEnum):
@@ -45,7 +44,7 @@ class End(IntEnum):
     DONE = 0
     DIVERGED = 1  # the loss of the step that was not taken is not finite
     REFUSED = 2  # a strict task, and a sample whose series leaves too much out
-    NEEDS_DIRECT = 3  # there are perturbations to be measured directly, and no unit that does
+    NEEDS_DIRECT = 3  # there are weights to be measured directly, and the program has no unit that does
     STOPPED = 4  # Work.stop was set; gradient and parameters may be anything
     LATE = 5  # steps take longer than those before may have: see MOST_DIRECT
 
@@ -56,7 +55,7 @@ MOST_DIRECT = 2e7
 
 
 @entry_point(parallel=True)
-def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last, done, task, optimizer, work, totals):
+def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, work, totals):
     """Take training steps first to last; return how far that went, and why no further.
 
     A step that an end prevents is not taken: parameters are as before it.
@@ -69,67 +68,63 @@ def run_steps(units, needs_direct, layout, theta, data, batch_size, first, last,
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
     packed = pack((layout, theta, data, optimizer, work))
-    has_backward = task.method == Method.BACKPROP or task.method == Method.SERIES
-    deep = task.method == Method.SERIES and is_curved_above(layout, task.loss, 0)
+    starts = program.starts
     before = sum_direct(work)
     for step in range(first, last):
         epoch = step // n_batches
         row = epoch % data.order.shape[0]
         begin = (step - epoch * n_batches) * batch_size
         end = min(begin + batch_size, n)
-        size = work.measured.shape[0]
-        n_blocks = (end - begin + size - 1) // size
+        size = work.measured.shape[1]
         loss = 0.0
         correct = 0.0
-        marked = task.method == Method.DIRECT
-        # The second term knows a deep network's curvature, also where it is none of a central difference.
-        fewest = max(task.n_terms, 2) if deep else task.n_terms
-        n_terms = fewest
-        again = False  # the way back, with more terms
-        turn = 0
-        while turn < N_PHASES * n_blocks:
-            if work.stop[0] != 0:
-                return step, End.STOPPED.value
-            phase = turn % N_PHASES
-            start = begin + turn // N_PHASES * size
+        for start in range(begin, end, size):
             block = Block(row, start, min(size, end - start), end - begin, start == begin, start + size >= end)
-            if phase == Phase.INPUTS:
-                first_unit, last_unit = 0, 1
-                n_terms = fewest
-            elif phase == Phase.SAMPLES:
-                first_unit, last_unit = 2 if again else 1, 2 + has_backward + deep
-            elif phase == Phase.DIRECT:
-                first_unit, last_unit = 4, 5
-                if needs_direct:
-                    return step, End.NEEDS_DIRECT.value
-            else:
-                first_unit, last_unit = 5, 5 + (task.method != Method.NONE)
-            # Built here, from one place: the parallel region takes no other named tuple.
-            plan = Task(
-                task.loss, task.method, task.central, task.eps, n_terms, task.tolerance, task.strict, task.n_chunks
-            )
-            if task.n_chunks == 1:
-                for unit in range(first_unit, last_unit):
-                    call(units[unit], packed, block, plan, done + step + 1, np.int64(0))
-            else:
-                for chunk in prange(task.n_chunks):
-                    for unit in range(first_unit, last_unit):
-                        call(units[unit], packed, block, plan, done + step + 1, np.int64(chunk))
-            if phase == Phase.SAMPLES and not again and task.loss >= 0:
-                for sample in range(block.n_samples):
-                    loss += work.measured[sample, LOSS]
-                    correct += work.measured[sample, CORRECT]
-                if not math.isfinite(loss):
-                    return step, End.DIVERGED.value
-            if phase == Phase.SAMPLES and task.method == Method.SERIES:
-                held, marked = choose(layout, block, plan, work)
-                again = not held and n_terms < 3
-                if again:  # for this block, all of them: cheaper than the direct kernel
-                    n_terms = 3
-                    continue
-                if task.strict and not held:
-                    return step, End.REFUSED.value
-            turn += 2 if phase == Phase.SAMPLES and not marked else 1  # past Phase.DIRECT
+            n_terms = task.n_terms
+            verdict = Verdict.MEASURE.value if task.method == Method.DIRECT else Verdict.KEEP.value
+            phase = 0
+            while phase < N_PHASES:
+                if work.stop[0] != 0:
+                    return step, End.STOPPED.value
+                following = Phase.DIRECT.value if phase == Phase.FORWARD else phase + 1
+                # Built here, from one place: the parallel region takes no other named tuple.
+                plan = Task(
+                    task.loss,
+                    task.method,
+                    task.central,
+                    task.eps,
+                    n_terms,
+                    task.tolerance,
+                    task.strict,
+                    task.together,
+                    task.n_chunks,
+                )
+                if task.n_chunks == 1:
+                    for k in range(starts[phase], starts[following]):
+                        call(program.units[k], packed, block, plan, done + step + 1, np.int64(0))
+                else:
+                    for chunk in prange(task.n_chunks):
+                        for k in range(starts[phase], starts[following]):
+                            call(program.units[k], packed, block, plan, done + step + 1, np.int64(chunk))
+                if phase == Phase.FORWARD and task.loss >= 0:
+                    for sample in range(block.n_samples):
+                        loss += work.measured[LOSS, sample]
+                        correct += work.measured[CORRECT, sample]
+                    if not math.isfinite(loss):
+                        return step, End.DIVERGED.value
+                phase = following
+                if phase == Phase.DIRECT:
+                    if task.method == Method.SERIES:
+                        verdict = decide(layout, block, plan, work)
+                    if verdict == Verdict.REFUSE:
+                        return step, End.REFUSED.value
+                    if verdict == Verdict.EXTEND:
+                        n_terms = 3
+                        phase = Phase.BACK.value
+                    elif verdict == Verdict.KEEP:
+                        phase = Phase.DESCENT.value
+                    elif starts[Phase.DIRECT] == starts[Phase.DESCENT]:
+                        return step, End.NEEDS_DIRECT.value
         totals[epoch, 0] += loss
         totals[epoch, 1] += correct
         if step + 1 < last and sum_direct(work) - before > MOST_DIRECT:

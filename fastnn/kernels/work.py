@@ -14,19 +14,20 @@ STRIP = 8  # rows, those of the product's largest tile
 # Rows of Work.values. With d a perturbation of z, the batch's mean loss changes by
 # delta d + second d**2 / eps + third d**3 / eps**2; grad_a is its slope with a; DIRECT is how large an
 # input of this unit must be to be measured directly, inf if none is. TAYLOR are an activation's second and third
-# coefficients, CURVATURE those times grad_a, or, of the outputs, the loss's own; MEAN is scratch.
+# coefficients, CURVATURE those times grad_a, or, of the outputs, the loss's own. SCRATCH is anybody's.
 KINDS = 13
-Z, A, SLOPE, DELTA, DIRECT, GRAD_A, SECOND, THIRD, TAYLOR2, TAYLOR3, CURVATURE2, CURVATURE3, MEAN = range(KINDS)
+Z, A, SLOPE, DELTA, DIRECT, GRAD_A, SECOND, THIRD, TAYLOR2, TAYLOR3, CURVATURE2, CURVATURE3, SCRATCH = range(KINDS)
 COEFFICIENTS = DELTA, SECOND, THIRD
 # Rows of Work.checks: the size of a sample's differences in a layer, the bound of what their
 # series leaves out, how far its perturbations move z at most, and how large an input must be to be measured
-# directly in every unit. In layer 0 also RESIDUAL_SCALE, see `losses.residual_scale`, and LARGEST_INPUT and on, the
-# largest of each part of the inputs.
-SIZE, BOUND, LARGEST_MOVE, REACH, RESIDUAL_SCALE, LARGEST_INPUT = range(6)
-CHECKS = LARGEST_INPUT + 2  # of two parts at most, see `count_parts`
+# directly in every unit.
+CHECKS = 4
+SIZE, BOUND, LARGEST_MOVE, REACH = range(CHECKS)
 WIDE = 256  # inputs that are taken in two parts
-# Columns of Work.measured: a sample's loss, its correct predictions, and how much it counts.
-LOSS, CORRECT, WEIGHT = range(3)
+# Rows of Work.measured: a sample's loss, its correct predictions, how much it counts, what its higher
+# coefficients are proportional to (see `losses.residual_scale`), and its largest input in each part of them.
+MEASURED = 6
+LOSS, CORRECT, WEIGHT, RESIDUAL_SCALE, LARGEST_INPUT = range(MEASURED - 1)  # of two parts at most: `count_parts`
 # Rows of Work.listed: inputs that move a unit, those that are large enough, and of the perturbations that are
 # carried together the inputs and the units.
 LISTED, PICKED, GATHERED, UNITS = range(4)
@@ -65,6 +66,7 @@ class Task(NamedTuple):
     n_terms: int  # of the series; three when those leave out too much
     tolerance: float  # of what a series leaves out, relative to the layer's differences
     strict: bool  # refuse a sample whose series leaves out more, else measure it directly
+    together: bool  # all entries of an array perturbed at once; directly only
     n_chunks: int  # threads to share the work; 1 is the serial path
 
 
@@ -85,7 +87,7 @@ class Work(NamedTuple):
     y: ndarray  # (block, n_outputs)
     values: ndarray  # (n_kinds, block * n_units), see Z and on
     ones: ndarray  # (1, block), a bias's inputs
-    measured: ndarray  # (block, 3) float64, see LOSS and on
+    measured: ndarray  # (MEASURED, block) float64, see LOSS and on
     gradient: ndarray  # (n_parameters,)
     transposed: ndarray  # (3 or 1, n_parameters) each W transposed, its squares and cubes; empty for the loss alone
     norms: ndarray  # (2, n_units) float64, of each unit's incoming weights, absolute: the largest, the sum
@@ -148,7 +150,7 @@ def is_weighted(data, work):
 @kernel
 def share(block, work, n):
     """Return what sample n's loss is multiplied by in the batch's mean."""
-    return work.measured[n, WEIGHT] / block.batch_size
+    return work.measured[WEIGHT, n] / block.batch_size
 
 
 @kernel(returns_view=True)

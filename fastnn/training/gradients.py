@@ -91,7 +91,7 @@ class Perturbation:
             if self.eps * self.eps < np.finfo(np.float32).eps:  # what the third term weighs
                 n_terms = 1 if central else 2
         strict = self.evaluate == "series"
-        return Task(int(loss), int(self.method), central, self.eps, n_terms, tolerance, strict, n_chunks)
+        return Task(int(loss), int(self.method), central, self.eps, n_terms, tolerance, strict, False, n_chunks)
 
     @property
     def method(self) -> Method:
