@@ -319,6 +319,22 @@ def test_states_of_ones_own(tmp_path):
     assert [(callback.count, callback.note) for callback in others] == [(2, "counted"), (20, "counted")]
 
 
+def test_a_rate_that_is_set_within_an_epoch_counts_from_the_next_step(monkeypatch):
+    monkeypatch.setattr("fastnn._engine.loop.CALL_SECONDS", 0.0)
+    seen = []
+
+    class Freeze(Callback):
+        def on_steps(self, trainer):
+            seen.append(trainer.network._theta.tobytes())
+            if trainer.n_steps == 2:
+                trainer.learning_rate = 0.0
+
+    trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0), batch_size=1)
+    trainer.fit(X, Y, callbacks=[Freeze()])
+    assert trainer.n_steps == len(seen) == len(X)
+    assert len(set(seen)) == 2
+
+
 class Stateful(Callback):
     def __init__(self, state):
         self.kept = state
