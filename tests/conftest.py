@@ -1,5 +1,6 @@
 """The networks that tests run on, and the bounds that results are held to."""
 
+import collections
 import signal
 from dataclasses import replace
 
@@ -17,6 +18,17 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if numba.config.DISABLE_JIT:  # NumPy's scalars warn of overflow where machine code goes on with inf
         config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of tests marked `grid`, every third case belongs to the default run; the others are marked `exhaustive`."""
+    counts = collections.Counter()
+    for item in items:
+        if item.get_closest_marker("grid"):
+            if counts[item.function] % 3:
+                item.add_marker("exhaustive")
+            counts[item.function] += 1
 
 
 hypothesis.settings.register_profile("fastnn", derandomize=True, deadline=None, max_examples=40)
