@@ -1,8 +1,8 @@
 """fastnn: train neural networks on the CPU by perturbing every weight."""
 
 from fastnn import callbacks as callbacks
-from fastnn.interop.exchange import from_sklearn as from_sklearn
-from fastnn.interop.exchange import from_torch as from_torch
+from fastnn.interop.imports import from_sklearn as from_sklearn
+from fastnn.interop.imports import from_torch as from_torch
 from fastnn.model.layers import AveragePool2D as AveragePool2D
 from fastnn.model.layers import Conv2D as Conv2D
 from fastnn.model.layers import Dense as Dense
@@ -15,10 +15,12 @@ from fastnn.model.network import mlp as mlp
 from fastnn.training.gradients import Backprop as Backprop
 from fastnn.training.gradients import Perturbation as Perturbation
 from fastnn.training.gradients import gradient as gradient
+from fastnn.training.history import Evaluation as Evaluation
+from fastnn.training.history import History as History
 from fastnn.training.optimizers import SGD as SGD
 from fastnn.training.optimizers import Adam as Adam
-from fastnn.training.trainer import Evaluation as Evaluation
-from fastnn.training.trainer import History as History
+from fastnn.training.optimizers import AdamW as AdamW
+from fastnn.training.optimizers import RMSprop as RMSprop
 from fastnn.training.trainer import Trainer as Trainer
 from fastnn.tutorial import feed_forward as feed_forward
 from fastnn.tutorial import update_weights as update_weights

@@ -31,6 +31,7 @@ def largest_difference(ours, theirs):
     return max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
 def test_perturbation_is_the_naive_difference(make_case, head, body):
@@ -49,6 +50,7 @@ def test_perturbation_is_the_naive_difference(make_case, head, body):
             assert largest_difference(case.gradient(fastnn.Perturbation(eps, scheme)), expected) <= allowed
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
 def test_backprop_is_the_limit_of_central_differences(make_case, head, body):
@@ -120,6 +122,7 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, dtype, sizes):
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("n_chunks", [1, 2])
 @pytest.mark.parametrize("sizes", [(4, 70, 20, 12), (4, 9, 70, 20, 3)])
 @pytest.mark.parametrize("head", [("squared_error", "sigmoid"), ("categorical_cross_entropy", "softmax")])

@@ -7,7 +7,7 @@ import naive
 import numba
 import numpy as np
 import pytest
-from conftest import ELEMENTWISE, HEADS
+from conftest import ELEMENTWISE, HEADS, OPTIMIZERS
 
 import fastnn
 from fastnn._compiler.jit import JIT_DISABLED
@@ -15,6 +15,7 @@ from fastnn._engine import loop, program
 from fastnn._engine.plan import count_stem, find_plan
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_work
+from fastnn.kernels import optimizers
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.stem import run_stem_direct
@@ -239,28 +240,24 @@ def test_few_perturbations_are_carried_together_where_many_units_move(monkeypatc
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13 * np.abs(theirs).max())
 
 
-@pytest.mark.parametrize(
-    "optimizer", [fastnn.SGD(0.1, weight_decay=0.3), fastnn.SGD(0.1, 0.9), fastnn.Adam(0.01)], ids=repr
-)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_optimisers_move_shared_weights_as_they_move_others(optimizer):
     """Two steps against the naive ones, along the same gradients; biases do not decay."""
     case = Case("deep")
-    theirs = [w.copy() for w in case.network.weights]
-    state = [np.zeros_like(w) for w in theirs], [np.zeros_like(w) for w in theirs]
+    weights = [w.copy() for w in case.network.weights]
+    take_step, kernels = naive.OPTIMIZERS[optimizer.code.name.lower()], optimizers.MODULES[optimizer.code]
+    rates = [getattr(optimizer, name) for name in kernels.RATES]
+    moments = [[np.zeros_like(w) for w in weights] for _ in range(kernels.N_MOMENTS)]
     trainer = fastnn.Trainer(
         case.network, loss=case.loss, gradient=fastnn.Backprop(), optimizer=optimizer, batch_size=None, shuffle=False
     )
     for step in (1, 2):
-        gradients = naive.decayed(theirs, case.gradient(fastnn.Backprop()), getattr(optimizer, "weight_decay", 0.0))
-        if isinstance(optimizer, fastnn.Adam):
-            options = optimizer.lr, optimizer.beta1, optimizer.beta2, optimizer.epsilon
-            theirs, *state = naive.adam(theirs, gradients, *state, step, *options)
-        else:
-            theirs, velocities = naive.momentum_sgd(theirs, gradients, state[0], optimizer.lr, optimizer.momentum)
-            state = velocities, state[1]
+        gradients = case.gradient(fastnn.Backprop())
+        weights, moments = take_step(weights, gradients, moments, step, optimizer.lr, optimizer.weight_decay, *rates)
         trainer.fit(case.x, case.y)
-        for ours, other in zip(case.network.weights, theirs, strict=True):
-            np.testing.assert_allclose(ours, other, rtol=1e-13, atol=1e-14)
+        for ours, theirs in zip(case.network.weights, weights, strict=True):
+            # As in test_optimizers.py.
+            np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-15)
 
 
 def test_a_small_network_learns():

@@ -50,6 +50,7 @@ def worst(measured, expected):
     return max(errors)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("depth", [0, 1, 2])
 @pytest.mark.parametrize("head", SATURATING, ids="-".join)
@@ -105,6 +106,7 @@ def test_each_column_keeps_its_own_digits(hidden):
         assert (np.abs(series - direct).max(axis=1) <= allowed * np.abs(direct).max(axis=1)).all()
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("evaluate", ["auto", "direct"])
 @pytest.mark.parametrize("depth", [0, 1, 2])
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def count_marks(case, method):
     return sum(int(np.isfinite(marks(case, method, layer)).sum()) for layer in range(len(case.network.layers)))
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", SMOOTH, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", [head for head in HEADS if "relu" not in head[1]], ids="-".join)
 def test_the_bound_bounds(make_case, head, body):
@@ -63,6 +64,7 @@ def hold_to_the_bound(case):
                 assert largest_difference(measured[parts], truth[parts]) <= allowed[layer] + rounding
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", SMOOTH, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "categorical_cross_entropy"])
 def test_the_bound_bounds_what_is_nearly_learned(make_case, loss, body):
@@ -229,6 +231,7 @@ def test_kinks_in_any_level_are_exact(make_case, hidden, level, place):
 SIZES = np.array([300.0, 1e-3, 1.0])  # of columns
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
 def test_columns_of_very_different_sizes(make_case, head, body):

@@ -135,6 +135,16 @@ def test_an_epochs_time_has_its_validation_in_it(make_case, monkeypatch):
     assert (history.seconds > 1000.0).all()
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_losses_of_numbers_have_no_accuracy(make_case, loss):
+    case = make_case((loss, "identity"), ("tanh", 1))
+    trainer = fastnn.Trainer(case.network, loss=loss)
+    history = trainer.fit(case.x, case.y, 2, (case.x, case.y))
+    assert history.accuracy is None
+    assert history.validation_accuracy is None
+    assert trainer.evaluate(case.x, case.y).accuracy is None
+
+
 def test_no_epochs_change_nothing(make_case):
     case = make_case(HEADS[0], ("tanh", 1))
     before = case.network.weights[0].copy()

@@ -35,8 +35,8 @@ from fastnn.kernels.layers.maps import (
     reach_of,
     sample_values,
 )
+from fastnn.kernels.optimizers import update
 from fastnn.kernels.products import add_product
-from fastnn.kernels.updates import WEIGHT_DECAY, update
 from fastnn.kernels.vectors import clear, copy, largest_size
 from fastnn.kernels.work import (
     DELTA,
@@ -257,6 +257,6 @@ def run_stem_descent(packed, block, task, step, chunk):
         here = stem.table[layer + 1]
         start, middle = here[WEIGHTS], here[WEIGHTS] + here[N_INPUTS] * here[CHANNELS]
         first, last = span(middle - start, chunk, task.n_chunks)
-        update(optimizer, step, optimizer.rates[WEIGHT_DECAY], start + first, start + last, work.gradient, theta)
+        update(optimizer, step, optimizer.weight_decay, start + first, start + last, work.gradient, theta)
         if here[N_INPUTS] > 0 and layer % task.n_chunks == chunk:
             update(optimizer, step, 0.0, middle, middle + here[CHANNELS], work.gradient, theta)

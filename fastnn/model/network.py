@@ -21,6 +21,7 @@ from fastnn._engine.workspace import (
 )
 from fastnn._support import files, html, validate
 from fastnn._support.validate import Array
+from fastnn.interop import exports
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import A, Z
@@ -275,12 +276,14 @@ class Network:
         ------
         ImportError
             If onnx is not installed.
+        TypeError
+            If samples are images.
         ValueError
             If a weight is not finite.
         """
-        from fastnn.interop.exchange import to_onnx
-
-        to_onnx(self, path)
+        layers = self.dense_layers("to_onnx")
+        self.check_weights()
+        exports.to_onnx(layers, self.weights, path)
 
     def to_torch(self) -> Any:
         """Return the network as a PyTorch module.
@@ -295,10 +298,10 @@ class Network:
         ------
         ImportError
             If torch is not installed.
+        TypeError
+            If samples are images.
         """
-        from fastnn.interop.exchange import to_torch
-
-        return to_torch(self)
+        return exports.to_torch(self.dense_layers("to_torch"), self.weights)
 
     def _describe(self) -> dict[str, Any]:
         """Return the architecture as plain numbers and names."""
