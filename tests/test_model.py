@@ -163,8 +163,10 @@ def test_the_forger_can_write_a_good_file(tmp_path):
     assert tables.load(tmp_path / "model").target.values == ("p", "q")
 
 
+IMAGES = {"input_shape": [1, 3, 1], "layers": [["Dense", {"n_units": 2, "activation": "softmax"}]], "dtype": "float64"}
 FORGERIES = [
     ({}, "does not hold a network: 'layers'"),
+    ({**GOOD, "network": IMAGES}, "a table's model knows dense networks only"),
     ({**GOOD, "network": {**NETWORK, "n_inputs": 10**12}}, "its arrays are not those"),
     ({"network": NETWORK}, "does not hold a model: 'inputs'"),
     ({**GOOD, "inputs": 3}, "does not hold a model"),

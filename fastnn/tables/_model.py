@@ -64,6 +64,7 @@ class Model:
         name, times = Counter(column.name for column in (*self.inputs, self.target)).most_common(1)[0]
         if times > 1:
             raise ValueError(f"column {name!r} comes twice")
+        self.network.dense_layers("a table's model")
         width = sum(column.width for column in self.inputs)
         if width != self.network.n_inputs:
             raise ValueError(f"its columns make {width} inputs, and its network takes {self.network.n_inputs}")
