@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import threading
+from pathlib import Path
 
 import naive
 import numba
@@ -20,6 +22,7 @@ from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
 from fastnn.kernels.layers.maps import SHORT
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.stem import run_stem_direct
+from fastnn.kernels.training import End
 from fastnn.kernels.work import Block, Method
 
 # Roundings on the way from a weight to the loss, of numbers of the size of what is measured: three levels of sums of up
@@ -308,6 +311,28 @@ def test_a_step_that_nobody_wants_ends():
     assert not work.gradient.any()
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="plain Python is too slow for a long step")
+def test_a_long_step_that_nobody_wants_ends():
+    """Some 30 Tflop, minutes at 100 GFLOP/s, end when they are told to."""
+    for side, n_filters, end in ((6, 2, (1, End.DONE)), (64, 64, (0, End.STOPPED))):  # compiled by the first
+        layers = [Conv(n_filters, 5, "tanh", padding="same"), Conv(n_filters, 5, "tanh"), Dense(2, "identity")]
+        network = fastnn.Network((side, side, 1), layers, seed=0)
+        layout, theta, method = network._layout, network._theta, fastnn.Perturbation(evaluate="direct")
+        work = make_work(layout, 32, method.method, theta.dtype, 1)
+        task = method.make_task(Loss.SQUARED_ERROR, theta.dtype, 1)
+        data = make_data(np.ones((32, side * side)), np.ones((32, 2)))
+        arguments = layout, theta, data, task, loop.rest(theta), work, 32, 0, 1, 0, np.zeros((1, 2))
+        ends = []
+        thread = threading.Thread(target=lambda to, call: to.append(loop.take_steps(*call)), args=(ends, arguments))
+        thread.start()
+        if end[1] == End.STOPPED:
+            thread.join(1)
+            assert thread.is_alive()
+            work.stop[0] = 1
+        thread.join(600)
+        assert ends == [end]
+
+
 def test_networks_copy_pickle_and_come_back_from_files(tmp_path):
     pytest.importorskip("safetensors")
     path = tmp_path / "network.safetensors"
@@ -319,6 +344,18 @@ def test_networks_copy_pickle_and_come_back_from_files(tmp_path):
             assert other.layers == case.network.layers
             assert other.input_shape == case.network.input_shape
             np.testing.assert_array_equal(other.predict(case.x), case.network.predict(case.x))
+
+
+def test_a_file_of_images_stays_readable():
+    pytest.importorskip("safetensors")
+    network = fastnn.load(Path(__file__).parent / "golden" / "images-1.safetensors")
+    assert network.input_shape == (5, 4, 2)
+    assert network.layers == (
+        *(Conv(2, (2, 1), "relu", (1, 2), "same"), Max(2, 1), Average((2, 1)), fastnn.Flatten()),
+        *(Dense(2, "tanh"), Dense(3, "softmax")),
+    )
+    assert network.dtype == np.float32
+    np.testing.assert_array_equal(network._theta, np.arange(network.n_parameters, dtype=np.float32) / 8)
 
 
 @pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Backprop()], ids=repr)
@@ -439,6 +476,16 @@ CONSTRUCTIONS = [
         ValueError,
         r"layers\[1\] is softmax, which is for the output layer only",
     ),
+    (
+        lambda: fastnn.Network((2**20, 2**20, 2), [Dense(1, "relu")]),
+        ValueError,
+        r"input_shape \(1048576, 1048576, 2\) is no image's: it takes more memory than there is",
+    ),
+    (
+        lambda: fastnn.Network((99, 99, 1), [*[Max(9, 1)] * 8, Dense(1, "relu")]),
+        ValueError,
+        r"layers\[4\] is MaxPool2D\(9, strides=1\): so many units take more memory than there is",
+    ),
     (lambda: fastnn.Network(IMAGE, [fastnn.Flatten]), TypeError, r"got <class .*Flatten.*; write Flatten\(...\)"),
 ]
 
@@ -527,6 +574,7 @@ def test_a_file_of_layers_that_make_no_network_is_refused(tmp_path):
         {"layers": [["Conv3D", {}], *good["layers"][1:]]},
         {"layers": [["Conv2D", {"n_filters": 1}], *good["layers"][1:]]},
         {"layers": good["layers"][:1]},
+        {"layers": good["layers"][:1] * 10_001},
     ):
         forge(path, good | change, arrays)
         with pytest.raises(ValueError, match="does not hold a network"):

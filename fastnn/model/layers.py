@@ -1,5 +1,6 @@
 """Layers, as the user describes them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ from fastnn.kernels.layers import Kind, average_pool, conv, max_pool
 from fastnn.kernels.layers.maps import Geometry
 
 PADDINGS = ("valid", "same")
+LARGEST = 2**40  # units that a level has
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,7 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> tuple
         raise ValueError("layers is empty: a network needs at least its output layer")
     levels = [Geometry(*input_shape)] if len(input_shape) == 3 else []
     flat = None if levels else -1  # what made it so: a layer, or the inputs
+    n_windows = 1
     for k, layer in enumerate(checked):
         if not isinstance(layer, LAYERS):
             names = [kind.__name__ for kind in LAYERS]
@@ -239,6 +242,10 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> tuple
                 levels.append(layer._make_geometry(levels[-1]))
             except ValueError as error:
                 raise ValueError(f"layers[{k}] is {layer}: {error}") from None
+            # Windows upon windows have whatever is in several of them measured several times.
+            n_windows = n_windows * math.prod(levels[-1].kernel_size) if levels[-1].selects else 1
+            if levels[-1].size * n_windows > LARGEST:
+                raise ValueError(f"layers[{k}] is {layer}: so many units take more memory than there is")
     if not isinstance(checked[-1], Dense):
         raise ValueError(f"the last layer must be a fastnn.Dense, whose units are the outputs, got {checked[-1]}")
     return checked, levels

@@ -25,7 +25,7 @@ from fastnn.interop import exports
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import A, Z
-from fastnn.model.layers import LAYERS, Conv2D, Dense, Flatten, Layer, check_layers
+from fastnn.model.layers import LARGEST, LAYERS, Conv2D, Dense, Flatten, Layer, check_layers
 
 INITS = ("fan_in", "standard_normal")
 
@@ -488,6 +488,8 @@ def restore_network(path: str | os.PathLike[str], description: dict[str, Any], a
     """Return the network that a file describes, if its arrays are those of that network."""
     with files.restoring(path, "network"):
         described = description["layers"]
+        if len(described) > files.MAX_ARRAYS:
+            raise ValueError(f"it has {len(described)} layers")
         if "input_shape" in description:
             input_shape: Any = tuple(description["input_shape"])
             kinds = {kind.__name__: kind for kind in LAYERS}
@@ -521,10 +523,11 @@ def _check_shape(value: object) -> tuple[int, ...]:
     if isinstance(value, tuple | list):
         if len(value) != 3:
             raise ValueError(f"input_shape must be n_inputs, or (height, width, channels), got {validate.show(value)}")
-        names = ("height", "width", "channels")
-        return tuple(
-            validate.integer(f"the {name} of input_shape", n, low=1) for name, n in zip(names, value, strict=True)
-        )
+        names = [f"the {name} of input_shape" for name in ("height", "width", "channels")]
+        shape = tuple(validate.integer(name, size, low=1) for name, size in zip(names, value, strict=True))
+        if math.prod(shape) > LARGEST:
+            raise ValueError(f"input_shape {validate.show(shape)} is no image's: it takes more memory than there is")
+        return shape
     return (validate.integer("n_inputs", value, low=1),)
 
 
