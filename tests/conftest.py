@@ -21,7 +21,7 @@ def pytest_configure(config):
 hypothesis.settings.register_profile("fastnn", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("fastnn")
 
-ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu"]
+ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu", "silu"]
 # Every loss, and every output activation with one.
 HEADS = [
     *(("squared_error", output) for output in [*ELEMENTWISE, "softmax"]),

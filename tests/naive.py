@@ -22,6 +22,7 @@ ACTIVATIONS = {
     "leaky_relu": lambda z: np.where(z < 0, z.dtype.type(LEAKY_SLOPE) * z, z),
     "softplus": lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
     "elu": lambda z: np.where(z > 0, z, np.exp(np.minimum(z, 0 * z)) - 1),
+    "silu": lambda z: z / (1 + np.exp(-z)),
     "softmax": softmax,
 }
 

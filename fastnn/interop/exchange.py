@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn._support import files
 from fastnn._support.validate import Array, show
+from fastnn.kernels.activations import MODULES
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
 from fastnn.model.layers import Dense
 from fastnn.model.network import Network
@@ -39,6 +40,7 @@ FROM_TORCH = {
     "LeakyReLU": "leaky_relu",
     "ELU": "elu",
     "Softplus": "softplus",
+    "SiLU": "silu",
     "Softmax": "softmax",
 }
 
@@ -50,8 +52,8 @@ def from_torch(module: Any) -> Network:
     ----------
     module : torch.nn.Sequential or torch.nn.Linear
         Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of
-        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), Identity and, at the end, Softmax (over
-        the features); a Flatten may come first. Sequential modules may be nested.
+        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), SiLU, Identity and, at the end, Softmax
+        (over the features); a Flatten may come first. Sequential modules may be nested.
         Each is of torch.nn's class itself, not of one made from it, and nothing but
         its class says what it computes: no hook, no method of its own, no weight that is
         computed from others.
@@ -251,9 +253,9 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
     """Refuse a network whose outputs for some random inputs are not those of what it was made from, in float64.
 
     Both have errors. A sum of n products, in any order, is off by (n + 1) / 2 eps of the sum of
-    their absolute values at most; an activation has slopes of at most 1, so that it passes on no
-    more than what came in, a softmax no more than the largest of it, and adds some eps and what it
-    leaves out by approximation.
+    their absolute values at most; an activation passes on no more than its largest slope, or 1, times what
+    came in, a softmax no more than the largest of it, and adds some eps and what it leaves out by
+    approximation.
     """
     eps = np.finfo(np.float64).eps
     rng = np.random.default_rng(0)
@@ -267,6 +269,8 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
             error = carried + (len(w) + 2) * eps * (np.abs(inputs) @ np.abs(w) + np.abs(b) + carried)
             if layer.activation == "softmax":
                 error = error.max(axis=1, keepdims=True)
+            else:
+                error = error * max(1.0, MODULES[layer.code].DERIVATIVE_BOUNDS[0])
             error = error + (layer.n_units + 8) * eps * np.maximum(1.0, np.abs(a)) + approximation
             inputs = a
         try:
@@ -296,6 +300,7 @@ def to_torch(network: Network) -> Any:
         "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
         "elu": nn.ELU,
         "softplus": lambda: nn.Softplus(threshold=SOFTPLUS_THRESHOLD),
+        "silu": nn.SiLU,
         "softmax": lambda: nn.Softmax(dim=-1),
     }
     dtype = getattr(torch, network.dtype.name)
@@ -346,7 +351,8 @@ def _onnx_activation(activation: str, z: str, a: str, dtype: np.dtype[Any]) -> l
     """Return the nodes that compute a from z.
 
     onnxruntime has LeakyRelu, Elu and Softplus in float32 only, so that in float64 they are made of
-    max(z, 0.01 z), of max(z, 0) + exp(min(z, 0)) - 1, and of max(z, 0) + log(1 + exp(-abs(z))).
+    max(z, 0.01 z), of max(z, 0) + exp(min(z, 0)) - 1, and of max(z, 0) + log(1 + exp(-abs(z))). For
+    silu there is an operator from set 24 on; it is z times Sigmoid.
     """
     from onnx import helper
 
@@ -370,6 +376,8 @@ def _onnx_activation(activation: str, z: str, a: str, dtype: np.dtype[Any]) -> l
             ("Max", [z, "zero"], f"{z}_max"),
             ("Add", [f"{z}_max", f"{z}_log"], a),
         ]
+    elif activation == "silu":
+        steps = [("Sigmoid", [z], f"{z}_sigmoid"), ("Mul", [z, f"{z}_sigmoid"], a)]
     else:
         attributes: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": LEAKY_SLOPE}, "softmax": {"axis": 1}}
         return [helper.make_node(ONNX_OPERATORS[activation], [z], [a], **attributes.get(activation, {}))]

@@ -13,8 +13,9 @@ A new one is a file with the same names as the others, and two lines here: its m
   nothing but such residuals;
 - ``value_and_slope(z)``;
 - ``change(z, a, slope, t)`` and ``large_change``: f(z + t) - f(z) for |t| up to `LARGE` and beyond, to
-  full relative precision. Changes are what perturbation lives on: where two values are
-  subtracted, only the digits above rounding are left, eleven of sixteen at t = 1e-5, and none in float32;
+  full relative precision; where f turns between the two, relative to what it falls and rises by. Changes are
+  what perturbation lives on: where two values are subtracted, only the digits above rounding are left,
+  eleven of sixteen at t = 1e-5, and none in float32;
 - ``taylor(z, a, slope)``: half the second and a sixth of the third derivative.
 """
 
@@ -24,7 +25,7 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._compiler.jit import by_code, kernel
-from fastnn.kernels.activations import elu, identity, leaky_relu, relu, sigmoid, softmax, softplus, tanh
+from fastnn.kernels.activations import elu, identity, leaky_relu, relu, sigmoid, silu, softmax, softplus, tanh
 from fastnn.kernels.elementary import LARGE
 from fastnn.kernels.vectors import largest_size
 
@@ -40,6 +41,7 @@ class Activation(IntEnum):
     SOFTPLUS = 5
     SOFTMAX = 6
     ELU = 7
+    SILU = 8
 
 
 # Softmax is not among them: its units depend on one another.
@@ -51,6 +53,7 @@ MODULES = {
     Activation.LEAKY_RELU: leaky_relu,
     Activation.SOFTPLUS: softplus,
     Activation.ELU: elu,
+    Activation.SILU: silu,
 }
 _BOUNDS = np.array([MODULES[code].DERIVATIVE_BOUNDS if code in MODULES else [math.nan] * 4 for code in Activation])
 _KINKS = np.array([code in MODULES and MODULES[code].HAS_KINK for code in Activation])
