@@ -26,6 +26,7 @@ ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", 
 HEADS = [
     *(("squared_error", output) for output in [*ELEMENTWISE, "softmax"]),
     *(("huber", output) for output in ("identity", "sigmoid")),  # as the squared error's
+    *(("absolute_error", output) for output in ("identity", "silu")),
     ("binary_cross_entropy", "sigmoid"),
     ("categorical_cross_entropy", "softmax"),
 ]

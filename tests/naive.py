@@ -49,6 +49,8 @@ def sample_losses(loss, z, a, y):
     elif loss == "categorical_cross_entropy":
         largest = z.max(axis=1, keepdims=True)
         terms = y * (largest + np.log(np.exp(z - largest).sum(axis=1, keepdims=True)) - z)
+    elif loss == "absolute_error":
+        terms = np.abs(a - y)
     elif loss == "huber":
         size = np.abs(a - y)
         terms = np.where(size <= 1, size * size / 2, size - a.dtype.type(0.5))

@@ -235,8 +235,9 @@ def test_perturbation_and_backprop_learn_the_same(make_case):
     np.testing.assert_allclose(*weights, atol=60 * 0.1 * 1e-10)
 
 
-def test_hubers_loss_has_no_accuracy():
-    trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0), loss="huber")
+@pytest.mark.parametrize("loss", ["huber", "absolute_error"])
+def test_losses_of_numbers_have_no_accuracy(loss):
+    trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0), loss=loss)
     history = trainer.fit([[1.0], [3.0]], [3.0, 9.0], validation_data=([[2.0]], [6.0]))
     assert (history.accuracy, history.validation_accuracy) == (None, None)
     assert trainer.evaluate([[1.0]], [3.0]).accuracy is None
