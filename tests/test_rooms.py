@@ -1,6 +1,8 @@
 """Each activation and each loss is complete: what its file lacks, or a list beside it, is named here."""
 
 import inspect
+import pathlib
+import re
 
 import conftest
 import naive
@@ -10,6 +12,7 @@ import pytest
 from wide import narrow, widen
 
 import fastnn
+from fastnn.interop import exchange
 from fastnn.kernels import activations, losses
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import Loss
@@ -52,6 +55,32 @@ def test_every_code_has_a_file_and_a_definition():
     assert {output for loss, output in conftest.HEADS if loss == "squared_error"} == set(naive.ACTIVATIONS)
     for loss, output in conftest.HEADS:
         assert output in (losses.MODULES[Loss[loss.upper()]].OUTPUTS or naive.ACTIVATIONS)
+
+
+def words(text):
+    return set(re.findall(r"\w+", text))
+
+
+def test_every_list_that_users_read_names_it():
+    readme = pathlib.Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(): words(row) for row in readme.splitlines() if row.startswith("| ")}
+    for name in naive.ACTIVATIONS:
+        assert name in words(fastnn.Dense.__doc__)
+        assert name in words(fastnn.Network.__doc__)  # what its initial weights go by
+        assert name in rows["hidden activations"] | {"softmax"}
+    for kind in exchange.FROM_TORCH:
+        assert kind in words(fastnn.from_torch.__doc__)
+    for loss in Loss:
+        assert loss.name.lower() in words(fastnn.Trainer.__doc__)
+        assert loss.name.lower() in words(fastnn.gradient.__doc__)
+        assert loss.name.lower() in rows["losses"]
+
+
+def test_the_estimators_name_every_activation():
+    estimators = pytest.importorskip("fastnn.sklearn", exc_type=ImportError)
+    for name in conftest.ELEMENTWISE:
+        assert name in words(estimators.PerturbationClassifier.__doc__)
+        assert name in words(estimators.PerturbationRegressor.__doc__)
 
 
 @numba.njit
