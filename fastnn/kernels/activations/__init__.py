@@ -1,12 +1,13 @@
 """Activations, a file each: values, slopes, exact changes, Taylor coefficients, and what bounds these.
 
-A new one is a file with the same names as the others, and two lines here: its member of
-`Activation` and its entry in `MODULES`. A file has, in this order,
+A new one is a file with the same names as the others, and here its import, its member of `Activation`
+and its entry in `MODULES`. Numbers that a file's functions are handed may be float32; `change` and
+`large_change` are handed float64, unless there are loops. A file has, in this order,
 
 - ``DERIVATIVE_BOUNDS``: of |f'|, |f''| / 2, |f'''| / 6 and |f''''| / 24 over all z, rounded up; with a kink,
   on either side of it;
 - ``HAS_KINK``: whether a derivative jumps at z = 0: units that may be moved across it are measured directly;
-- ``SLOPE_BELOW``: the slope far below 0, which initial weights go by;
+- ``SLOPE_BELOW``: the slope far below 0, which initial weights go by; 1 where f saturates on both sides;
 - ``HAS_LOOPS``: whether loops of its own are compiled, which vectorise; the others share one;
 - ``residual(a, slope, y)``: a - y to full relative precision where a is within rounding of a limit.
   Subtracted, the two leave no digit there, and a loss whose every sample is nearly decided is

@@ -1,6 +1,6 @@
 """Losses, a file each, summed over outputs, one sample at a time: values, slopes, exact changes, and their bounds.
 
-A new one is a file with the same names as the others, and two lines here: its member of
+A new one is a file with the same names as the others, and here its import, its member of
 `Loss` and its entry in `MODULES`. The mean over samples is taken by the callers. A file
 has, in this order (``code`` is the output layer's activation; arrays are (n_outputs,) but
 where another shape is said),
