@@ -1,6 +1,6 @@
 """Losses, a file each, summed over outputs, one sample at a time: values, slopes, exact changes, and their bounds.
 
-A new one is a file with the same names as the others, and two lines here: its member of
+A new one is a file with the same names as the others, and here its import, its member of
 `Loss` and its entry in `MODULES`. The mean over samples is taken by the callers. A file
 has, in this order (``code`` is the output layer's activation; arrays are (n_outputs,) but
 where another shape is said),
@@ -37,7 +37,7 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._compiler.jit import by_code, kernel
-from fastnn.kernels.losses import binary_cross_entropy, categorical_cross_entropy, huber, squared_error
+from fastnn.kernels.losses import absolute_error, binary_cross_entropy, categorical_cross_entropy, huber, squared_error
 
 
 class Loss(IntEnum):
@@ -47,6 +47,7 @@ class Loss(IntEnum):
     BINARY_CROSS_ENTROPY = 1
     CATEGORICAL_CROSS_ENTROPY = 2
     HUBER = 3
+    ABSOLUTE_ERROR = 4
 
     @property
     def classifies(self):
@@ -59,6 +60,7 @@ MODULES = {
     Loss.BINARY_CROSS_ENTROPY: binary_cross_entropy,
     Loss.CATEGORICAL_CROSS_ENTROPY: categorical_cross_entropy,
     Loss.HUBER: huber,
+    Loss.ABSOLUTE_ERROR: absolute_error,
 }
 _KINKS = np.array([MODULES[code].KINK for code in Loss])
 
