@@ -45,9 +45,10 @@ FILES = [
 
 
 @pytest.mark.parametrize(("kind", "code", "module"), FILES, ids=lambda value: getattr(value, "name", ""))
-def test_a_file_has_all_that_the_others_have(kind, code, module):
+def test_a_file_has_all_that_the_others_have_in_their_order(kind, code, module):
     assert module.__name__.endswith(code.name.lower())
     assert set(NEEDED[kind]) <= public(module)
+    assert [name for name in vars(module) if name in NEEDED[kind]] == list(NEEDED[kind])  # in the same order
 
 
 def test_every_code_has_a_file_and_a_definition():

@@ -8,7 +8,8 @@ and its entry in `MODULES`. Numbers that a file's functions are handed may be fl
   on either side of it;
 - ``HAS_KINK``: whether a derivative jumps at z = 0: units that may be moved across it are measured directly;
 - ``SLOPE_BELOW``: the slope far below 0, which initial weights go by; 1 where f saturates on both sides;
-- ``HAS_LOOPS``: whether loops of its own are compiled, which vectorise; the others share one;
+- ``HAS_LOOPS``: whether loops of its own are compiled, which vectorise: for what is used most
+  and free of branches; the others share one;
 - ``residual(a, slope, y)``: a - y to full relative precision where a is within rounding of a limit.
   Subtracted, the two leave no digit there, and a loss whose every sample is nearly decided is
   nothing but such residuals;

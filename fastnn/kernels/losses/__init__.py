@@ -16,7 +16,8 @@ where another shape is said),
   ``curve_outputs(code, z, a, slope, y, scale, second, third)``: scale times the second and third Taylor
   coefficients in z of each output alone. Arrays are (n,) for both: any outputs of any samples or,
   with softmax, those of one;
-- ``residual_scale(code, a, slope, y)``: what the higher coefficients are proportional to;
+- ``residual_scale(code, a, slope, y)``: what the higher coefficients are proportional to, 1 where that is
+  nothing smaller;
 - ``add_change(code, z, a, slope, y, moved, factor, scratch, total)``: adds factor times the change of the loss to
   total (n_perturbations,). moved (n_outputs, n_perturbations), the change of the outputs' z, is
   overwritten; scratch (n_perturbations,);
