@@ -24,6 +24,7 @@ ACTIVATIONS = {
     "leaky_relu": lambda z: np.where(z < 0, z.dtype.type(LEAKY_SLOPE) * z, z),
     "softplus": lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
     "elu": lambda z: np.where(z > 0, z, np.exp(np.minimum(z, 0 * z)) - 1),
+    "silu": lambda z: z / (1 + np.exp(-z)),
     "softmax": softmax,
 }
 
@@ -120,6 +121,8 @@ def sample_losses(loss, z, a, y):
     elif loss == "categorical_cross_entropy":
         largest = z.max(axis=1, keepdims=True)
         terms = y * (largest + np.log(np.exp(z - largest).sum(axis=1, keepdims=True)) - z)
+    elif loss == "absolute_error":
+        terms = np.abs(a - y)
     elif loss == "huber":
         size = np.abs(a - y)
         terms = np.where(size <= 1, size * size / 2, size - a.dtype.type(0.5))

@@ -83,6 +83,25 @@ def test_forward_difference_by_hand():
     assert db.item() == -1.75
 
 
+def test_absolute_errors_by_hand():
+    # J = |2 w + b - y| at w = 3, b = 1. At y = 7 the error is at the kink: up by 2 eps and eps on either side of it, so
+    # that a central difference is 0, as is the slope that is taken there. At y = 8 it is -1, and eps = 1 takes it to 1
+    # along w, to 0 along b.
+    network = fastnn.mlp(1, 1)
+    network.weights = [[[3.0]], [1.0]]
+    for y, method, expected in (
+        (7.0, fastnn.Perturbation(0.25), [2.0, 1.0]),
+        (7.0, fastnn.Perturbation(0.25, "central"), [0.0, 0.0]),
+        (7.0, fastnn.Backprop(), [0.0, 0.0]),
+        (8.0, fastnn.Perturbation(1.0), [0.0, -1.0]),
+        (8.0, fastnn.Perturbation(0.25), [-2.0, -1.0]),
+        (8.0, fastnn.Backprop(), [-2.0, -1.0]),
+        (6.0, fastnn.Perturbation(1.0), [2.0, 1.0]),
+    ):
+        gradient = fastnn.gradient(network, [[2.0]], [y], loss="absolute_error", method=method)
+        assert [g.item() for g in gradient] == expected
+
+
 def test_cross_entropies_by_hand():
     # Two equal logits, the first class right: p - y = (-1/2, 1/2). A logit of 0, target 1: -1/2.
     network = fastnn.mlp(1, 2, output="softmax")

@@ -17,7 +17,7 @@ from fastnn._engine import loop, program
 from fastnn._engine.plan import count_stem, find_plan
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_work
-from fastnn.kernels import optimizers
+from fastnn.kernels import activations, optimizers
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
 from fastnn.kernels.layers.maps import SHORT
 from fastnn.kernels.losses import Loss
@@ -608,6 +608,11 @@ def test_a_network_takes_the_units_of_its_own_kinds_only():
     units = program.list_units(fastnn.mlp(3, 2)._layout, task, False)
     assert not any(unit in program.STEM_UNITS for phase in units.values() for unit in phase)
     assert find_plan(Case("average").network._layout).kinds == (Kind.CONV, Kind.AVERAGE_POOL)
+
+
+def test_what_a_short_series_leaves_out_is_below_rounding():
+    largest = max(module.DERIVATIVE_BOUNDS[3] for module in activations.MODULES.values())
+    assert largest * SHORT**3 < np.finfo(float).eps / 2
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from pathlib import Path
 
 import conftest
@@ -12,6 +13,7 @@ import pytest
 from wide import narrow, widen
 
 import fastnn
+from fastnn.interop import imports
 from fastnn.kernels import activations, losses, optimizers
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import Loss
@@ -43,9 +45,10 @@ FILES = [
 
 
 @pytest.mark.parametrize(("kind", "code", "module"), FILES, ids=lambda value: getattr(value, "name", ""))
-def test_a_file_has_all_that_the_others_have(kind, code, module):
+def test_a_file_has_all_that_the_others_have_in_their_order(kind, code, module):
     assert module.__name__.endswith(code.name.lower())
     assert set(NEEDED[kind]) <= public(module)
+    assert [name for name in vars(module) if name in NEEDED[kind]] == list(NEEDED[kind])  # in the same order
 
 
 def test_every_code_has_a_file_and_a_definition():
@@ -81,6 +84,32 @@ def test_every_optimiser_is_public(kind):
     root = Path(__file__).parent.parent
     assert f".. autoclass:: {kind.__name__}\n" in (root / "docs/api/training.rst").read_text()
     assert f"`{kind.__name__}({', '.join(fields)})`" in (root / "README.md").read_text()
+
+
+def words(text):
+    return set(re.findall(r"\w+", text))
+
+
+def test_every_list_that_users_read_names_it():
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(): words(row) for row in readme.splitlines() if row.startswith("| ")}
+    for name in naive.ACTIVATIONS:
+        assert name in words(fastnn.Dense.__doc__)
+        assert name in words(fastnn.Network.__doc__)  # what its initial weights go by
+        assert name in rows["hidden activations"] | {"softmax"}
+    for kind in imports.FROM_TORCH:
+        assert kind in words(fastnn.from_torch.__doc__)
+    for loss in Loss:
+        assert loss.name.lower() in words(fastnn.Trainer.__doc__)
+        assert loss.name.lower() in words(fastnn.gradient.__doc__)
+        assert loss.name.lower() in rows["losses"]
+
+
+def test_the_estimators_name_every_activation():
+    estimators = pytest.importorskip("fastnn.sklearn", exc_type=ImportError)
+    for name in conftest.ELEMENTWISE:
+        assert name in words(estimators.PerturbationClassifier.__doc__)
+        assert name in words(estimators.PerturbationRegressor.__doc__)
 
 
 @numba.njit

@@ -12,6 +12,8 @@ SATURATING = [
     ("squared_error", "sigmoid"),
     ("squared_error", "tanh"),
     ("squared_error", "softmax"),
+    ("absolute_error", "sigmoid"),
+    ("absolute_error", "tanh"),
     ("binary_cross_entropy", "sigmoid"),
     ("categorical_cross_entropy", "softmax"),
 ]

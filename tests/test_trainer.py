@@ -243,10 +243,3 @@ def test_perturbation_and_backprop_learn_the_same(make_case):
         assert history.loss[-1] < history.loss[0]
         weights.append(np.concatenate([w.ravel() for w in case.network.weights]))
     np.testing.assert_allclose(*weights, atol=60 * 0.1 * 1e-10)
-
-
-def test_hubers_loss_has_no_accuracy():
-    trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0), loss="huber")
-    history = trainer.fit([[1.0], [3.0]], [3.0, 9.0], validation_data=([[2.0]], [6.0]))
-    assert (history.accuracy, history.validation_accuracy) == (None, None)
-    assert trainer.evaluate([[1.0]], [3.0]).accuracy is None

@@ -41,6 +41,7 @@ def to_torch(layers: Sequence[Dense], weights: list[Array]) -> Any:
         "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
         "elu": nn.ELU,
         "softplus": lambda: nn.Softplus(threshold=SOFTPLUS_THRESHOLD),
+        "silu": nn.SiLU,
         "softmax": lambda: nn.Softmax(dim=-1),
     }
     dtype = getattr(torch, weights[0].dtype.name)
@@ -91,7 +92,8 @@ def _onnx_activation(activation: str, z: str, a: str, dtype: np.dtype[Any]) -> l
     """Return the nodes that compute a from z.
 
     onnxruntime has LeakyRelu, Elu and Softplus in float32 only, so that in float64 they are made of
-    max(z, 0.01 z), of max(z, 0) + exp(min(z, 0)) - 1, and of max(z, 0) + log(1 + exp(-abs(z))).
+    max(z, 0.01 z), of max(z, 0) + exp(min(z, 0)) - 1, and of max(z, 0) + log(1 + exp(-abs(z))). For
+    silu there is an operator from set 24 on; it is z times Sigmoid.
     """
     from onnx import helper
 
@@ -115,6 +117,8 @@ def _onnx_activation(activation: str, z: str, a: str, dtype: np.dtype[Any]) -> l
             ("Max", [z, "zero"], f"{z}_max"),
             ("Add", [f"{z}_max", f"{z}_log"], a),
         ]
+    elif activation == "silu":
+        steps = [("Sigmoid", [z], f"{z}_sigmoid"), ("Mul", [z, f"{z}_sigmoid"], a)]
     else:
         attributes: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": LEAKY_SLOPE}, "softmax": {"axis": 1}}
         return [helper.make_node(ONNX_OPERATORS[activation], [z], [a], **attributes.get(activation, {}))]

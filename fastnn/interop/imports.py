@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._support.validate import Array, show
+from fastnn.kernels.activations import MODULES
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
 from fastnn.model.layers import Dense
 from fastnn.model.network import Network
@@ -21,6 +22,7 @@ FROM_TORCH = {
     "LeakyReLU": "leaky_relu",
     "ELU": "elu",
     "Softplus": "softplus",
+    "SiLU": "silu",
     "Softmax": "softmax",
 }
 
@@ -32,8 +34,8 @@ def from_torch(module: Any) -> Network:
     ----------
     module : torch.nn.Sequential or torch.nn.Linear
         Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of
-        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), Identity and, at the end, Softmax (over
-        the features); a Flatten may come first. Sequential modules may be nested.
+        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), SiLU, Identity and, at the end, Softmax
+        (over the features); a Flatten may come first. Sequential modules may be nested.
         Each is of torch.nn's class itself, not of one made from it, and nothing but
         its class says what it computes: no hook, no method of its own, no weight that is
         computed from others.
@@ -233,9 +235,9 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
     """Refuse a network whose outputs for some random inputs are not those of what it was made from, in float64.
 
     Both have errors. A sum of n products, in any order, is off by (n + 1) / 2 eps of the sum of
-    their absolute values at most; an activation has slopes of at most 1, so that it passes on no
-    more than what came in, a softmax no more than the largest of it, and adds some eps and what it
-    leaves out by approximation.
+    their absolute values at most; an activation passes on no more than its largest slope, or 1, times what
+    came in, a softmax no more than the largest of it, and adds some eps and what it leaves out by
+    approximation.
     """
     eps = np.finfo(np.float64).eps
     rng = np.random.default_rng(0)
@@ -250,6 +252,8 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
             error = carried + (len(w) + 2) * eps * (np.abs(inputs) @ np.abs(w) + np.abs(b) + carried)
             if layer.activation == "softmax":
                 error = error.max(axis=1, keepdims=True)
+            else:
+                error = error * max(1.0, MODULES[layer.code].DERIVATIVE_BOUNDS[0])
             error = error + (layer.n_units + 8) * eps * np.maximum(1.0, np.abs(a)) + approximation
             inputs = a
         try:

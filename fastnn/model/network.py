@@ -59,7 +59,7 @@ class Network:
         Weights are drawn from a Gaussian of mean 0; biases are zero. With "fan_in" its
         standard deviation, n_in being the inputs of a unit, is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
         softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
-        slope being 0.01 for leaky_relu and 0 for relu, elu and softplus [2]_. With
+        slope being 0.01 for leaky_relu and 0 for relu, elu, softplus and silu [2]_. With
         "standard_normal" it is 1.
 
     Raises

@@ -40,6 +40,7 @@ class Trainer:
         Summed over outputs, averaged over samples, without a factor of one half:
 
         - ``"squared_error"``: ``(a - y)**2``, any output layer;
+        - ``"absolute_error"``: ``abs(a - y)``, any output layer but softmax;
         - ``"huber"``: ``e**2 / 2`` of errors ``e = a - y`` up to 1 in size, ``abs(e) - 1 / 2`` of larger ones,
           any output layer but softmax;
         - ``"binary_cross_entropy"``: ``-y log a - (1 - y) log(1 - a)``, a sigmoid output layer;
