@@ -100,7 +100,7 @@ def want(packed, part):
             for column in range(x * here[STRIDE_WIDTH], x * here[STRIDE_WIDTH] + here[KERNEL_WIDTH]):
                 k = unit_at(below, row, column, c)
                 behind = largest - a[k]
-                if behind <= 2.0 * reaches[c]:  # one up, the other down
+                if not behind > 2.0 * reaches[c]:  # one up, the other down; nothing is ruled out by a reach that is nan
                     list_unit(stem, layer, chunk, count, row, column, c)
                     stem.behind[chunk, below[LIST] + count] = behind
                     still = still and is_still(stem, layer, sample, chunk, k, c)
