@@ -1,6 +1,13 @@
 """fastnn: train neural networks on the CPU by perturbing every weight."""
 
 from fastnn import callbacks as callbacks
+from fastnn import hardware as hardware
+from fastnn.blackbox.directions import RandomDirections as RandomDirections
+from fastnn.blackbox.minimize import minimize as minimize
+from fastnn.blackbox.minimizer import Minimizer as Minimizer
+from fastnn.blackbox.reading import Query as Query
+from fastnn.blackbox.result import Minimum as Minimum
+from fastnn.blackbox.spall import Spall as Spall
 from fastnn.interop.exchange import from_sklearn as from_sklearn
 from fastnn.interop.exchange import from_torch as from_torch
 from fastnn.model.layers import Dense as Dense

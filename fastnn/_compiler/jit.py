@@ -38,6 +38,8 @@ import numpy as np
 from llvmlite import ir
 from numba.core import caching, cgutils, serialize, types
 from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
+from numba.core.errors import NumbaError as NumbaError
 from numba.extending import intrinsic, models, register_model
 
 # Settings that change the code that is compiled, and that numba's own key leaves out.
@@ -117,14 +119,22 @@ def by_code(name, arguments, functions, default=None, inline=False):
     return kernel(scope[name], inline=inline)
 
 
-def entry_point(function=None, *, parallel=False):
-    """Compile a function that Python calls, without the interpreter lock, and cache it on disk."""
+def entry_point(function=None, *, parallel=False, cached=True):
+    """Compile a function that Python calls, without the interpreter lock, and cache it on disk.
+
+    Not one that is handed compiled functions of others: whether those are the same, no file says.
+    """
     if function is None:
-        return lambda f: entry_point(f, parallel=parallel)
+        return lambda f: entry_point(f, parallel=parallel, cached=cached)
     dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(function)
-    if not JIT_DISABLED:
+    if cached and not JIT_DISABLED:
         dispatcher._cache = _DigestCache(function)
     return dispatcher
+
+
+def is_compiled(function):
+    """Return whether a function is one that numba compiles, which others can call in compiled code."""
+    return isinstance(function, Dispatcher)
 
 
 class unit:
