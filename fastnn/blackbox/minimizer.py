@@ -173,7 +173,8 @@ class Minimizer:
         k = validate.integer("index", index, low=0) - search.n_done
         if not 0 <= k < self._n_asked or search.told[k]:
             raise ValueError(f"query {index} was not asked, or is told already")
-        search.note(k, as_number(loss))
+        search.answers[k] = as_number(loss)
+        search.note(k, k + 1)
         self._end_round()
 
     def _end_round(self) -> None:
@@ -273,15 +274,15 @@ class Minimizer:
         search, reader = self._search, Reader(loss)
         if batched:
 
-            def answer(numbers: list[int], points: Array) -> Sequence[float]:
+            def answer(first: int, points: Array) -> Sequence[float]:
                 return reader.read_batch(search.form.shape(points, (len(points),)), len(points))
 
             return lambda _, interrupt: self._read_together(answer, interrupt)
         if workers is not None:
 
-            def answer(numbers: list[int], points: Array) -> Sequence[float]:
-                named = zip(numbers, points, strict=True)
-                queries = [Query(search.n_done + k, search.form.shape(point)) for k, point in named]
+            def answer(first: int, points: Array) -> Sequence[float]:
+                named = enumerate(points, search.n_done + first)
+                queries = [Query(index, search.form.shape(point)) for index, point in named]
                 answers = list(workers(reader, queries))
                 if len(answers) != len(queries):
                     raise ValueError(f"workers returned {len(answers)} numbers for {len(queries)} queries")
@@ -304,44 +305,38 @@ class Minimizer:
 
         return read_compiled
 
-    def _read_together(self, answer: Callable[[list[int], Array], Sequence[float]], interrupt: Interrupt) -> None:
+    def _read_together(self, answer: Callable[[int, Array], Sequence[float]], interrupt: Interrupt) -> None:
         """Have as many queries answered at once as there is room for."""
-        search = self._search
-        n_points = max(1, TOGETHER // (search.theta.size * search.theta.itemsize))
-        numbers = np.flatnonzero(~search.told)[:n_points].tolist()
-        points = search.draw(numbers[0], numbers[-1] + 1)
-        if len(points) > len(numbers):  # some are told already
-            points = points[np.array(numbers) - numbers[0]]
-            points.flags.writeable = False
+        first, last = self._search.find_missing(TOGETHER)
+        points = self._search.draw(first, last)
         with interrupt.leave_at(1):
-            answers = answer(numbers, points)
-        for k, value in zip(numbers, answers, strict=True):
-            search.note(k, value)
+            answers = answer(first, points)
+        for value in answers:
+            self._search.reason = getattr(value, "reason", self._search.reason)
+        self._search.answers[first:last] = answers
+        self._search.note(first, last)
 
     def _read_in_turn(
         self, loss: Callable[[Any], Any], shape: Callable[[Array], Any] | None, until: float, interrupt: Interrupt
     ) -> None:
         """Have one query answered after another."""
         search = self._search
-        answers, told = search.answers, search.told
-        n_points = max(1, CACHED // (search.theta.size * search.theta.itemsize))
+        first, last = search.find_missing(CACHED)
+        points, answers, k = search.draw(first, last), search.answers, first
         try:
             with interrupt.leave_at(1):
-                for first in range(0, answers.size, n_points):
-                    for k, point in enumerate(search.draw(first, min(first + n_points, answers.size)), first):
-                        if told[k]:
-                            continue
-                        try:
-                            value = loss(point if shape is None else shape(point))
-                        except Exception as error:
-                            value = fail(error)
-                            search.reason = value.reason
-                        answers[k] = value if type(value) is float else as_number(value)
-                        told[k] = True
-                        if time.monotonic() >= until:
-                            return
+                for point in points:
+                    try:
+                        value = loss(point if shape is None else shape(point))
+                    except Exception as error:
+                        value = fail(error)
+                        search.reason = value.reason
+                    answers[k] = value if type(value) is float else as_number(value)
+                    k += 1
+                    if until < math.inf and time.monotonic() >= until:
+                        break
         finally:  # where Ctrl-C cannot come between
-            search.n_told = int(np.count_nonzero(told))
+            search.note(first, k)
 
     # Files
 

@@ -5,12 +5,13 @@ the calibration, then steps, and after some of them a look at the weights that t
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from fastnn._compiler.jit import NumbaError
+from fastnn._compiler.jit import NumbaError, bind
 from fastnn._support.validate import Array
 from fastnn.blackbox import compiled
 from fastnn.blackbox.directions import RandomDirections, make_calibration, make_plan
@@ -172,17 +173,34 @@ class Search:
         self.told[:] = False
         self.n_told = 0
 
+    @cached_property
+    def _place_points(self) -> Callable[..., None]:
+        points = np.empty((1, self.theta.size), self.theta.dtype)
+        arguments = self.plan, 0, self.gains, self.theta, self.bounds, self.room, 0, points
+        return bind(compiled.place_points, arguments)
+
+    @cached_property
+    def _finish_step(self) -> Callable[..., tuple[int, int]]:
+        return bind(compiled.finish_step, self._step_arguments())
+
+    def _step_arguments(self) -> tuple[Any, ...]:
+        return (
+            self.plan, self.n_steps, self.gains, self.update, self.reading, self.n_done, self.answers, self.bounds,
+            self.room, self.theta, self.history,
+        )  # fmt: skip
+
     def draw(self, first: int, last: int) -> Array:
         """Return where some queries of the round are taken, a row each, read-only."""
         repeats = self.settings.readout.repeats
         begin, end = first // repeats, (last - 1) // repeats + 1
         points = np.empty((end - begin, self.theta.size), self.theta.dtype)
         if self.kind == STEP:
-            step, plan = self.n_steps, self.plan
-            compiled.place_points(plan, step, self.gains, self.theta, self.bounds, self.room, begin, points)
+            self._place_points(
+                self.plan, self.n_steps, self.gains, self.theta, self.bounds, self.room, begin, points
+            )
         elif self.kind == SLOPE:
             plan = make_calibration(self._count(SLOPE) // 2, self.settings.gradient, self.settings.seed)
-            compiled.place_points(plan, 0, self.gains, self.theta, self.bounds, self.room, begin, points)
+            self._place_points(plan, 0, self.gains, self.theta, self.bounds, self.room, begin, points)
         else:
             points[:] = self.theta
         if repeats > 1:
@@ -190,20 +208,23 @@ class Search:
         points.flags.writeable = False
         return points
 
-    def note(self, k: int, answer: float) -> None:
-        """Take the answer to a query of the round."""
-        self.reason = getattr(answer, "reason", self.reason)
-        self.answers[k] = answer
-        self.told[k] = True
-        self.n_told += 1
+    def find_missing(self, n_bytes: int) -> tuple[int, int]:
+        """Return the first and, less one, the last of a run of queries without answers, whose points take so much."""
+        first, last = 0, self.told.size
+        if self.n_told:
+            first = int(self.told.argmin())
+            last = first + int(np.append(self.told[first:], True).argmax())
+        return first, min(last, first + max(1, n_bytes // self.theta.nbytes))
+
+    def note(self, first: int, last: int) -> None:
+        """Take a run of queries for answered."""
+        self.told[first:last] = True
+        self.n_told += last - first
 
     def end_round(self) -> None:
         """Make of the answers what they are for, and begin the next round."""
         if self.kind == STEP:
-            failed, ended = compiled.finish_step(
-                self.plan, self.n_steps, self.gains, self.update, self.reading, self.n_done, self.answers,
-                self.bounds, self.room, self.theta, self.history,
-            )  # fmt: skip
+            failed, ended = self._finish_step(*self._step_arguments())
             self.n_done += self.answers.size
             self.n_failed += failed
             self.n_steps += ended in (Ended.WELL, Ended.FROZEN)
@@ -282,7 +303,7 @@ class Search:
     def _grow(self, n_steps: int) -> None:
         """Have room for the rows of further steps."""
         missing = self.n_steps + n_steps - len(self.history)
-        if missing > 0:
+        if missing > 0:  # twice as many, so that rows are copied twice at most
             more = max(missing, len(self.history))
             self.history = np.concatenate([self.history, np.zeros((more, len(COLUMNS)))])
 

@@ -12,7 +12,7 @@ from fastnn._compiler.jit import kernel
 ROUNDS = 10
 MULTIPLIER_0, MULTIPLIER_1 = uint64(0xD2511F53), uint64(0xCD9E8D57)
 WEYL_0, WEYL_1 = uint64(0x9E3779B9), uint64(0xBB67AE85)
-LOW, HALF, ONE, STREAM = uint64(0xFFFFFFFF), uint64(32), uint64(1), uint64(24)
+LOW, HALF, STREAM = uint64(0xFFFFFFFF), uint64(32), uint64(24)
 # Words of 32 bits as numbers between 0 and 1, and steps of 2**-53 below 1.
 UNIT, FINE = 2.0**-32, 2.0**-53
 
@@ -38,12 +38,17 @@ def draw_words(key, stream, step, index, block):
 @kernel
 def fill_signs(key, stream, step, index, out):
     """Fill a vector with +1 and -1, a bit each."""
+    n_whole = out.size // 32
     for block in range((out.size + 127) // 128):
         words = draw_words(key, stream, step, index, block)
         for quarter in range(4):
-            word, start = words[quarter], 128 * block + 32 * quarter
-            for k in range(start, min(start + 32, out.size)):
-                out[k] = 1.0 - 2.0 * int64((word >> uint64(k - start)) & ONE)
+            word, start = int64(words[quarter]), 4 * block + quarter
+            if start < n_whole:
+                for k in range(32):  # a number of turns that is known is taken eight at a time
+                    out[32 * start + k] = 1.0 - ((word >> k) & 1) * 2.0
+            else:
+                for k in range(out.size - 32 * start):
+                    out[32 * start + k] = 1.0 - ((word >> k) & 1) * 2.0
 
 
 @kernel

@@ -13,6 +13,7 @@ from numpy import ndarray, uint64
 from fastnn._compiler.jit import kernel
 from fastnn.kernels.counter import draw_normals, fill_normals, fill_signs, shuffle
 from fastnn.kernels.updates import LR, WEIGHT_DECAY, update
+from fastnn.kernels.vectors import largest_size
 
 # Streams of random numbers.
 DIRECTIONS, ORDER, COLUMNS, CALIBRATION, NOISE = range(5)
@@ -154,29 +155,31 @@ def place_points(plan, step, gains, theta, bounds, room, first, points):
 
     With bounds, (2, n_parameters) or of no rows, they lie around weights that are taken a nudge inside.
     """
-    nudge, place, drawn = nudge_at(gains, step), prepare(plan, step, room), -1
+    nudge, place, drawn, is_bounded = nudge_at(gains, step), prepare(plan, step, room), -1, bounds.size > 0
     for row in range(len(points)):
-        for k in range(theta.size):
-            points[row, k] = theta[k]
-            if bounds.size:
-                points[row, k] = min(max(theta[k], bounds[0, k] + nudge), bounds[1, k] - nudge)
         number = first + row
         if plan.is_central:
             index, shift = number // 2, nudge if number % 2 == 0 else -nudge
         else:
             index, shift = number - has_base(plan), nudge
-        if index < 0:
-            continue
-        if plan.kind == Kind.COORDINATE:
-            points[row, room.order[place + index]] += shift
-            continue
-        if index != drawn:
+        is_dense = index >= 0 and plan.kind != Kind.COORDINATE
+        if is_dense and index != drawn:
             fill_direction(plan, step, place, index, room)
             drawn = index
-        for k in range(theta.size):
-            points[row, k] += shift * room.direction[k]
-            if bounds.size:
-                points[row, k] = min(max(points[row, k], bounds[0, k]), bounds[1, k])
+        if is_bounded:
+            for k in range(theta.size):
+                value = min(max(theta[k], bounds[0, k] + nudge), bounds[1, k] - nudge)
+                if is_dense:
+                    value = min(max(value + shift * room.direction[k], bounds[0, k]), bounds[1, k])
+                points[row, k] = value
+        elif is_dense:
+            for k in range(theta.size):
+                points[row, k] = theta[k] + shift * room.direction[k]
+        else:
+            for k in range(theta.size):
+                points[row, k] = theta[k]
+        if index >= 0 and plan.kind == Kind.COORDINATE:
+            points[row, room.order[place + index]] += shift
 
 
 @kernel
@@ -255,6 +258,21 @@ def estimate(plan, step, gains, room):
 
 
 @kernel
+def distance(a, b):
+    """Return the Euclidean distance of two vectors, by four sums, which wait for one another less than one's terms."""
+    whole = a.size - a.size % 4
+    w = x = y = z = 0.0
+    for k in range(0, whole, 4):
+        w += (a[k] - b[k]) ** 2
+        x += (a[k + 1] - b[k + 1]) ** 2
+        y += (a[k + 2] - b[k + 2]) ** 2
+        z += (a[k + 3] - b[k + 3]) ** 2
+    for k in range(whole, a.size):
+        w += (a[k] - b[k]) ** 2
+    return math.sqrt((w + x) + (y + z))
+
+
+@kernel
 def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history):
     """Take a step by the answers to its queries, write its row of the history; return how many failed, and `Ended`."""
     failed = settle(reading, serial, answers, room.readings)
@@ -267,22 +285,21 @@ def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, 
             n_finite += 1
     n_good = estimate(plan, step, gains, room)
     optimizer.rates[LR] = rate_at(gains, step)
-    room.before[:] = theta
+    for k in range(theta.size):  # copied as slices it would need references counted
+        room.before[k] = theta[k]
     if n_good:
         update(optimizer, step + 1, optimizer.rates[WEIGHT_DECAY], 0, theta.size, room.gradient, theta)
-    length, largest = 0.0, 0.0
-    for k in range(theta.size):
-        if bounds.size:
+    if bounds.size:
+        for k in range(theta.size):
             theta[k] = min(max(theta[k], bounds[0, k]), bounds[1, k])
-        length += (theta[k] - room.before[k]) ** 2
-        if not abs(theta[k]) <= largest:  # also if it is nan
-            largest = abs(theta[k])
-    if not math.isfinite(length):
-        theta[:] = room.before
+    largest = largest_size(theta)
+    if not math.isfinite(largest):
+        for k in range(theta.size):
+            theta[k] = room.before[k]
         return failed, Ended.DIVERGED.value
     history[step, QUERIES] = serial + answers.size
     history[step, LOSS] = total / n_finite
-    history[step, STEP] = math.sqrt(length)
+    history[step, STEP] = distance(theta, room.before)
     history[step, RATE] = optimizer.rates[LR]
     history[step, NUDGE] = nudge_at(gains, step)
     history[step, ACCEPTED] = 1.0
