@@ -132,7 +132,7 @@ def entry_point(function=None, *, parallel=False, cached=True):
     return dispatcher
 
 
-def bind(function, arguments):
+def bind(function: Any, arguments: tuple[Any, ...]) -> Any:
     """Return an entry point for arguments of the types of these, which are not looked at any more.
 
     Finding the types of a dozen arguments, tuples of arrays among them, takes 4 us a call. Arguments of
@@ -141,7 +141,7 @@ def bind(function, arguments):
     return function if JIT_DISABLED else function.compile(tuple(numba.typeof(argument) for argument in arguments))
 
 
-def is_compiled(function):
+def is_compiled(function: object) -> bool:
     """Return whether a function is one that numba compiles, which others can call in compiled code."""
     return isinstance(function, Dispatcher)
 

@@ -87,11 +87,12 @@ def integer(name: str, value: object, *, low: int, high: int | None = None) -> i
     """Return value as an int that is at least low and, unless that is None, at most high."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {show(value)}")
-    if value < low:
+    result = int(value)
+    if result < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {show(value)}")
-    if high is not None and value > high:
+    if high is not None and result > high:
         raise ValueError(f"{name} must be an integer <= {high}, got {show(value)}")
-    return int(value)
+    return result
 
 
 def flag(name: str, value: object) -> bool:

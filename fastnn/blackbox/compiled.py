@@ -22,9 +22,7 @@ def settle(reading, serial, answers, readings):
 @entry_point
 def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history):
     """See `fastnn.kernels.measured.finish_step`."""
-    return measured.finish_step(
-        plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history
-    )
+    return measured.finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history)
 
 
 @entry_point
@@ -35,7 +33,22 @@ def fold(mean, theta, count):
 
 @entry_point(cached=False)
 def run_steps(
-    loss, plan, step, last, gains, optimizer, reading, serial, answers, bounds, room, theta, history, mean, first, reached
+    loss,
+    plan,
+    step,
+    last,
+    gains,
+    optimizer,
+    reading,
+    serial,
+    answers,
+    bounds,
+    room,
+    theta,
+    history,
+    mean,
+    first,
+    reached,
 ):
     """Take steps, as Python does by the functions above; return how many queries failed, and `Ended`.
 

@@ -116,9 +116,7 @@ class RandomDirections:
         if n_rows and self.q > n_rows:
             raise ValueError(f"{self.directions} directions of {n_weights:,} weights are {n_rows:,}, got q={self.q:,}")
         shaping = int(SHAPINGS[self.shaping])
-        return Plan(
-            int(kind), DIRECTIONS, make_key(self.seed, seed), self.q, self.scheme == "central", shaping, n_rows
-        )
+        return Plan(int(kind), DIRECTIONS, make_key(self.seed, seed), self.q, self.scheme == "central", shaping, n_rows)
 
 
 ESTIMATORS = (RandomDirections, Perturbation)

@@ -17,8 +17,8 @@ from fastnn._support.validate import Array
 from fastnn.blackbox.directions import ESTIMATORS, MAX_SEED, RandomDirections
 from fastnn.blackbox.inputs import flatten, flatten_bounds
 from fastnn.blackbox.reading import Query, Reader, Weights, as_number, fail
-from fastnn.blackbox.result import COLUMNS, FailedQueries, Minimum
-from fastnn.blackbox.search import ROUNDS, STEP, Search, Settings
+from fastnn.blackbox.result import FailedQueries, Minimum
+from fastnn.blackbox.search import STEP, Search, Settings
 from fastnn.blackbox.spall import Spall
 from fastnn.callbacks import Callback
 from fastnn.hardware import Readout
@@ -96,9 +96,7 @@ class Minimizer:
             raise TypeError(f"readout must be a fastnn.hardware.Readout, got {validate.show(readout)}")
         seed = validate.integer("seed", seed, low=0, high=MAX_SEED)
         theta, form = flatten(weights)
-        settings = Settings(
-            gradient, optimizer, queries, measure_every, blocking, average, readout or Readout(), seed
-        )
+        settings = Settings(gradient, optimizer, queries, measure_every, blocking, average, readout or Readout(), seed)
         self._search = Search(theta, form, flatten_bounds(bounds, form, theta), settings)
         self._n_asked = 0
         self._before, self._began = 0.0, math.nan  # seconds of former runs, and when this one began

@@ -23,7 +23,7 @@ class Query(NamedTuple):
         Shaped like the start; read-only.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple's method of that name is not missed
     weights: Weights
 
 

@@ -5,7 +5,7 @@ the calibration, then steps, and after some of them a look at the weights that t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
@@ -68,7 +68,7 @@ class Search:
         self.reading = make_reading(settings.readout, settings.seed)
         self.update = optimizer.make_update(theta)
         vectors = np.ones(size), np.zeros(size), np.zeros(size), np.zeros(gradient.queries(size))
-        self.room = Room(np.arange(self.plan.n_rows or size), np.full(1, -1), *vectors, theta.copy())
+        self.room = Room(np.arange(self.plan.n_rows or size), np.full(4, -1), *vectors, theta.copy())
         self.todo = self._list_calibration()
         self.max_steps = self._count_steps()
         self.first_averaged = NEVER
@@ -90,9 +90,8 @@ class Search:
     def _list_calibration(self) -> list[str]:
         """Return the rounds before the first step."""
         optimizer, blocking = self.settings.optimizer, self.settings.blocking
-        is_spall = isinstance(optimizer, Spall)
-        rounds = [NOISE] if blocking == "auto" or (is_spall and optimizer.c is None) else []
-        rounds += [SLOPE] if is_spall and optimizer.a is None else []
+        rounds = [NOISE] if blocking == "auto" or (isinstance(optimizer, Spall) and optimizer.c is None) else []
+        rounds += [SLOPE] if isinstance(optimizer, Spall) and optimizer.a is None else []
         return rounds + ([BASE] if blocking is not None and NOISE not in rounds else [])
 
     def _count(self, kind: str) -> int:
@@ -177,11 +176,13 @@ class Search:
     def _place_points(self) -> Callable[..., None]:
         points = np.empty((1, self.theta.size), self.theta.dtype)
         arguments = self.plan, 0, self.gains, self.theta, self.bounds, self.room, 0, points
-        return bind(compiled.place_points, arguments)
+        bound: Callable[..., None] = bind(compiled.place_points, arguments)
+        return bound
 
     @cached_property
     def _finish_step(self) -> Callable[..., tuple[int, int]]:
-        return bind(compiled.finish_step, self._step_arguments())
+        bound: Callable[..., tuple[int, int]] = bind(compiled.finish_step, self._step_arguments())
+        return bound
 
     def _step_arguments(self) -> tuple[Any, ...]:
         return (
@@ -195,9 +196,7 @@ class Search:
         begin, end = first // repeats, (last - 1) // repeats + 1
         points = np.empty((end - begin, self.theta.size), self.theta.dtype)
         if self.kind == STEP:
-            self._place_points(
-                self.plan, self.n_steps, self.gains, self.theta, self.bounds, self.room, begin, points
-            )
+            self._place_points(self.plan, self.n_steps, self.gains, self.theta, self.bounds, self.room, begin, points)
         elif self.kind == SLOPE:
             plan = make_calibration(self._count(SLOPE) // 2, self.settings.gradient, self.settings.seed)
             self._place_points(plan, 0, self.gains, self.theta, self.bounds, self.room, begin, points)
@@ -317,7 +316,9 @@ class Search:
     def _end(self, message: str) -> NoReturn:
         """Raise; who goes on nevertheless has the round again."""
         self.begin_round()
-        raise FailedQueries(f"{message}. The weights from before are in the result of this error", self.result(math.nan, "failed"))
+        raise FailedQueries(
+            f"{message}. The weights from before are in the result of this error", self.result(math.nan, "failed")
+        )
 
     def _take_start(self, readings: Array) -> None:
         """Learn the loss at the start and, of several readings, their deviation."""
@@ -369,7 +370,7 @@ class Search:
             raise ValueError("its rounds are none of a search")
         self.todo, self.kind, self.reason = todo, "", str(reason)
         self.begin_round()
-        theta, n_rows = self.theta, len(arrays["history"])
+        n_rows = len(arrays["history"])
         here = {
             "before": self.room.before, "mean": self.mean, "moments": self.update.moments, "gains": self.gains,
             "answers": self.answers, "told": self.told,

@@ -79,7 +79,7 @@ class Room(NamedTuple):
     """What a step works in, and what belongs to a sweep."""
 
     order: ndarray  # (n_rows,) or, for all coordinates in turn, (n_parameters,) int64
-    swept: ndarray  # (1,) int64, which sweep the order is of; -1: none yet
+    held: ndarray  # (4,) int64: of which sweep the order is; of which stream, step and index the direction; or -1
     columns: ndarray  # (n_parameters,) signs of a code's columns
     direction: ndarray  # (n_parameters,)
     gradient: ndarray  # (n_parameters,)
@@ -114,18 +114,21 @@ def prepare(plan, step, room):
     # The negatives of a code's rows are the next sweep, so that second derivatives cancel.
     n_sweeps = 2 if plan.kind == Kind.WALSH and not plan.is_central else 1
     sweep = step // (steps_a_sweep * n_sweeps)
-    if room.swept[0] != sweep:
+    if room.held[0] != sweep:
         shuffle(plan.key, ORDER, sweep, room.order)
         if plan.kind == Kind.WALSH:
             fill_signs(plan.key, COLUMNS, sweep, 0, room.columns)
-        room.swept[0] = sweep
+        room.held[0] = sweep
     return step % steps_a_sweep * plan.q
 
 
 @kernel
 def fill_direction(plan, step, place, index, room):
-    """Write a direction of a step; `place` is what `prepare` returned. Not for coordinates."""
-    direction = room.direction
+    """Write a direction of a step, unless it is there; `place` is what `prepare` returned. Not for coordinates."""
+    direction, held = room.direction, room.held
+    if held[1] == plan.stream and held[2] == step and held[3] == index:
+        return
+    held[1], held[2], held[3] = plan.stream, step, index
     if plan.kind == Kind.RADEMACHER:
         fill_signs(plan.key, plan.stream, step, index, direction)
     elif plan.kind == Kind.WALSH:
@@ -155,7 +158,7 @@ def place_points(plan, step, gains, theta, bounds, room, first, points):
 
     With bounds, (2, n_parameters) or of no rows, they lie around weights that are taken a nudge inside.
     """
-    nudge, place, drawn, is_bounded = nudge_at(gains, step), prepare(plan, step, room), -1, bounds.size > 0
+    nudge, place, is_bounded = nudge_at(gains, step), prepare(plan, step, room), bounds.size > 0
     for row in range(len(points)):
         number = first + row
         if plan.is_central:
@@ -163,9 +166,8 @@ def place_points(plan, step, gains, theta, bounds, room, first, points):
         else:
             index, shift = number - has_base(plan), nudge
         is_dense = index >= 0 and plan.kind != Kind.COORDINATE
-        if is_dense and index != drawn:
+        if is_dense:
             fill_direction(plan, step, place, index, room)
-            drawn = index
         if is_bounded:
             for k in range(theta.size):
                 value = min(max(theta[k], bounds[0, k] + nudge), bounds[1, k] - nudge)

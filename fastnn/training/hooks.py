@@ -95,7 +95,8 @@ class Hooks:
 
 def pack_states(states: States) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return states as a file has them: what is no array by callback and name, and the arrays by both."""
-    described, arrays = {}, {}
+    described: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
     for name, (_, kept) in states.items():
         described[name] = {key: value for key, value in kept.items() if not isinstance(value, np.ndarray)}
         found = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
