@@ -160,7 +160,9 @@ def test_rows_of_a_code():
     assert is_mean(means / (SLOPE @ SLOPE), 1 + (P - 1) / q * (n_rows - q) / (n_rows - 1))
     sweeps = estimates(fastnn.RandomDirections(q, 0.5, "walsh"), quadratic, 8).reshape(2, 4, P).mean(axis=1)
     np.testing.assert_allclose(sweeps, [SLOPE] * 2, atol=1e-13)
-    np.testing.assert_allclose(estimates(fastnn.RandomDirections(n_rows, 0.5, "walsh"), quadratic, 1)[0], SLOPE, atol=1e-13)
+    np.testing.assert_allclose(
+        estimates(fastnn.RandomDirections(n_rows, 0.5, "walsh"), quadratic, 1)[0], SLOPE, atol=1e-13
+    )
 
 
 def test_forward_codes_alias_and_their_negatives_take_that_back():

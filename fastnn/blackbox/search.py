@@ -317,7 +317,7 @@ class Search:
         """Raise; who goes on nevertheless has the round again."""
         self.begin_round()
         raise FailedQueries(
-            f"{message}. The weights from before are in the result of this error", self.result(math.nan, "failed")
+            f"{message}. The last good weights are in the result of this error", self.result(math.nan, "failed")
         )
 
     def _take_start(self, readings: Array) -> None:
