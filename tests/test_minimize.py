@@ -236,7 +236,8 @@ def test_lists_of_arrays_and_their_dtype():
 
 
 def test_a_step_that_is_worse_is_taken_back():
-    result = fastnn.minimize(bowl, START, optimizer=fastnn.SGD(0.25), blocking=0.0, queries=300)
+    gradient = fastnn.RandomDirections(directions="gaussian")
+    result = fastnn.minimize(bowl, START, gradient=gradient, optimizer=fastnn.SGD(0.2), blocking=0.0, queries=300)
     accepted, measured = result.history["accepted"], result.history["measured"]
     assert 0 < accepted.sum() < len(accepted)
     kept = np.append(bowl(START), measured[accepted == 1])

@@ -67,7 +67,7 @@ UNWRAPPED = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapp
 JIT_DISABLED: bool = getattr(numba.config, "DISABLE_JIT")  # noqa: B009 (made at run time)
 
 
-def kernel(function=None, *, inline=False, fastmath=False, returns_view=False):
+def kernel(function=None, *, inline=False, fastmath=False, returns_view=False, cached=False):
     """Compile a function that other compiled functions call. Python must not call it.
 
     One with `inline` becomes part of its caller before anything is compiled: right for
@@ -81,14 +81,18 @@ def kernel(function=None, *, inline=False, fastmath=False, returns_view=False):
     arguments counted some sixteen in and out, atomically, for 5 ns each. So it makes no
     arrays. One that returns a part of an array says so, since numba then asks for it;
     such are small, and the compiler takes their counting out.
+
+    One that is `cached` is on disk, for entry points that are not.
     """
     if function is None:
-        return lambda f: kernel(f, inline=inline, fastmath=fastmath, returns_view=returns_view)
+        return lambda f: kernel(f, inline=inline, fastmath=fastmath, returns_view=returns_view, cached=cached)
     dispatcher = numba.njit(inline="always" if inline else "never", fastmath=fastmath, _nrt=returns_view, **UNWRAPPED)(
         function
     )
     if not JIT_DISABLED:
         dispatcher.get_call_template = functools.partial(_resolve_plainly, dispatcher.get_call_template)
+        if cached:
+            dispatcher._cache = _DigestCache(function)
     return dispatcher
 
 

@@ -69,7 +69,7 @@ class RandomDirections:
        approximation", 1992.
     .. [2] Salimans, Ho, Chen, Sidor, Sutskever, "Evolution strategies as a scalable alternative to reinforcement
        learning", 2017.
-    .. [3] McCaughan, Oripov, Ganesh, Nam, Dienstfrey, Buckley, "Multiplexed gradient descent", 2023.
+    .. [3] McCaughan and others, "Multiplexed gradient descent", 2023.
 
     Examples
     --------

@@ -152,7 +152,7 @@ def fill_direction(plan, step, place, index, room):
                 direction[k] *= scale
 
 
-@kernel
+@kernel(cached=True)
 def place_points(plan, step, gains, theta, bounds, room, first, points):
     """Write where a step's readings from number `first` on are taken, a row each.
 
@@ -274,7 +274,7 @@ def distance(a, b):
     return math.sqrt((w + x) + (y + z))
 
 
-@kernel
+@kernel(cached=True)
 def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history):
     """Take a step by the answers to its queries, write its row of the history; return how many failed, and `Ended`."""
     failed = settle(reading, serial, answers, room.readings)
