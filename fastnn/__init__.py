@@ -8,8 +8,8 @@ from fastnn.blackbox.minimizer import Minimizer as Minimizer
 from fastnn.blackbox.reading import Query as Query
 from fastnn.blackbox.result import Minimum as Minimum
 from fastnn.blackbox.spall import Spall as Spall
-from fastnn.interop.exchange import from_sklearn as from_sklearn
-from fastnn.interop.exchange import from_torch as from_torch
+from fastnn.interop.imports import from_sklearn as from_sklearn
+from fastnn.interop.imports import from_torch as from_torch
 from fastnn.model.layers import Dense as Dense
 from fastnn.model.network import Forward as Forward
 from fastnn.model.network import Network as Network
@@ -18,10 +18,12 @@ from fastnn.model.network import mlp as mlp
 from fastnn.training.gradients import Backprop as Backprop
 from fastnn.training.gradients import Perturbation as Perturbation
 from fastnn.training.gradients import gradient as gradient
+from fastnn.training.history import Evaluation as Evaluation
+from fastnn.training.history import History as History
 from fastnn.training.optimizers import SGD as SGD
 from fastnn.training.optimizers import Adam as Adam
-from fastnn.training.trainer import Evaluation as Evaluation
-from fastnn.training.trainer import History as History
+from fastnn.training.optimizers import AdamW as AdamW
+from fastnn.training.optimizers import RMSprop as RMSprop
 from fastnn.training.trainer import Trainer as Trainer
 from fastnn.tutorial import feed_forward as feed_forward
 from fastnn.tutorial import update_weights as update_weights

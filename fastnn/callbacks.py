@@ -5,8 +5,8 @@ all that the trainer has in public, save it, set its learning rate, and stop it.
 exception that a callback raises ends `fit`, with training as after the last step.
 
 What a callback must not forget when a run is killed, it returns from `Callback.state`:
-`Checkpoint` and `fastnn.Trainer.save` put it into their file, and the first `fit` after
-`fastnn.Trainer.resume` gives it back to the callback of the same class (the first to the
+`Checkpoint` and `fastnn.Trainer.save` put it into their file, copies of a trainer have it, and the
+first `fit` after `fastnn.Trainer.resume` gives it back to the callback of the same class (the first to the
 first, and so on). So does a `fit` after one that Ctrl-C or an error ended, if it is called
 with the same callbacks. After a run that came to its end, all begin anew.
 """
@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from fastnn._support import files, validate
+from fastnn.training.history import History
 
 if TYPE_CHECKING:
-    from fastnn.training.trainer import History, Trainer
+    from fastnn.training.trainer import Trainer
 
 
 class Callback:
@@ -60,11 +61,11 @@ class Callback:
             as far as they were measured; and "learning_rate".
         """
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         """Clean up; history is what `fit` returns, or None where it raises."""
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` needs to go on: numbers, texts and arrays, by names; nothing, if it needs nothing."""
+        """Return what `restore` needs to go on: numbers, texts and NumPy arrays, by names; {} if it needs nothing."""
         return {}
 
     def restore(self, trainer: "Trainer", state: Mapping[str, Any]) -> None:
@@ -107,7 +108,7 @@ class EarlyStopping(Callback):
     Raises
     ------
     TypeError, ValueError
-        If an argument is not of the kind described; from `fit`, if it does not
+        If an argument is not of the kind described; from `fit`, before any step, if it does not
         measure what is monitored, or a file has a state of something else.
     """
 
@@ -122,14 +123,15 @@ class EarlyStopping(Callback):
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Forget an earlier run."""
+        measured = trainer._metrics
+        if self.monitor not in (None, *measured):
+            raise ValueError(f"EarlyStopping monitors {self.monitor!r}, and this fit measures {', '.join(measured)}")
         self._forget(trainer.n_epochs)
         self._look(trainer)
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         """Keep the weights if they are the best so far; stop if that was long ago."""
         name = self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
-        if name not in metrics:
-            raise ValueError(f"EarlyStopping monitors {name!r}, and this fit measures {', '.join(metrics)}")
         if name != self._name:  # the first epoch, or the fit before measured something else
             self._forget(int(metrics["epoch"]) - 1)
             self._name = name
@@ -144,7 +146,7 @@ class EarlyStopping(Callback):
         elif metrics["epoch"] - self.best_epoch >= self.patience:
             trainer.stop()
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         """Go back to the best weights."""
         if self._weights.size and history is not None and not history.interrupted:
             trainer.network._theta[:] = self._weights  # at once: Ctrl-C may come at any time
@@ -232,7 +234,7 @@ class Checkpoint(Callback):
         if trainer.n_epochs % self.every == 0:
             self._save(trainer)
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         """Save."""
         if history is not None:
             self._save(trainer)
@@ -384,7 +386,7 @@ class TensorBoard(Callback):
                 self._writer.add_scalar(name, number, int(metrics["epoch"]))
         self._writer.flush()
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         """Close the writer."""
         if self._writer is not None:
             self._writer.close()

@@ -13,7 +13,8 @@ from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.model.network import Network
 from fastnn.training.gradients import Backprop, Perturbation, gradient
-from fastnn.training.trainer import History, Trainer
+from fastnn.training.history import History
+from fastnn.training.trainer import Trainer
 
 BLUE, RED, ORANGE = "#3d8fc9", "#d8504d", "#e08e1b"  # legible on white and on black
 # Of a level of more units the first and the last are drawn, with dots between.

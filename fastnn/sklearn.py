@@ -27,10 +27,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn._support import validate
 from fastnn._support.validate import Array
-from fastnn.kernels.updates import WEIGHT_DECAY
 from fastnn.model.network import mlp
 from fastnn.training.gradients import Backprop, Perturbation, check_data
-from fastnn.training.optimizers import SGD, Adam
+from fastnn.training.optimizers import SGD, Adam, Optimizer
 from fastnn.training.trainer import Trainer
 
 try:
@@ -217,7 +216,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
             batch_size = 200  # scikit-learn's; the Trainer takes fewer where there are fewer samples
         # A loss by one half is stepped along as fast by half the rate. Adam's steps do not depend on its size, but for
         # epsilon, which is added to it.
-        optimizer: SGD | Adam = Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon / self._factor)
+        optimizer: Optimizer = Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon / self._factor)
         if self.solver == "sgd":
             nesterov = self.nesterovs_momentum and self.momentum > 0
             optimizer = SGD(self.learning_rate_init * self._factor, self.momentum, nesterov)
@@ -264,7 +263,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         # scikit-learn divides by the weights of a batch. Where they are all 0, the trainer says so.
         mean_weight = 1.0 if samples.weights is None else samples.weights.mean() or 1.0
         decay = self.alpha / (batch_size * mean_weight)
-        trainer._update.rates[WEIGHT_DECAY] = decay / self._factor
+        trainer._update = trainer._update._replace(weight_decay=float(decay / self._factor))
         before = self._sum_squares()
         try:
             history = trainer.fit(samples.X, samples.targets, sample_weight=samples.weights, progress=False)
@@ -429,7 +428,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         Units of the hidden layers; an empty tuple for none.
     activation : str, default "relu"
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
-        the same), "tanh", "relu", "leaky_relu", "elu" or "softplus".
+        the same), "tanh", "relu", "leaky_relu", "elu", "softplus" or "silu".
     loss : {"log_loss", "squared_error"}, default "log_loss"
         The squared error is that of the probabilities, also called Brier score.
     class_weight : dict, "balanced" or None, default None
@@ -806,7 +805,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         Units of the hidden layers; an empty tuple for none.
     activation : str, default "relu"
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
-        the same), "tanh", "relu", "leaky_relu", "elu" or "softplus".
+        the same), "tanh", "relu", "leaky_relu", "elu", "softplus" or "silu".
     gradient : {"perturbation", "backprop"}, default "perturbation"
     eps : float, default 1e-6
         The nudge; see `fastnn.Perturbation`.

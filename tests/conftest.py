@@ -1,6 +1,8 @@
 """The networks that tests run on, and the bounds that results are held to."""
 
+import collections
 import signal
+from dataclasses import replace
 
 import hypothesis
 import naive
@@ -18,19 +20,42 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of tests marked `grid`, every third case belongs to the default run; the others are marked `exhaustive`."""
+    counts = collections.Counter()
+    for item in items:
+        if item.get_closest_marker("grid"):
+            if counts[item.function] % 3:
+                item.add_marker("exhaustive")
+            counts[item.function] += 1
+
+
 hypothesis.settings.register_profile("fastnn", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("fastnn")
 
-ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu"]
+ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu", "silu"]
 # Every loss, and every output activation with one.
 HEADS = [
     *(("squared_error", output) for output in [*ELEMENTWISE, "softmax"]),
     *(("huber", output) for output in ("identity", "sigmoid")),  # as the squared error's
+    *(("absolute_error", output) for output in ("identity", "silu")),
     ("binary_cross_entropy", "sigmoid"),
     ("categorical_cross_entropy", "softmax"),
 ]
 # Hidden activation and depth: no hidden layer needs no activation.
 BODIES = [("identity", 0), *((hidden, depth) for hidden in ELEMENTWISE for depth in (1, 2, 3))]
+
+# Every optimiser's step, with and without weight decay.
+OPTIMIZERS = [
+    fastnn.SGD(0.1),
+    fastnn.SGD(0.1, momentum=0.9),
+    fastnn.SGD(0.1, momentum=0.9, nesterov=True),
+    fastnn.Adam(0.01, beta1=0.8, beta2=0.99, epsilon=1e-6),
+    fastnn.RMSprop(0.01, alpha=0.9, epsilon=1e-6),
+    fastnn.AdamW(0.01, beta1=0.8, beta2=0.99, epsilon=1e-6, weight_decay=0.0),
+]
+OPTIMIZERS += [replace(optimizer, weight_decay=0.3) for optimizer in OPTIMIZERS]
 
 
 class Case:

@@ -22,6 +22,7 @@ ACTIVATIONS = {
     "leaky_relu": lambda z: np.where(z < 0, z.dtype.type(LEAKY_SLOPE) * z, z),
     "softplus": lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
     "elu": lambda z: np.where(z > 0, z, np.exp(np.minimum(z, 0 * z)) - 1),
+    "silu": lambda z: z / (1 + np.exp(-z)),
     "softmax": softmax,
 }
 
@@ -48,6 +49,8 @@ def sample_losses(loss, z, a, y):
     elif loss == "categorical_cross_entropy":
         largest = z.max(axis=1, keepdims=True)
         terms = y * (largest + np.log(np.exp(z - largest).sum(axis=1, keepdims=True)) - z)
+    elif loss == "absolute_error":
+        terms = np.abs(a - y)
     elif loss == "huber":
         size = np.abs(a - y)
         terms = np.where(size <= 1, size * size / 2, size - a.dtype.type(0.5))
@@ -94,20 +97,46 @@ def sgd(weights, gradients, lr):
     return [w - lr * g for w, g in zip(weights, gradients, strict=True)]
 
 
-def momentum_sgd(weights, gradients, velocities, lr, momentum, nesterov=False):
-    velocities = [momentum * v + g for v, g in zip(velocities, gradients, strict=True)]
+def momentum(weights, gradients, moments, step, lr, weight_decay, momentum, nesterov=False):
+    gradients = decayed(weights, gradients, weight_decay)
+    velocities = [momentum * v + g for v, g in zip(moments[0], gradients, strict=True)]
     steps = [g + momentum * v if nesterov else v for v, g in zip(velocities, gradients, strict=True)]
-    return [w - lr * s for w, s in zip(weights, steps, strict=True)], velocities
+    return sgd(weights, steps, lr), [velocities]
 
 
-def adam(weights, gradients, means, squares, step, lr, beta1, beta2, epsilon):
-    means = [beta1 * m + (1 - beta1) * g for m, g in zip(means, gradients, strict=True)]
-    squares = [beta2 * v + (1 - beta2) * g * g for v, g in zip(squares, gradients, strict=True)]
+def adam(weights, gradients, moments, step, lr, weight_decay, beta1, beta2, epsilon):
+    gradients = decayed(weights, gradients, weight_decay)
+    means = [beta1 * m + (1 - beta1) * g for m, g in zip(moments[0], gradients, strict=True)]
+    squares = [beta2 * v + (1 - beta2) * g * g for v, g in zip(moments[1], gradients, strict=True)]
     new = []
     for w, m, v in zip(weights, means, squares, strict=True):
         corrected = m / (1 - beta1**step), v / (1 - beta2**step)
         new.append(w - lr * corrected[0] / (np.sqrt(corrected[1]) + epsilon))
-    return new, means, squares
+    return new, [means, squares]
+
+
+def adamw(weights, gradients, moments, step, lr, weight_decay, *rates):
+    shrunk = [w if k % 2 else w * (1 - lr * weight_decay) for k, w in enumerate(weights)]
+    return adam(shrunk, gradients, moments, step, lr, 0.0, *rates)
+
+
+def rmsprop(weights, gradients, moments, step, lr, weight_decay, alpha, epsilon):
+    gradients = decayed(weights, gradients, weight_decay)
+    squares = [alpha * s + (1 - alpha) * g * g for s, g in zip(moments[0], gradients, strict=True)]
+    steps = [g / (np.sqrt(s) + epsilon) for s, g in zip(squares, gradients, strict=True)]
+    return sgd(weights, steps, lr), [squares]
+
+
+# Each takes (weights, gradients, moments, step, lr, weight_decay, *rates) and returns new weights and moments; a
+# moment is a list shaped like the weights, zeros at first.
+OPTIMIZERS = {
+    "sgd": lambda w, g, moments, step, lr, weight_decay: (sgd(w, decayed(w, g, weight_decay), lr), []),
+    "momentum": momentum,
+    "nesterov": lambda *arguments: momentum(*arguments, nesterov=True),
+    "adam": adam,
+    "rmsprop": rmsprop,
+    "adamw": adamw,
+}
 
 
 def train_step(weights, activations, loss, x, y, lr=0.01, eps=1e-4, scheme="forward", each="weight"):

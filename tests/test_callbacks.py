@@ -1,10 +1,12 @@
 """Callbacks: what they are told, and what the built-in ones do."""
 
 import contextlib
+import copy
 import csv
 import importlib.util
 import io
 import math
+import pickle
 import sys
 import types
 
@@ -134,8 +136,11 @@ class Scripted(Callback):
 )
 def test_early_stopping(monitor, series, options, stops, best):
     stopping = EarlyStopping(monitor, **options)
-    trainer = make_trainer()
-    history = trainer.fit(X, Y, len(series), callbacks=[Scripted(series, monitor or "loss"), stopping])
+    network = fastnn.mlp(1, 1, output="sigmoid" if monitor == "accuracy" else "identity")
+    loss, y = ("binary_cross_entropy", Y > 9) if monitor == "accuracy" else ("squared_error", Y)
+    trainer = fastnn.Trainer(network, loss=loss, batch_size=2)
+    held_out = (X, y) if monitor == "validation_loss" else None
+    history = trainer.fit(X, y, len(series), held_out, callbacks=[Scripted(series, monitor or "loss"), stopping])
     assert len(history) == stops
     assert stopping.best_epoch == best
     assert trainer.network.weights[0].item() == best
@@ -314,6 +319,89 @@ def test_states_of_ones_own(tmp_path):
     assert [(callback.count, callback.note) for callback in others] == [(2, "counted"), (20, "counted")]
 
 
+def test_a_rate_that_is_set_within_an_epoch_counts_from_the_next_step(monkeypatch):
+    monkeypatch.setattr("fastnn._engine.loop.CALL_SECONDS", 0.0)
+    seen = []
+
+    class Freeze(Callback):
+        def on_steps(self, trainer):
+            seen.append(trainer.network._theta.tobytes())
+            if trainer.n_steps == 2:
+                trainer.learning_rate = 0.0
+
+    trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0), batch_size=1)
+    trainer.fit(X, Y, callbacks=[Freeze()])
+    assert trainer.n_steps == len(seen) == len(X)
+    assert len(set(seen)) == 2
+
+
+class Stateful(Callback):
+    def __init__(self, state):
+        self.kept = state
+
+    def state(self):
+        return self.kept
+
+    def restore(self, trainer, state):
+        self.restored = state
+
+
+def test_numbers_of_numpys_are_numbers(tmp_path):
+    trainer = make_trainer()
+    callbacks = [Stateful({"a": np.float32(0.5), "b": np.int64(3)}), Checkpoint(tmp_path / "run")]
+    keep_going(trainer, 3, [*callbacks, StopAt(2, RuntimeError())])
+    again = Stateful({})
+    fastnn.Trainer.resume(tmp_path / "run").fit(X, Y, 0, callbacks=[again])
+    assert again.restored == {"a": 0.5, "b": 3}
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (None, r"Stateful.state\(\) must be a dict, got None"),
+        ({"a": {1}}, r"must hold numbers, texts and arrays by names, got \{'a': \{1\}\}"),
+        ({1: 2}, r"by names, got \{1: 2\}"),
+        ({"a": np.array([None])}, r"by names, got \{'a': array\(\[None\], dtype=object\)\}"),
+    ],
+)
+def test_states_that_no_file_can_hold(tmp_path, state, message):
+    """Known before any step, with a checkpoint."""
+    trainer = make_trainer()
+    with pytest.raises(TypeError, match=message):
+        trainer.fit(X, Y, callbacks=[Stateful(state), Checkpoint(tmp_path / "run")])
+    assert trainer.n_steps == 0
+
+
+def test_a_state_that_no_file_can_hold_is_left_behind(tmp_path):
+    """Where nobody saves, it is known when a run ends early; the trainer goes on without it."""
+    trainer = make_trainer()
+    with pytest.raises(TypeError, match="must be a dict"):
+        trainer.fit(X, Y, 3, callbacks=[Stateful(None), StopAt(2, RuntimeError())])
+    trainer.save(tmp_path / "run")
+    assert fastnn.Trainer.resume(tmp_path / "run").n_epochs == trainer.n_epochs > 0
+
+
+def test_a_copy_that_a_callback_makes_goes_on(tmp_path):
+    """Like a file: deep, or pickled, and beside a progress bar that cannot be copied."""
+    copies = []
+
+    class Copy(Callback):
+        def on_epoch_end(self, trainer, metrics):
+            if metrics["epoch"] == 2:
+                copies.append(copy.deepcopy(trainer))
+                copies.append(pickle.loads(pickle.dumps(trainer)))
+
+    whole, stopping = make_trainer(), EarlyStopping(patience=2)
+    whole.fit(X, Y, 4, callbacks=[stopping, Copy()], progress=True)
+    assert len(copies) == 2
+    for going in copies:
+        assert going.n_epochs == 2
+        other = EarlyStopping(patience=2)
+        going.fit(X, Y, 2, callbacks=[other])
+        assert going.network._theta.tobytes() == whole.network._theta.tobytes()
+        assert (other.best, other.best_epoch) == (stopping.best, stopping.best_epoch)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -342,8 +430,10 @@ def test_early_stopping_prefers_validation_and_says_what_is_missing():
     stopping = EarlyStopping()
     history = make_trainer().fit(X, Y, 3, (X[:2], Y[:2]), callbacks=[stopping])
     assert stopping.best == history.validation_loss.min()
+    trainer = make_trainer()
     with pytest.raises(ValueError, match="monitors 'validation_loss', and this fit measures epoch, loss"):
-        make_trainer().fit(X, Y, 3, callbacks=[EarlyStopping("validation_loss")])
+        trainer.fit(X, Y, 3, callbacks=[EarlyStopping("validation_loss")])
+    assert trainer.n_steps == 0
 
 
 @pytest.mark.parametrize(

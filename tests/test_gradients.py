@@ -31,6 +31,7 @@ def largest_difference(ours, theirs):
     return max(float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
 def test_perturbation_is_the_naive_difference(make_case, head, body):
@@ -49,6 +50,7 @@ def test_perturbation_is_the_naive_difference(make_case, head, body):
             assert largest_difference(case.gradient(fastnn.Perturbation(eps, scheme)), expected) <= allowed
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
 def test_backprop_is_the_limit_of_central_differences(make_case, head, body):
@@ -79,6 +81,25 @@ def test_forward_difference_by_hand():
     dW, db = fastnn.gradient(network, [[2.0]], [7.0], method=fastnn.Perturbation(0.25))
     assert dW.item() == -3.0
     assert db.item() == -1.75
+
+
+def test_absolute_errors_by_hand():
+    # J = |2 w + b - y| at w = 3, b = 1. At y = 7 the error is at the kink: up by 2 eps and eps on either side of it, so
+    # that a central difference is 0, as is the slope that is taken there. At y = 8 it is -1, and eps = 1 takes it to 1
+    # along w, to 0 along b.
+    network = fastnn.mlp(1, 1)
+    network.weights = [[[3.0]], [1.0]]
+    for y, method, expected in (
+        (7.0, fastnn.Perturbation(0.25), [2.0, 1.0]),
+        (7.0, fastnn.Perturbation(0.25, "central"), [0.0, 0.0]),
+        (7.0, fastnn.Backprop(), [0.0, 0.0]),
+        (8.0, fastnn.Perturbation(1.0), [0.0, -1.0]),
+        (8.0, fastnn.Perturbation(0.25), [-2.0, -1.0]),
+        (8.0, fastnn.Backprop(), [-2.0, -1.0]),
+        (6.0, fastnn.Perturbation(1.0), [2.0, 1.0]),
+    ):
+        gradient = fastnn.gradient(network, [[2.0]], [y], loss="absolute_error", method=method)
+        assert [g.item() for g in gradient] == expected
 
 
 def test_cross_entropies_by_hand():
@@ -120,6 +141,7 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, dtype, sizes):
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("n_chunks", [1, 2])
 @pytest.mark.parametrize("sizes", [(4, 70, 20, 12), (4, 9, 70, 20, 3)])
 @pytest.mark.parametrize("head", [("squared_error", "sigmoid"), ("categorical_cross_entropy", "softmax")])

@@ -25,7 +25,7 @@ def parse(thing):
 
 def make_history(loss, accuracy=None, **options):
     columns = [None if column is None else np.array(column, float) for column in (loss, accuracy)]
-    return fastnn.training.trainer.History(*columns, None, None, np.full(len(loss), 0.25), **options)
+    return fastnn.History(*columns, None, None, np.full(len(loss), 0.25), **options)
 
 
 def test_network():

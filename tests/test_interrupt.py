@@ -313,6 +313,22 @@ def test_fit_in_a_coroutine(make_case, at_call):
     assert trainer.n_steps == 4
 
 
+def test_fit_under_a_handler_of_the_loops(make_case, at_call):
+    """It is called by the loop, when fit is back."""
+    case, trainer = make_trainer(make_case)
+    at_call(4, press)
+    seen = []
+
+    async def train():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, seen.append, "heard")
+        seen.append(trainer.fit(case.x, case.y, epochs=5).interrupted)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(train())
+    assert seen == [True, "heard"]
+    assert trainer.n_steps == 4
+
+
 def test_what_takes_long_in_a_coroutine(make_case, monkeypatch):
     case, trainer = make_trainer(make_case)
     trainer.evaluate(case.x, case.y)
@@ -538,6 +554,30 @@ def test_a_long_validation_is_not_waited_for(make_case, monkeypatch, tmp_path):
     going.fit(case.x, case.y, 2)
     same_bits(going, whole)
     assert np.isnan(going.history.validation_loss).tolist() == [False, True, True]
+
+
+def test_early_stopping_goes_on_after_a_validation_that_was_left(make_case, monkeypatch, tmp_path):
+    """An epoch of one step: what is monitored was measured with the weights before it, which are gone meanwhile."""
+
+    def make():
+        case = make_case(HEADS[0], ("tanh", 1), n_samples=11)
+        trainer = fastnn.Trainer(case.network, optimizer=fastnn.SGD(0.02), batch_size=None)
+        return case, trainer, fastnn.callbacks.EarlyStopping("loss", patience=2)
+
+    case, whole, wanted = make()
+    held_out = case.x[:5], case.y[:5]
+    whole.fit(case.x, case.y, 6, held_out, callbacks=[wanted])
+    case, trainer, stopping = make()
+    with press_in_call(monkeypatch, number=4):  # a step, a validation, a step
+        trainer.fit(case.x, case.y, 6, held_out, callbacks=[stopping])
+    assert (trainer.n_steps, trainer.n_epochs) == (2, 1)
+    trainer.save(tmp_path / "run")
+    resumed, other = fastnn.Trainer.resume(tmp_path / "run"), make()[2]
+    for going, called in ((trainer, stopping), (resumed, other)):
+        going.fit(case.x, case.y, 5, held_out, callbacks=[called])
+        same_bits(going, whole)
+        assert (called.best, called.best_epoch) == (wanted.best, wanted.best_epoch)
+        assert going.evaluate(case.x, case.y).loss == called.best
 
 
 def test_ctrl_c_does_not_wait_for_the_compiler(make_case, monkeypatch):

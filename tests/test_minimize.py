@@ -64,6 +64,7 @@ SEARCHES = [
     {"gradient": fastnn.RandomDirections(4, 0.01, "walsh", "forward"), "optimizer": fastnn.SGD(0.05, 0.5)},
     {"gradient": fastnn.RandomDirections(2, 0.01, "coordinate"), "optimizer": fastnn.SGD(0.05), "measure_every": 3},
     {"gradient": fastnn.RandomDirections(3, 0.01, "sphere", shaping="ranks"), "blocking": 0.1},
+    {"optimizer": fastnn.AdamW(0.05)},
     {"gradient": fastnn.Perturbation(0.01), "blocking": "auto", "optimizer": fastnn.SGD(0.1)},
     {"readout": Readout(0.1, repeats=2, bits=10, span=(0.0, 50.0), seed=4), "blocking": "auto", "average": 0.3},
     {"bounds": (-1.0, [2.5, 1.0, 2.0, 2.0, 2.0]), "average": 1.0, "readout": Readout(0.01)},
@@ -421,6 +422,23 @@ def test_a_compiled_loss_that_fails():
     assert jit.is_compiled(is_text)
 
 
+def test_what_the_compiler_says(monkeypatch):
+    def fail(*_):
+        raise jit.NumbaError("no number")
+
+    monkeypatch.setattr(module, "is_compiled", lambda loss: True)
+    monkeypatch.setattr("fastnn.blackbox.compiled.run_steps", fail)
+    with pytest.raises(TypeError, match="does not compile to a real number for a vector of float64: .*no number"):
+        fastnn.minimize(jitted_bowl, START, optimizer=fastnn.SGD(0.1))
+
+
+def test_a_compiled_loss_ends_in_time(monkeypatch):
+    monkeypatch.setattr(module, "is_compiled", lambda loss: True)
+    result = fastnn.minimize(jitted_bowl, START, optimizer=fastnn.SGD(0.1), queries=None, seconds=0.2)
+    assert result.stopped == "seconds"
+    assert result.queries == 2 * result.steps > 0
+
+
 class Stop(Callback):
     def __init__(self, after):
         self.after, self.calls = after, []
@@ -630,7 +648,11 @@ BAD = [
     ({"loss": lambda w: bowl(w), "batched": True}, TypeError, r"must return 25 real numbers for as many points"),
     ({"gradient": fastnn.Backprop()}, TypeError, "gradient must be a fastnn.RandomDirections or fastnn.Perturbation"),
     ({"gradient": fastnn.RandomDirections}, TypeError, r"write RandomDirections\(...\)"),
-    ({"optimizer": 0.1}, TypeError, "optimizer must be a fastnn.Spall or fastnn.SGD or fastnn.Adam"),
+    (
+        {"optimizer": 0.1},
+        TypeError,
+        "optimizer must be a fastnn.Spall or fastnn.SGD or fastnn.Adam or fastnn.RMSprop or fastnn.AdamW",
+    ),
     ({"queries": 10}, ValueError, "a step of RandomDirections.* takes 2 queries, after the 75 of .* and queries=10"),
     (
         {"queries": 9, "gradient": fastnn.Perturbation(scheme="central"), "optimizer": fastnn.SGD()},
@@ -706,7 +728,7 @@ def test_bad_answers():
 
 
 def make_golden(path):
-    options = SEARCHES[6] | {"bounds": (-3.0, 3.0)}
+    options = SEARCHES[7] | {"bounds": (-3.0, 3.0)}
     minimizer = fastnn.Minimizer(START, queries=300, **options)
     minimizer.run(bowl, callbacks=[Stop(20)])
     for query in minimizer.ask()[:2]:
@@ -718,7 +740,7 @@ def test_golden_file():
     minimizer = fastnn.Minimizer.resume(GOLDEN)
     assert minimizer.n_steps == 20
     result = minimizer.run(bowl)
-    whole = fastnn.minimize(bowl, START, queries=300, **SEARCHES[6] | {"bounds": (-3.0, 3.0)})
+    whole = fastnn.minimize(bowl, START, queries=300, **SEARCHES[7] | {"bounds": (-3.0, 3.0)})
     # The file may be of another machine, whose logarithms differ in the last bit.
     np.testing.assert_allclose(result.weights, whole.weights, rtol=1e-9)
     assert result.queries == whole.queries

@@ -37,13 +37,14 @@ def test_a_sample_alone_and_in_blocks(monkeypatch):
 
 
 def test_outputs_saturate_without_overflow():
-    for name in ("sigmoid", "tanh", "softplus", "softmax", "relu", "leaky_relu", "identity"):
+    for name in ("sigmoid", "tanh", "softplus", "silu", "softmax", "relu", "leaky_relu", "identity"):
         network = fastnn.mlp(1, 2, output=name)
         network.weights = [[[1.0, -1.0]], [0.0, 0.0]]
         expected = {
             "sigmoid": [1, 0],
             "tanh": [1, -1],
             "softplus": [1000, 0],
+            "silu": [1000, 0],
             "softmax": [1, 0],
             "relu": [1000, 0],
             "leaky_relu": [1000, -10],

@@ -1,72 +1,59 @@
-"""Optimisers against the plain NumPy formulas, bit for bit."""
+"""Optimisers against the plain NumPy formulas."""
+
+from dataclasses import replace
 
 import naive
 import numpy as np
 import pytest
+from conftest import OPTIMIZERS
 
 import fastnn
-from fastnn.kernels.updates import is_fused
+from fastnn.kernels.optimizers import MODULES, is_fused
 from fastnn.kernels.work import Block
+from fastnn.training.optimizers import OPTIMIZERS as KINDS
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize(
-    "optimizer",
-    [
-        fastnn.SGD(0.1),
-        fastnn.SGD(0.1, momentum=0.9),
-        fastnn.SGD(0.1, momentum=0.9, nesterov=True),
-        fastnn.Adam(0.01, beta1=0.8, beta2=0.99, epsilon=1e-6),
-        fastnn.SGD(0.1, weight_decay=0.3),
-        fastnn.SGD(0.1, momentum=0.9, weight_decay=0.3),
-        fastnn.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.3),
-        fastnn.Adam(0.01, beta1=0.8, beta2=0.99, epsilon=1e-6, weight_decay=0.3),
-    ],
-    ids=repr,
-)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_steps_are_exact(make_case, optimizer, shuffle):
     """Five steps over two calls, each gradient fastnn's own, each update NumPy's."""
     case = make_case(("squared_error", "identity"), ("tanh", 1))
     trainer = fastnn.Trainer(case.network, optimizer=optimizer, batch_size=None, shuffle=shuffle)
     weights = [w.copy() for w in case.network.weights]
-    first, second = ([np.zeros_like(w) for w in weights] for _ in range(2))
+    twin, kernels = naive.OPTIMIZERS[optimizer.code.name.lower()], MODULES[optimizer.code]
+    rates = [getattr(optimizer, name) for name in kernels.RATES]
+    moments = [[np.zeros_like(w) for w in weights] for _ in range(kernels.N_MOMENTS)]
     for step in range(1, 6):
-        g = naive.decayed(weights, case.gradient(fastnn.Perturbation()), optimizer.weight_decay)
-        if isinstance(optimizer, fastnn.Adam):
-            options = (optimizer.lr, optimizer.beta1, optimizer.beta2, optimizer.epsilon)
-            weights, first, second = naive.adam(weights, g, first, second, step, *options)
-        elif optimizer.momentum:
-            options = (optimizer.lr, optimizer.momentum, optimizer.nesterov)
-            weights, first = naive.momentum_sgd(weights, g, first, *options)
-        else:
-            weights = naive.sgd(weights, g, optimizer.lr)
+        g = case.gradient(fastnn.Perturbation())
+        weights, moments = twin(weights, g, moments, step, optimizer.lr, optimizer.weight_decay, *rates)
         trainer.fit(case.x, case.y)
         for ours, theirs in zip(case.network.weights, weights, strict=True):
             # Adam's beta**step is a power of libm's, not NumPy's; SGD without more adds the products to the weights.
-            if isinstance(optimizer, fastnn.Adam) or not (optimizer.momentum or optimizer.weight_decay):
+            if isinstance(optimizer, fastnn.Adam | fastnn.AdamW) or optimizer == fastnn.SGD(0.1):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-14, atol=1e-15)
             else:
                 np.testing.assert_array_equal(ours, theirs)
     assert trainer.n_steps == 5
 
 
-def test_float32_stays_float32(make_case):
-    for optimizer in (fastnn.SGD(0.1, 0.9), fastnn.Adam()):
-        case = make_case(("squared_error", "identity"), ("tanh", 1), "float32")
-        trainer = fastnn.Trainer(case.network, optimizer=optimizer)
-        before = [w.copy() for w in case.network.weights]
-        trainer.fit(case.x, case.y, epochs=3)
-        assert all(w.dtype == np.float32 for w in case.network.weights)
-        assert all((now != then).any() for now, then in zip(case.network.weights, before, strict=True))
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_float32_stays_float32(make_case, optimizer):
+    case = make_case(("squared_error", "identity"), ("tanh", 1), "float32")
+    trainer = fastnn.Trainer(case.network, optimizer=optimizer)
+    before = [w.copy() for w in case.network.weights]
+    trainer.fit(case.x, case.y, epochs=3)
+    assert all(w.dtype == np.float32 for w in case.network.weights)
+    assert trainer._update.moments.dtype == np.float32
+    assert all((now != then).any() for now, then in zip(case.network.weights, before, strict=True))
 
 
-def test_learning_rate_zero_leaves_the_weights(make_case):
-    for optimizer in (fastnn.SGD(0.0), fastnn.SGD(0.0, 0.9), fastnn.Adam(0.0)):
-        case = make_case(("squared_error", "identity"), ("tanh", 1))
-        before = [w.copy() for w in case.network.weights]
-        fastnn.Trainer(case.network, optimizer=optimizer).fit(case.x, case.y, epochs=2)
-        for now, then in zip(case.network.weights, before, strict=True):
-            np.testing.assert_array_equal(now, then)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_learning_rate_zero_leaves_the_weights(make_case, optimizer):
+    case = make_case(("squared_error", "identity"), ("tanh", 1))
+    before = [w.copy() for w in case.network.weights]
+    fastnn.Trainer(case.network, optimizer=replace(optimizer, lr=0.0)).fit(case.x, case.y, epochs=2)
+    for now, then in zip(case.network.weights, before, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 @pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Perturbation(evaluate="direct"), fastnn.Backprop()])
@@ -94,7 +81,8 @@ def test_only_the_gradient_is_fused():
     block = Block(0, 0, 1, 1, True, True)
     fused = getattr(is_fused, "py_func", is_fused)
     theta = np.zeros(3)
-    assert fused(fastnn.SGD(0.1).make_update(theta), block)
+    for optimizer in OPTIMIZERS:
+        assert bool(fused(optimizer.make_update(theta), block)) == (optimizer == fastnn.SGD(0.1))
     assert not fused(fastnn.SGD(0.1, weight_decay=1e-300).make_update(theta), block)
     assert not fused(fastnn.SGD(0.1).make_update(theta), block._replace(closes=False))
 
@@ -113,6 +101,9 @@ def test_the_same_as_pytorchs(make_case):
             {"lr": 0.1, "momentum": 0.9, "nesterov": True, **common},
         ),
         (fastnn.Adam(0.01, **common), torch.optim.Adam, {"lr": 0.01, **common}),
+        (fastnn.AdamW(0.01, **common), torch.optim.AdamW, {"lr": 0.01, **common}),
+        (fastnn.AdamW(), torch.optim.AdamW, {}),
+        (fastnn.RMSprop(**common), torch.optim.RMSprop, common),
     ]
     for ours, kind, options in pairs:
         case = make_case(("squared_error", "identity"), ("tanh", 1))
@@ -135,7 +126,7 @@ def test_the_same_as_pytorchs(make_case):
             np.testing.assert_allclose(w.T, p.detach().numpy(), rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("kind", [fastnn.SGD, fastnn.Adam])
+@pytest.mark.parametrize("kind", KINDS)
 def test_bad_weight_decay(kind):
     with pytest.raises(ValueError, match="weight_decay must be a finite number >= 0, got -0.1"):
         kind(weight_decay=-0.1)

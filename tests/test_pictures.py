@@ -43,7 +43,7 @@ def history(ax):
     """Losses and accuracies, with and without validation."""
     t = np.arange(30)
     loss, accuracy = 2 * 0.8**t + 0.05, 1 - 0.6 * 0.9**t
-    fastnn.plot.history(fastnn.training.trainer.History(loss, accuracy, loss + 0.1, accuracy - 0.05, 0 * t), ax=ax)
+    fastnn.plot.history(fastnn.History(loss, accuracy, loss + 0.1, accuracy - 0.05, 0 * t), ax=ax)
     for axes in ax.figure.axes:
         axes.set(xticks=[10, 20, 30], yticks=[0.1, 1] if axes is ax else [0.5, 1])  # releases choose different ones
         axes.tick_params(which="minor", left=False, labelleft=False)

@@ -45,6 +45,7 @@ def test_products(shape, dtype):
     assert (np.abs(result - (out + a @ b)) <= allowed).all()
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("n_terms", [1, 2, 3])

@@ -1,6 +1,9 @@
-"""Each activation and each loss is complete: what its file lacks, or a list beside it, is named here."""
+"""Each activation, loss and optimiser is complete: what its file lacks, or a list beside it, is named here."""
 
+import dataclasses
 import inspect
+import re
+from pathlib import Path
 
 import conftest
 import naive
@@ -10,9 +13,12 @@ import pytest
 from wide import narrow, widen
 
 import fastnn
-from fastnn.kernels import activations, losses
+from fastnn.interop import imports
+from fastnn.kernels import activations, losses, optimizers
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import Loss
+from fastnn.kernels.optimizers import Optimizer
+from fastnn.training.optimizers import OPTIMIZERS
 
 
 def public(module):
@@ -29,29 +35,81 @@ NEEDED = {
         *("OUTPUTS", "TARGETS", "KINK", "sample_loss", "count_correct", "output_delta", "curve_outputs"),
         *("residual_scale", "add_change", "add_loss_curvature", "bound_loss"),
     ),
+    "optimizer": ("RATES", "N_MOMENTS", "IS_FUSED", "move"),
 }
 FILES = [
     *(("activation", code, module) for code, module in activations.MODULES.items()),
     *(("loss", code, module) for code, module in losses.MODULES.items()),
+    *(("optimizer", code, module) for code, module in optimizers.MODULES.items()),
 ]
 
 
 @pytest.mark.parametrize(("kind", "code", "module"), FILES, ids=lambda value: getattr(value, "name", ""))
-def test_a_file_has_all_that_the_others_have(kind, code, module):
+def test_a_file_has_all_that_the_others_have_in_their_order(kind, code, module):
     assert module.__name__.endswith(code.name.lower())
     assert set(NEEDED[kind]) <= public(module)
+    assert [name for name in vars(module) if name in NEEDED[kind]] == list(NEEDED[kind])  # in the same order
 
 
 def test_every_code_has_a_file_and_a_definition():
     assert set(activations.MODULES) == set(Activation) - {Activation.SOFTMAX}
     assert set(losses.MODULES) == set(Loss)
+    assert set(optimizers.MODULES) == set(Optimizer) - {Optimizer.NONE}
     assert set(naive.ACTIVATIONS) == {code.name.lower() for code in Activation}
+    assert set(naive.OPTIMIZERS) == {code.name.lower() for code in optimizers.MODULES}
     # What the tests of gradients, series and precision run over.
     assert set(conftest.ELEMENTWISE) == set(naive.ACTIVATIONS) - {"softmax"}
     assert {loss for loss, _ in conftest.HEADS} == {loss.name.lower() for loss in Loss}
     assert {output for loss, output in conftest.HEADS if loss == "squared_error"} == set(naive.ACTIVATIONS)
     for loss, output in conftest.HEADS:
         assert output in (losses.MODULES[Loss[loss.upper()]].OUTPUTS or naive.ACTIVATIONS)
+
+
+@pytest.mark.parametrize("decays", [False, True])
+def test_every_optimiser_is_tested(decays):
+    """By `test_optimizers.py`, `test_resume.py`: every code, and every class."""
+    tested = [optimizer for optimizer in conftest.OPTIMIZERS if bool(optimizer.weight_decay) == decays]
+    assert {optimizer.code for optimizer in tested} == set(optimizers.MODULES)
+    assert {type(optimizer) for optimizer in tested} == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_every_optimiser_is_public(kind):
+    """With all its file's rates as fields, in the reference, and in the README's list."""
+    assert getattr(fastnn, kind.__name__) is kind
+    fields = [field.name for field in dataclasses.fields(kind)]
+    for optimizer in conftest.OPTIMIZERS:
+        if type(optimizer) is kind:
+            assert {"lr", "weight_decay", *optimizers.MODULES[optimizer.code].RATES} <= set(fields)
+    root = Path(__file__).parent.parent
+    assert f".. autoclass:: {kind.__name__}\n" in (root / "docs/api/training.rst").read_text()
+    assert f"`{kind.__name__}({', '.join(fields)})`" in (root / "README.md").read_text()
+
+
+def words(text):
+    return set(re.findall(r"\w+", text))
+
+
+def test_every_list_that_users_read_names_it():
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(): words(row) for row in readme.splitlines() if row.startswith("| ")}
+    for name in naive.ACTIVATIONS:
+        assert name in words(fastnn.Dense.__doc__)
+        assert name in words(fastnn.Network.__doc__)  # what its initial weights go by
+        assert name in rows["hidden activations"] | {"softmax"}
+    for kind in imports.FROM_TORCH:
+        assert kind in words(fastnn.from_torch.__doc__)
+    for loss in Loss:
+        assert loss.name.lower() in words(fastnn.Trainer.__doc__)
+        assert loss.name.lower() in words(fastnn.gradient.__doc__)
+        assert loss.name.lower() in rows["losses"]
+
+
+def test_the_estimators_name_every_activation():
+    estimators = pytest.importorskip("fastnn.sklearn", exc_type=ImportError)
+    for name in conftest.ELEMENTWISE:
+        assert name in words(estimators.PerturbationClassifier.__doc__)
+        assert name in words(estimators.PerturbationRegressor.__doc__)
 
 
 @numba.njit

@@ -12,6 +12,8 @@ SATURATING = [
     ("squared_error", "sigmoid"),
     ("squared_error", "tanh"),
     ("squared_error", "softmax"),
+    ("absolute_error", "sigmoid"),
+    ("absolute_error", "tanh"),
     ("binary_cross_entropy", "sigmoid"),
     ("categorical_cross_entropy", "softmax"),
 ]
@@ -50,6 +52,7 @@ def worst(measured, expected):
     return max(errors)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("depth", [0, 1, 2])
 @pytest.mark.parametrize("head", SATURATING, ids="-".join)
@@ -105,6 +108,7 @@ def test_each_column_keeps_its_own_digits(hidden):
         assert (np.abs(series - direct).max(axis=1) <= allowed * np.abs(direct).max(axis=1)).all()
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("evaluate", ["auto", "direct"])
 @pytest.mark.parametrize("depth", [0, 1, 2])
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from test_gradients import bound, largest_difference
 import fastnn
 from fastnn._compiler.jit import JIT_DISABLED
 from fastnn._engine import loop, workspace
-from fastnn.kernels.losses import Loss
+from fastnn.kernels.losses import MODULES, Loss
 from fastnn.kernels.work import BOUND, DIRECT, REACH, SIZE, Method
 from fastnn.training import gradients
 
@@ -43,6 +43,7 @@ def count_marks(case, method):
     return sum(int(np.isfinite(marks(case, method, layer)).sum()) for layer in range(len(case.network.layers)))
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", SMOOTH, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", [head for head in HEADS if "relu" not in head[1]], ids="-".join)
 def test_the_bound_bounds(make_case, head, body):
@@ -63,6 +64,7 @@ def hold_to_the_bound(case):
                 assert largest_difference(measured[parts], truth[parts]) <= allowed[layer] + rounding
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", SMOOTH, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "categorical_cross_entropy"])
 def test_the_bound_bounds_what_is_nearly_learned(make_case, loss, body):
@@ -226,9 +228,29 @@ def test_kinks_in_any_level_are_exact(make_case, hidden, level, place):
             assert largest_difference(case.gradient(fastnn.Perturbation(eps, scheme)), truth) <= allowed
 
 
+@pytest.mark.parametrize("loss", [code for code in Loss if np.isfinite(MODULES[code].KINK)], ids=lambda code: code.name)
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize("place", [0.0, 0.99, -0.99, 1.01])
+def test_kinks_of_a_loss_are_exact(make_case, loss, depth, place):
+    """An output's error stands at the kink, where a nudge just reaches it, or where it just does not."""
+    eps = 1e-3
+    for output in ("identity", "silu"):
+        case = make_case((loss.name.lower(), output), ("tanh", depth))
+        count = count_marks(case, fastnn.Perturbation(eps))
+        for unit, a in enumerate(np.diag(case.network.predict(case.x))):  # the first's in sample 0, and so on
+            case.y[unit, unit] = a - (MODULES[loss].KINK + place * eps)
+        if output == "identity" and abs(place) < 1.0:  # silu moves less than its z
+            assert count_marks(case, fastnn.Perturbation(eps)) >= count + 3
+        for scheme in ("forward", "central"):
+            truth, sizes = case.truth(eps=eps, scheme=scheme)
+            allowed = bound(case, sizes, eps) + gradients.TOLERANCE * len(case.x) * max(float(s.max()) for s in sizes)
+            assert largest_difference(case.gradient(fastnn.Perturbation(eps, scheme)), truth) <= allowed
+
+
 SIZES = np.array([300.0, 1e-3, 1.0])  # of columns
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
 def test_columns_of_very_different_sizes(make_case, head, body):

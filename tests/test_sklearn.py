@@ -814,7 +814,7 @@ def test_ctrl_c_before_an_epoch_is_over(monkeypatch):
     X, y = load_iris(return_X_y=True)
 
     def fit(trainer, *_, **__):
-        return fastnn.training.trainer.History(np.zeros(0), None, None, None, np.zeros(0), interrupted=True)
+        return fastnn.History(np.zeros(0), None, None, None, np.zeros(0), interrupted=True)
 
     monkeypatch.setattr(fastnn.Trainer, "fit", fit)
     with pytest.raises(KeyboardInterrupt):

@@ -90,7 +90,7 @@ CONSTRUCTIONS = [
     (
         lambda: fastnn.Trainer(network(), loss="categorical_cross_entropy"),
         ValueError,
-        "needs a softmax output layer, .* ends in identity; change .*, or use one of: squared_error, huber$",
+        "needs a softmax output layer, .* ends in identity; .*, or use one of: squared_error, huber, absolute_error$",
     ),
     (
         lambda: fastnn.Trainer(network("softmax"), loss="binary_cross_entropy"),

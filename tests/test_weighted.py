@@ -17,6 +17,7 @@ X = np.arange(10.0).reshape(5, 2) / 10
 LABELS = np.array([0, 1, 1, 1, 2])
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: f"{body[1]}x{body[0]}")
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
 def test_gradients_are_weighted_means(make_case, head, body):

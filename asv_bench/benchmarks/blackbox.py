@@ -25,7 +25,7 @@ def compiled_loss(weights):
 class Query:
     """A thousand queries of a step's two each."""
 
-    params = [30, 2410]
+    params = ([30, 2410],)
     param_names = ("weights",)
 
     def setup(self, weights):

@@ -17,8 +17,8 @@ from fastnn._support import validate
 from fastnn._support.interrupt import call_apart, leave_if_pressed
 from fastnn._support.validate import Array, find_caller
 from fastnn.kernels.layout import Layout
+from fastnn.kernels.optimizers import Optimizer, Update
 from fastnn.kernels.training import End, Program, run_steps
-from fastnn.kernels.updates import N_RATES, Optimizer, Update
 from fastnn.kernels.work import Data, Method, Task, Work
 
 # A compiled call cannot be interrupted: it is kept to this much work, so that
@@ -66,8 +66,7 @@ class Snapshot(NamedTuple):
     done: int
     first: int
     theta: Array
-    moments: Array
-    rates: Array
+    update: Update  # with moments of its own
 
 
 class Loop:
@@ -77,7 +76,7 @@ class Loop:
     ----------
     layout, theta, task, update
         The network, what is measured, and the optimiser; theta and update.moments
-        are written to.
+        are written to. Another update, of other rates with the same moments, counts from the next call on.
     n_samples, batch_size : int
         An epoch visits n_samples in batches of batch_size, the last one shorter.
     done : int
@@ -132,8 +131,8 @@ class Loop:
         last = len(totals) * self.n_batches
         while first < last:
             stop = min(first + self._count, last)
-            update = self.update
-            here = Snapshot(data, done, first, self.theta.copy(), update.moments.copy(), update.rates.copy())
+            update = self.update._replace(moments=self.update.moments.copy())
+            here = Snapshot(data, done, first, self.theta.copy(), update)
             started = time.perf_counter()
             try:
                 reached, end = self._train(here, stop, totals)
@@ -176,12 +175,13 @@ class Loop:
             arguments = self.layout, theta, start.data, self.task, update, self.work
             return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
 
+        moments = self.update.moments
         if not self._is_long:
-            return train(self.theta, self.update)
-        theta, update = self.theta.copy(), self.update._replace(moments=self.update.moments.copy())
+            return train(self.theta, start.update._replace(moments=moments))
+        theta, update = self.theta.copy(), start.update._replace(moments=moments.copy())
         reached, end = call_apart(lambda: train(theta, update), self.work.stop)
         self.theta[:] = theta
-        self.update.moments[:] = update.moments
+        moments[:] = update.moments
         return reached, end
 
     def _warn_of_direct(self, here: Snapshot, stop: int, seconds: float) -> None:
@@ -228,23 +228,18 @@ class Loop:
         # Else the very first loss is not finite: there is no step to take back.
 
     def _replay(self, start: Snapshot, stop: int) -> None:
-        """Run a compiled call again, up to a step: steps give the same bits when they are run again."""
+        """Run a compiled call again, at the rates it had, up to a step: it gives the same bits again."""
         leave_if_pressed()
         self._restore(start)
-        rates = self.update.rates.copy()
-        self.update.rates[:] = start.rates  # a schedule may have changed them since
         totals, reached = np.zeros((stop // self.n_batches + 1, 2)), start.first
-        try:
-            while reached < stop:
-                reached, _ = self._train(start._replace(first=reached), stop, totals)
-        finally:
-            self.update.rates[:] = rates
+        while reached < stop:
+            reached, _ = self._train(start._replace(first=reached), stop, totals)
         self.done = start.done + stop
 
     def _restore(self, here: Snapshot) -> None:
         """Put parameters and moments back to where a compiled call started."""
         self.theta[:] = here.theta
-        self.update.moments[:] = here.moments
+        self.update.moments[:] = here.update.moments
         self.done = here.done + here.first
 
 
@@ -315,7 +310,7 @@ def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Wor
 
 def rest(theta: Array) -> Update:
     """Return the optimiser that leaves the parameters as they are."""
-    return Update(int(Optimizer.NONE), np.zeros(N_RATES), np.zeros((0, 0), theta.dtype))
+    return Update(int(Optimizer.NONE), 0.0, 0.0, np.zeros(0), np.zeros((0, 0), theta.dtype))
 
 
 def take_steps(

@@ -7,7 +7,7 @@ import numbers
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,9 +41,14 @@ def choice(name: str, value: object, options: Iterable[str]) -> str:
     options = list(options)
     if isinstance(value, str) and value in options:
         return value
+    listed = ", ".join(map(repr, options))
+    raise ValueError(f"{name} must be one of {listed}, got {show(value)}{did_you_mean(value, options)}")
+
+
+def did_you_mean(value: object, options: Sequence[str]) -> str:
+    """Return a hint at which of the options is nearest, or nothing if none is near."""
     near = difflib.get_close_matches(str(value)[:50].lower(), options, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {show(value)}{hint}")
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def dtype(value: DTypeLike) -> np.dtype[Any]:

@@ -12,7 +12,7 @@ from fastnn.blackbox.spall import Spall
 from fastnn.callbacks import Callback
 from fastnn.hardware import Readout
 from fastnn.training.gradients import Perturbation
-from fastnn.training.optimizers import SGD, Adam
+from fastnn.training.optimizers import Optimizer
 
 
 def minimize(
@@ -20,7 +20,7 @@ def minimize(
     weights: ArrayLike | Sequence[ArrayLike],
     *,
     gradient: RandomDirections | Perturbation = RandomDirections(),  # noqa: B008 (frozen)
-    optimizer: Spall | SGD | Adam = Spall(),  # noqa: B008 (frozen)
+    optimizer: Spall | Optimizer = Spall(),  # noqa: B008 (frozen)
     queries: int | None = 10_000,
     seconds: float | None = None,
     bounds: tuple[object, object] | None = None,
@@ -49,8 +49,8 @@ def minimize(
         Where to start. It is copied, and kept in float32 if all of it is float32, else in float64.
     gradient : RandomDirections or Perturbation, default ``RandomDirections()``
         How a step's gradient is estimated. `Perturbation` nudges every weight by itself.
-    optimizer : Spall, SGD or Adam, default ``Spall()``
-        What is made of it. The weight decay of `SGD` and `Adam` is of all weights here.
+    optimizer : Spall, SGD, Adam, RMSprop or AdamW, default ``Spall()``
+        What is made of it. Weight decay is of all weights here.
     queries : int or None, default 10_000
         How often the loss is asked for at most. As many whole steps are taken as they allow.
     seconds : float or None, default None

@@ -24,12 +24,14 @@ from fastnn.callbacks import Callback
 from fastnn.hardware import Readout
 from fastnn.training.gradients import Perturbation
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress, pack_states, unpack_states
-from fastnn.training.optimizers import SGD, Adam
+from fastnn.training.optimizers import OPTIMIZERS as OTHERS
+from fastnn.training.optimizers import Optimizer
 
 if TYPE_CHECKING:
-    from fastnn.training.trainer import History, Trainer
+    from fastnn.training.history import History
+    from fastnn.training.trainer import Trainer
 
-OPTIMIZERS = (Spall, SGD, Adam)
+OPTIMIZERS = (Spall, *OTHERS)
 # Seconds between two looks of callbacks within a step, and of a run of compiled steps.
 CALL_SECONDS = 0.1
 # Bytes of points that are drawn at once: those that are read one by one stay in the cache, and what
@@ -68,7 +70,7 @@ class Minimizer:
         weights: ArrayLike | Sequence[ArrayLike],
         *,
         gradient: RandomDirections | Perturbation = RandomDirections(),  # noqa: B008 (frozen)
-        optimizer: Spall | SGD | Adam = Spall(),  # noqa: B008 (frozen)
+        optimizer: Spall | Optimizer = Spall(),  # noqa: B008 (frozen)
         queries: int | None = 10_000,
         bounds: tuple[object, object] | None = None,
         measure_every: int | None = None,

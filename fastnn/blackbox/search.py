@@ -22,7 +22,7 @@ from fastnn.blackbox.spall import Spall
 from fastnn.hardware import Readout
 from fastnn.kernels.measured import ALPHA, GAMMA, N_GAINS, ROUNDING, SHIFT, A, C, Ended, Room
 from fastnn.training.gradients import Perturbation
-from fastnn.training.optimizers import SGD, Adam
+from fastnn.training.optimizers import Optimizer
 
 # Rounds: readings at the start for their deviation; pairs for the slope; one at the start; a step; one after it.
 ROUNDS = NOISE, SLOPE, BASE, STEP, LOOK = "noise", "slope", "base", "step", "look"
@@ -40,7 +40,7 @@ class Settings(NamedTuple):
     """What a search is told."""
 
     gradient: RandomDirections | Perturbation
-    optimizer: Spall | SGD | Adam
+    optimizer: Spall | Optimizer
     queries: int | None
     measure_every: int | None
     blocking: float | str | None

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from fastnn._support import validate
 from fastnn._support.validate import Array
-from fastnn.kernels.updates import N_RATES, Optimizer, Update
+from fastnn.kernels.optimizers import Update
+from fastnn.training.optimizers import SGD
 
 
 @dataclass(frozen=True)
@@ -69,4 +68,4 @@ class Spall:
 
     def make_update(self, theta: Array) -> Update:
         """Return plain steps, whose rate is set before each."""
-        return Update(int(Optimizer.SGD), np.zeros(N_RATES), np.zeros((0, theta.size), theta.dtype))
+        return SGD().make_update(theta)

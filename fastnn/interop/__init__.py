@@ -1,1 +1,1 @@
-"""Networks from other libraries, and for them."""
+"""Networks from other libraries (`imports`, above networks), and for them (`exports`, below)."""

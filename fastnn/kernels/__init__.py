@@ -3,7 +3,7 @@
 A step is a `training.Program`: a handful of units, each compiled by itself, run by `training.run_steps` on
 every chunk, phase by phase. In the order in which data flow:
 
-    forward -> backprop, or series (and direct) -> descent -> updates
+    forward -> backprop, or series (and direct) -> descent -> optimizers
 
 The vocabulary, the same in every file:
 

@@ -2,8 +2,8 @@
 
 from fastnn._compiler.jit import kernel, unit, unpack, view
 from fastnn.kernels.layout import weights, weights_start
+from fastnn.kernels.optimizers import is_fused, target, update
 from fastnn.kernels.products import add_series_product
-from fastnn.kernels.updates import WEIGHT_DECAY, is_fused, target, update
 from fastnn.kernels.work import COEFFICIENTS, DELTA, A, Method, span, values
 
 
@@ -41,7 +41,7 @@ def run_descent(packed, block, task, step, chunk):
         if block.closes and not is_fused(optimizer, block):
             start = weights_start(layout, layer)
             middle, end = start + n_in * n_out, start + (n_in + 1) * n_out
-            decay = optimizer.rates[WEIGHT_DECAY]
+            decay = optimizer.weight_decay
             update(optimizer, step, decay, start + first * n_out, start + last * n_out, work.gradient, theta)
             if owns_bias:
                 update(optimizer, step, 0.0, middle, end, work.gradient, theta)

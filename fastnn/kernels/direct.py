@@ -14,8 +14,8 @@ from fastnn._compiler.jit import kernel, line, unit, unpack, view
 from fastnn.kernels.activations import change_block
 from fastnn.kernels.layout import biases, weights_start
 from fastnn.kernels.losses import add_loss_change
+from fastnn.kernels.optimizers import target
 from fastnn.kernels.products import add_product
-from fastnn.kernels.updates import target
 from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import (
     COEFFICIENTS,

@@ -5,8 +5,8 @@ from fastnn.kernels.activations import Activation, activate
 from fastnn.kernels.activations.softmax import softmax
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import count_correct, sample_loss
+from fastnn.kernels.optimizers import is_fused
 from fastnn.kernels.products import add_product
-from fastnn.kernels.updates import is_fused
 from fastnn.kernels.vectors import clear, copy, largest_size, sum_sizes
 from fastnn.kernels.work import (
     CORRECT,

@@ -12,7 +12,7 @@ from numpy import ndarray, uint64
 
 from fastnn._compiler.jit import kernel
 from fastnn.kernels.counter import draw_normals, fill_normals, fill_signs, shuffle
-from fastnn.kernels.updates import LR, WEIGHT_DECAY, update
+from fastnn.kernels.optimizers import Update, update
 from fastnn.kernels.vectors import largest_size
 
 # Streams of random numbers.
@@ -286,11 +286,13 @@ def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, 
             total += value
             n_finite += 1
     n_good = estimate(plan, step, gains, room)
-    optimizer.rates[LR] = rate_at(gains, step)
+    rate = rate_at(gains, step)
     for k in range(theta.size):  # copied as slices it would need references counted
         room.before[k] = theta[k]
     if n_good:
-        update(optimizer, step + 1, optimizer.rates[WEIGHT_DECAY], 0, theta.size, room.gradient, theta)
+        decay = optimizer.weight_decay  # of all weights: which are biases, nobody says
+        timed = Update(optimizer.code, rate, decay, optimizer.rates, optimizer.moments)
+        update(timed, step + 1, decay, 0, theta.size, room.gradient, theta)
     if bounds.size:
         for k in range(theta.size):
             theta[k] = min(max(theta[k], bounds[0, k]), bounds[1, k])
@@ -302,7 +304,7 @@ def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, 
     history[step, QUERIES] = serial + answers.size
     history[step, LOSS] = total / n_finite
     history[step, STEP] = distance(theta, room.before)
-    history[step, RATE] = optimizer.rates[LR]
+    history[step, RATE] = rate
     history[step, NUDGE] = nudge_at(gains, step)
     history[step, ACCEPTED] = 1.0
     history[step, MEASURED] = math.nan

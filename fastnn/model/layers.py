@@ -16,8 +16,8 @@ class Dense:
         Units of the layer, at least 1.
     activation : str
         ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01 below
-        zero), ``"elu"`` (alpha 1), ``"softplus"``, ``"identity"``, or, on the output layer only,
-        ``"softmax"``.
+        zero), ``"elu"`` (alpha 1), ``"softplus"``, ``"silu"`` (``z * sigmoid(z)``, also called swish),
+        ``"identity"``, or, on the output layer only, ``"softmax"``.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from fastnn._engine.loop import forward
 from fastnn._engine.workspace import count_parameters, make_layout, split, view
 from fastnn._support import files, html, validate
 from fastnn._support.validate import Array
+from fastnn.interop import exports
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.work import A, Z
 from fastnn.model.layers import Dense
@@ -44,7 +45,7 @@ class Network:
         Weights are drawn from a Gaussian of mean 0; biases are zero. With "fan_in" its
         standard deviation is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
         softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
-        slope being 0.01 for leaky_relu and 0 for relu, elu and softplus [2]_. With
+        slope being 0.01 for leaky_relu and 0 for relu, elu, softplus and silu [2]_. With
         "standard_normal" it is 1.
 
     Raises
@@ -224,9 +225,8 @@ class Network:
         ValueError
             If a weight is not finite.
         """
-        from fastnn.interop.exchange import to_onnx
-
-        to_onnx(self, path)
+        self.check_weights()
+        exports.to_onnx(self._layers, self.weights, path)
 
     def to_torch(self) -> Any:
         """Return the network as a PyTorch module.
@@ -242,9 +242,7 @@ class Network:
         ImportError
             If torch is not installed.
         """
-        from fastnn.interop.exchange import to_torch
-
-        return to_torch(self)
+        return exports.to_torch(self._layers, self.weights)
 
     def _describe(self) -> dict[str, Any]:
         """Return the architecture as plain numbers and names."""

@@ -1,7 +1,6 @@
 """Training on tables: what is done to a table before, and what is kept after."""
 
 import contextlib
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -21,8 +20,9 @@ from fastnn.tables._errors import Option, TableError, count, list_names
 from fastnn.tables._kinds import holds_categories, holds_classes
 from fastnn.tables._model import POLICIES, Model, find_rows
 from fastnn.training.gradients import Backprop, Perturbation
-from fastnn.training.optimizers import SGD, Adam
-from fastnn.training.trainer import History, Trainer
+from fastnn.training.history import History
+from fastnn.training.optimizers import Adam, Optimizer
+from fastnn.training.trainer import Trainer
 
 TASKS = ("auto", "classes", "numbers")
 PARTS = ("training", "validation")
@@ -50,7 +50,7 @@ def train(
     epochs: int = 50,
     batch_size: int | None = 32,
     gradient: Perturbation | Backprop = Perturbation(),  # noqa: B008 (frozen)
-    optimizer: SGD | Adam = Adam(0.003),  # noqa: B008 (frozen)
+    optimizer: Optimizer = Adam(0.003),  # noqa: B008 (frozen)
     validation: float = 0.2,
     seed: int | np.random.Generator | None = 0,
     dtype: DTypeLike = "float64",
@@ -154,7 +154,7 @@ class Training:
         activation: str,
         batch_size: int | None,
         gradient: Perturbation | Backprop,
-        optimizer: SGD | Adam,
+        optimizer: Optimizer,
         validation: float,
         seed: int | np.random.Generator | None,
         dtype: DTypeLike,
@@ -273,8 +273,7 @@ def _choose_inputs(table: Table, target: str, drop: list[str], category: list[st
     for option, names in (("target", [target]), ("drop", drop), ("category", category)):
         for name in names:
             if name not in table.names:
-                near = difflib.get_close_matches(str(name).lower(), table.names, n=1, cutoff=0.5)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
+                hint = validate.did_you_mean(name, table.names)
                 raise TableError(f"{option} must be one of {list_names(table.names)}, got {name!r}{hint}")
     others = {target, *drop}
     inputs = [name for name in table.names if name not in others]

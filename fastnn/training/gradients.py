@@ -108,7 +108,7 @@ class Backprop:
     """The analytic gradient by back-propagation, for comparison.
 
     It agrees with perturbation up to the latter's truncation error. At a kink
-    (relu, leaky_relu at exactly 0) it takes the slope on the left.
+    (relu, leaky_relu at exactly 0) it takes the slope on the left; of an absolute error of exactly 0, none.
     """
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
@@ -143,7 +143,7 @@ def gradient(
     y : array_like, shape (n_samples, n_outputs)
         For categorical cross-entropy also integer labels, (n_samples,); for one
         output also (n_samples,).
-    loss : {"squared_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
+    loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation or Backprop, default ``Perturbation()``
     sample_weight : array_like, shape (n_samples,), or None

@@ -14,9 +14,10 @@ from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback, Checkpoint
+from fastnn.training.history import History
 
 if TYPE_CHECKING:
-    from fastnn.training.trainer import History, Trainer
+    from fastnn.training.trainer import Trainer
 
 # Seconds after which a run deserves a progress bar that nobody asked for.
 LONG = 2.0
@@ -69,7 +70,7 @@ class Hooks:
                     callback.on_epoch_end(self._trainer, metrics)
                 callback.on_steps(self._trainer)
 
-    def end(self, history: "History | None") -> None:
+    def end(self, history: History | None) -> None:
         """Have all clean up, whatever happens in one of them."""
         if history is not None and not history.interrupted:
             self._begun = {}  # the run came to its end
@@ -77,7 +78,7 @@ class Hooks:
             for callback in reversed(self._callbacks):
                 stack.callback(self._end, callback, history)
 
-    def _end(self, callback: Callback, history: "History | None") -> None:
+    def _end(self, callback: Callback, history: History | None) -> None:
         try:
             with self._leave():
                 callback.on_fit_end(self._trainer, history)
@@ -89,7 +90,7 @@ class Hooks:
 
     def states(self) -> States:
         """Return what those callbacks that have something to keep can go on from."""
-        states = {name: (callback, callback.state()) for name, callback in self._begun.items()}
+        states = {name: (callback, _check_state(callback, callback.state())) for name, callback in self._begun.items()}
         return {**self._left, **{name: kept for name, kept in states.items() if kept[1]}}
 
 
@@ -114,6 +115,21 @@ def unpack_states(described: Mapping[str, Any], arrays: dict[str, Array]) -> Sta
     return states
 
 
+def _check_state(callback: Callback, state: object) -> dict[str, Any]:
+    """Return a callback's state if a file can hold it."""
+    where = f"{type(callback).__name__}.state()"
+    if not isinstance(state, dict):
+        raise TypeError(f"{where} must be a dict, got {validate.show(state)}")
+    checked = {}
+    for name, value in state.items():
+        plain = value.item() if isinstance(value, np.generic) else value
+        is_array = isinstance(plain, np.ndarray) and plain.dtype.kind in "biuf"
+        if not isinstance(name, str) or not (is_array or isinstance(plain, str | int | float)):
+            raise TypeError(f"{where} must hold numbers, texts and arrays by names, got {validate.show({name: value})}")
+        checked[name] = plain
+    return checked
+
+
 class _ProgressBar(Callback):
     """A bar of tqdm's, in steps, with the loss of the last epoch."""
 
@@ -134,7 +150,7 @@ class _ProgressBar(Callback):
         # Drawn by the next update, which knows how often is enough.
         self._bar.set_postfix(epoch=int(metrics["epoch"]), loss=f"{metrics['loss']:.4g}", refresh=False)
 
-    def on_fit_end(self, trainer: "Trainer", history: "History | None") -> None:
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
         if self._bar is not None:  # else Ctrl-C came while it was made
             self._bar.close()
 

@@ -1,16 +1,49 @@
 """Optimisers: hyperparameters, and the state that a run of steps carries."""
 
-from dataclasses import dataclass
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import Field, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastnn._support import validate
 from fastnn._support.validate import Array
-from fastnn.kernels.updates import BETA1, BETA2, EPSILON, LR, MOMENTUM, N_RATES, WEIGHT_DECAY, Optimizer, Update
+from fastnn.kernels import optimizers as kernels
+
+
+class Optimizer(ABC):
+    """What all have in common; each is a frozen dataclass with the rates that its file in `fastnn.kernels` names."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    lr: float
+    weight_decay: float
+
+    @property
+    @abstractmethod
+    def code(self) -> kernels.Optimizer:
+        """The optimiser as kernels know it."""
+
+    def _check(self, below_one: Sequence[str] = (), positive: Sequence[str] = ()) -> None:
+        """Cast the fields to floats, lr and weight_decay and those named, or refuse one that is out of its range."""
+        for name in ("lr", *below_one, *positive, "weight_decay"):
+            high = 1.0 if name in below_one else math.inf
+            value = validate.number(
+                name, getattr(self, name), low=0.0, high=high, open_low=name in positive, open_high=name in below_one
+            )
+            object.__setattr__(self, name, value)
+
+    def make_update(self, theta: Array) -> kernels.Update:
+        """Return the optimiser as kernels see it, at rest."""
+        module = kernels.MODULES[self.code]
+        rates = np.array([getattr(self, name) for name in module.RATES], np.float64)
+        moments = np.zeros((module.N_MOMENTS, theta.size), theta.dtype)
+        return kernels.Update(int(self.code), self.lr, self.weight_decay, rates, moments)
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Optimizer):
     """Stochastic gradient descent: ``w -= lr * g``, with momentum and weight decay if asked for.
 
     With momentum ``v = momentum * v + g`` and ``w -= lr * v``; with ``nesterov``
@@ -47,23 +80,20 @@ class SGD:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", validate.number("lr", self.lr, low=0.0))
-        momentum = validate.number("momentum", self.momentum, low=0.0, high=1.0, open_high=True)
-        object.__setattr__(self, "momentum", momentum)
+        self._check(below_one=("momentum",))
         if validate.flag("nesterov", self.nesterov) and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0, for example SGD(0.01, 0.9, nesterov=True)")
-        object.__setattr__(self, "weight_decay", validate.number("weight_decay", self.weight_decay, low=0.0))
 
-    def make_update(self, theta: Array) -> Update:
-        """Return the optimiser as kernels see it, at rest."""
-        code = Optimizer.NESTEROV if self.nesterov else Optimizer.MOMENTUM if self.momentum else Optimizer.SGD
-        rates = np.zeros(N_RATES)
-        rates[[LR, WEIGHT_DECAY, MOMENTUM]] = self.lr, self.weight_decay, self.momentum
-        return Update(int(code), rates, np.zeros((int(self.momentum > 0), theta.size), theta.dtype))
+    @property
+    def code(self) -> kernels.Optimizer:
+        """The optimiser as kernels know it."""
+        if not self.momentum:
+            return kernels.Optimizer.SGD
+        return kernels.Optimizer.NESTEROV if self.nesterov else kernels.Optimizer.MOMENTUM
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Optimizer):
     """Adam [1]_, algorithm 1, with its bias correction.
 
     Parameters
@@ -76,7 +106,7 @@ class Adam:
         Added to the denominator, positive.
     weight_decay : float, default 0.0
         As for `SGD`: ``weight_decay * w`` is added to the gradient of each weight, which
-        the running means then see. That is PyTorch's ``Adam``, not its ``AdamW``.
+        the running means then see. `AdamW` decays apart from them.
 
     Raises
     ------
@@ -95,19 +125,92 @@ class Adam:
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lr", validate.number("lr", self.lr, low=0.0))
-        for name in ("beta1", "beta2"):
-            value = validate.number(name, getattr(self, name), low=0.0, high=1.0, open_high=True)
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "epsilon", validate.number("epsilon", self.epsilon, low=0.0, open_low=True))
-        object.__setattr__(self, "weight_decay", validate.number("weight_decay", self.weight_decay, low=0.0))
+        self._check(below_one=("beta1", "beta2"), positive=("epsilon",))
 
-    def make_update(self, theta: Array) -> Update:
-        """Return the optimiser as kernels see it, at rest."""
-        rates = np.zeros(N_RATES)
-        rates[[LR, WEIGHT_DECAY]] = self.lr, self.weight_decay
-        rates[[BETA1, BETA2, EPSILON]] = self.beta1, self.beta2, self.epsilon
-        return Update(int(Optimizer.ADAM), rates, np.zeros((2, theta.size), theta.dtype))
+    @property
+    def code(self) -> kernels.Optimizer:
+        """The optimiser as kernels know it."""
+        return kernels.Optimizer.ADAM
 
 
-OPTIMIZERS = (SGD, Adam)
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """RMSprop [1]_: ``w -= lr * g / (sqrt(s) + epsilon)``, s the running mean of ``g * g``, the form of PyTorch.
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+        Learning rate, at least 0.
+    alpha : float, default 0.99
+        Decay of the running mean, at least 0 and below 1.
+    epsilon : float, default 1e-8
+        Added to the root, positive.
+    weight_decay : float, default 0.0
+        As for `SGD`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    .. [1] Tieleman, Hinton, "Lecture 6.5: rmsprop", Neural Networks for Machine Learning, 2012.
+    """
+
+    lr: float = 0.01
+    alpha: float = 0.99
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check(below_one=("alpha",), positive=("epsilon",))
+
+    @property
+    def code(self) -> kernels.Optimizer:
+        """The optimiser as kernels know it."""
+        return kernels.Optimizer.RMSPROP
+
+
+@dataclass(frozen=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay [1]_: ``w -= lr * weight_decay * w``, then a step of `Adam` without.
+
+    Parameters
+    ----------
+    lr : float, default 0.001
+        Learning rate, at least 0.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Decay of the running means of the gradient and of its square, at least 0 and below 1.
+    epsilon : float, default 1e-8
+        Added to the denominator, positive.
+    weight_decay : float, default 0.01
+        At least 0. The running means do not see it. Of the weights ``W`` alone, not of the
+        biases (PyTorch's decays both).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    .. [1] Loshchilov, Hutter, "Decoupled Weight Decay Regularization", 2019.
+    """
+
+    lr: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        self._check(below_one=("beta1", "beta2"), positive=("epsilon",))
+
+    @property
+    def code(self) -> kernels.Optimizer:
+        """The optimiser as kernels know it."""
+        return kernels.Optimizer.ADAMW
+
+
+OPTIMIZERS = (SGD, Adam, RMSprop, AdamW)

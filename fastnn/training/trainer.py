@@ -2,10 +2,10 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import chain, compress
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,101 +13,20 @@ from numpy.typing import ArrayLike
 from fastnn._engine.loop import Diverged, Loop, draw_orders, measure
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
-from fastnn._support import files, html, validate
+from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
-from fastnn.kernels.losses import Loss
-from fastnn.kernels.updates import LR
+from fastnn.kernels.losses import MODULES
 from fastnn.kernels.work import Data, Method
 from fastnn.model.losses import find_loss
-from fastnn.model.network import Network, restore_network
+from fastnn.model.network import Network
+from fastnn.training import checkpoint
+from fastnn.training.checkpoint import Position
 from fastnn.training.gradients import METHODS, Backprop, Perturbation, check_data
+from fastnn.training.history import COLUMNS, Evaluation, History, make_history
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
-from fastnn.training.optimizers import OPTIMIZERS, SGD, Adam
-
-# The columns of Trainer._rows, which has a row an epoch; nan for what was not measured.
-COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
-# Random generators whose state is four whole numbers: a file cannot make them read beyond it.
-GENERATORS = {generator.__name__: generator for generator in (np.random.PCG64, np.random.PCG64DXSM)}
-# Steps that a checkpoint may have taken: more than any has, and further ones are counted in 64 bits.
-MAX_STEPS = 2**53
-
-
-class Evaluation(NamedTuple):
-    """What `Trainer.evaluate` measures."""
-
-    loss: float
-    accuracy: float | None  # share of right decisions; None for losses of numbers
-
-
-@dataclass(frozen=True)
-class History:
-    """What `Trainer.fit` measured, one entry an epoch.
-
-    Attributes
-    ----------
-    loss : ndarray, shape (epochs,)
-        Mean loss over the epoch's samples, each measured just before the step that
-        its batch takes.
-    accuracy : ndarray, shape (epochs,), or None
-        Share of right decisions, measured at the same time; None for losses of numbers.
-    validation_loss, validation_accuracy : ndarray, shape (epochs,), or None
-        Measured after the epoch; None without validation data.
-    seconds : ndarray, shape (epochs,)
-        Time of the epoch: of its steps, compilation included, and of its validation.
-    interrupted : bool
-        Whether Ctrl-C came. The next `fit` finishes the epoch that was begun.
-    """
-
-    loss: Array
-    accuracy: Array | None
-    validation_loss: Array | None
-    validation_accuracy: Array | None
-    seconds: Array
-    interrupted: bool = False
-
-    def to_dict(self) -> dict[str, Array]:
-        """Return the measured arrays by name, leaving out what is None."""
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: columns[name] for name in COLUMNS if columns[name] is not None}
-
-    def __len__(self) -> int:
-        return self.loss.size
-
-    def __repr__(self) -> str:
-        columns = [f"{name} {first:.4g} to {last:.4g}" for name, _, first, last in self._named_columns()]
-        return ", ".join([self._summary(), *columns, *["interrupted"] * self.interrupted])
-
-    def _repr_html_(self) -> str:
-        rows: list[tuple[str | Array, ...]] = []
-        for name, column, first, last in self._named_columns():
-            best = np.argsort(-column if "accuracy" in name else column, kind="stable")[0]  # nan sorts last
-            rows.append((name, f"{first:.4g}", f"{column[best]:.4g}", f"{best + 1:,}", f"{last:.4g}", column))
-        caption = ", ".join([self._summary(), *["interrupted"] * self.interrupted])
-        return html.table(caption, ["", "first", "best", "at epoch", "last", ""], rows)
-
-    def _summary(self) -> str:
-        n_epochs = f"{len(self):,} epoch" + "s" * (len(self) != 1)
-        return f"History: {n_epochs} in {self.seconds.sum():.2g} s" if len(self) else f"History: {n_epochs}"
-
-    def _named_columns(self) -> list[tuple[str, Array, float, float]]:
-        """Return what was measured beside times: a readable name, each epoch, the first and the last measurement."""
-        named = []
-        for name, column in self.to_dict().items():
-            measured = column[~np.isnan(column)]  # other fits may have had no validation data
-            if name != "seconds" and measured.size:
-                named.append((name.replace("_", " "), column, measured[0], measured[-1]))
-        return named
-
-
-class Position(NamedTuple):
-    """Where in an epoch training stands."""
-
-    order: Array  # (n_epochs, n_samples) int64, the rows of this epoch and of those drawn ahead
-    batch: int  # the next one; behind the last one, there is the validation left
-    totals: Array  # (2,) of the epoch so far, see `Loop.run`
-    seconds: float  # of the epoch so far
+from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
 
 class Trainer:
@@ -121,6 +40,7 @@ class Trainer:
         Summed over outputs, averaged over samples, without a factor of one half:
 
         - ``"squared_error"``: ``(a - y)**2``, any output layer;
+        - ``"absolute_error"``: ``abs(a - y)``, any output layer but softmax;
         - ``"huber"``: ``e**2 / 2`` of errors ``e = a - y`` up to 1 in size, ``abs(e) - 1 / 2`` of larger ones,
           any output layer but softmax;
         - ``"binary_cross_entropy"``: ``-y log a - (1 - y) log(1 - a)``, a sigmoid output layer;
@@ -128,7 +48,7 @@ class Trainer:
 
         The cross-entropies are computed from the logits.
     gradient : Perturbation or Backprop, default ``Perturbation()``
-    optimizer : SGD or Adam, default ``SGD(0.01)``
+    optimizer : SGD, Adam, AdamW or RMSprop, default ``SGD(0.01)``
     batch_size : int or None, default 32
         Samples a step; None is all of them. The last batch of an epoch may be
         shorter and is averaged over its true size.
@@ -158,7 +78,7 @@ class Trainer:
         *,
         loss: str = "squared_error",
         gradient: Perturbation | Backprop = Perturbation(),  # noqa: B008 (frozen)
-        optimizer: SGD | Adam = SGD(0.01),  # noqa: B008 (frozen)
+        optimizer: Optimizer = SGD(0.01),  # noqa: B008 (frozen)
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
@@ -179,7 +99,13 @@ class Trainer:
         self._position: Position | None = None
         self._states: States = {}  # of callbacks, in a run that did not come to its end
         self._hooks: Hooks | None = None  # while `fit` runs
+        self._metrics: tuple[str, ...] = ()  # what callbacks are told of an epoch
         self._is_stopping = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: of callbacks their states, as in a file, also while `fit` runs."""
+        states = {name: (None, state) for name, (_, state) in self._find_states().items()}
+        return {**self.__dict__, "_states": states, "_hooks": None}
 
     @property
     def n_steps(self) -> int:
@@ -194,16 +120,16 @@ class Trainer:
     @property
     def history(self) -> History:
         """What all calls of `fit` measured; `fit` returns its own part of it."""
-        return self._make_history(0, False)
+        return make_history(self._rows, interrupted=False)
 
     @property
     def learning_rate(self) -> float:
         """The optimiser's learning rate, which may be changed at any time: a number >= 0."""
-        return float(self._update.rates[LR])
+        return self._update.lr
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        self._update.rates[LR] = validate.number("learning_rate", value, low=0.0)
+        self._update = self._update._replace(lr=validate.number("learning_rate", value, low=0.0))
 
     def stop(self) -> None:
         """End the running `fit` where it is: for callbacks. It returns its history."""
@@ -309,6 +235,9 @@ class Trainer:
             self._position = None  # other samples: an epoch of their own
         begun = self._position.batch if self._position else 0
         first_row = len(self._rows)
+        classifies, is_validated = self._loss.classifies, validation is not None
+        measured = (True, classifies, is_validated, is_validated and classifies, True)
+        self._metrics = ("epoch", *compress(COLUMNS, measured), "learning_rate")
         self._is_stopping = False
         self._hooks = hooks = Hooks(self, callbacks, interrupt, self._states)
         history = None
@@ -319,7 +248,7 @@ class Trainer:
                     self._run(loop, data, validation, min(ahead, left), hooks, interrupt)
             except KeyboardInterrupt as error:
                 interrupt.note(error)
-            history = self._make_history(first_row, interrupt.error is not None)
+            history = make_history(self._rows[first_row:], interrupt.error is not None)
         except Diverged as event:
             self._n_steps = loop.done
             self._position = None
@@ -332,7 +261,8 @@ class Trainer:
             try:
                 hooks.end(history)
             finally:
-                self._states, self._hooks = hooks.states(), None
+                self._hooks = None
+                self._states = hooks.states()
         return history
 
     def _run(
@@ -349,6 +279,7 @@ class Trainer:
         rng = self._rng if self._shuffle and loop.n_batches > 1 else None
         before = self._position or Position(draw_orders(n_samples, n_epochs, rng), 0, np.zeros(2), 0.0)
         self._position = before  # whatever happens, what was drawn is visited
+        loop.update = self._update
         if rng:
             n_epochs = min(n_epochs, len(before.order))
         totals, seconds = np.zeros((n_epochs, 2)), np.zeros(n_epochs)
@@ -371,7 +302,8 @@ class Trainer:
                 counted = whole
                 self._n_steps, self._position = loop.done, position
                 self._rows += rows
-                hooks.tell(self._name(rows[-1], validation is not None) if rows else {})
+                hooks.tell(self._name(rows[-1]) if rows else {})
+                loop.update = self._update  # a callback may have set the learning rate
                 self._is_stopping |= interrupt.error is not None
                 if self._is_stopping:
                     return
@@ -383,7 +315,7 @@ class Trainer:
         rows = np.full((len(means), len(COLUMNS)), np.nan)
         rows[:, 0], rows[:, 4] = means[:, 0], seconds
         if self._loss.classifies:
-            rows[:, 1] = means[:, 1] / self._n_decisions
+            rows[:, 1] = means[:, 1] / self._n_predictions
         if validation and len(rows):
             started = time.perf_counter()
             evaluation = self._measure(validation)
@@ -392,18 +324,14 @@ class Trainer:
             rows[-1, 3] = np.nan if evaluation.accuracy is None else evaluation.accuracy
         return list(rows)
 
-    def _make_history(self, first_row: int, interrupted: bool) -> History:
-        """Return the history from an epoch on."""
-        rows = np.array(self._rows[first_row:]).reshape(-1, len(COLUMNS))
-        accuracy, validation_loss, validation_accuracy = (None if np.isnan(c).all() else c for c in rows.T[1:4])
-        return History(rows[:, 0], accuracy, validation_loss, validation_accuracy, rows[:, 4], interrupted)
-
-    def _name(self, row: Array, is_validated: bool) -> dict[str, float]:
+    def _name(self, row: Array) -> dict[str, float]:
         """Return what callbacks are told of the epoch that has just ended."""
-        decides = self._loss.classifies
-        measured = (True, decides, is_validated, is_validated and decides, True)
-        metrics = compress(zip(COLUMNS, row.tolist(), strict=True), measured)
-        return {"epoch": self.n_epochs, **dict(metrics), "learning_rate": self.learning_rate}
+        told = {"epoch": self.n_epochs, **dict(zip(COLUMNS, row.tolist(), strict=True))}
+        return {name: told.get(name, self.learning_rate) for name in self._metrics}
+
+    def _find_states(self) -> States:
+        """Return what callbacks can go on from."""
+        return self._hooks.states() if self._hooks else self._states
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a checkpoint: all that `Trainer.resume` needs to go on bit for bit.
@@ -428,39 +356,7 @@ class Trainer:
         ValueError
             If a weight is not finite, or `resume` could not read the file for another reason.
         """
-        self.network.check_weights()
-        state = self._rng.bit_generator.state
-        if state["bit_generator"] not in GENERATORS:
-            raise TypeError(
-                f"a checkpoint holds generators of {' or '.join(GENERATORS)}, not {state['bit_generator']}; "
-                "make the Trainer with a number, or with numpy.random.default_rng, as its seed"
-            )
-        position = self._position or Position(np.zeros((0, 0), np.int64), 0, np.zeros(2), 0.0)
-        description: dict[str, Any] = {
-            "network": self.network._describe(),
-            "loss": self._loss.name.lower(),
-            "gradient": [type(self.gradient).__name__, asdict(self.gradient)],
-            "optimizer": [type(self.optimizer).__name__, asdict(self.optimizer)],
-            "learning_rate": self.learning_rate,
-            "batch_size": self._batch_size,
-            "shuffle": self._shuffle,
-            "random": state,
-            "callbacks": {},
-        }
-        arrays = {
-            **self.network._arrays(),
-            "moments": self._update.moments,
-            "history": np.array(self._rows).reshape(-1, len(COLUMNS)),
-            "order": position.order,
-            "totals": np.append(position.totals, position.seconds),
-            "counts": np.array([self._n_steps, position.batch]),
-        }
-        states = self._hooks.states() if self._hooks else self._states
-        for name, (_, kept) in states.items():
-            are_arrays = {key: isinstance(value, np.ndarray) for key, value in kept.items()}
-            description["callbacks"][name] = {key: value for key, value in kept.items() if not are_arrays[key]}
-            arrays |= {f"callbacks.{name}.{key}": value for key, value in kept.items() if are_arrays[key]}
-        files.write(path, "checkpoint", description, arrays, Trainer.resume)
+        checkpoint.save(self, path, Trainer.resume)
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str]) -> Self:
@@ -502,59 +398,7 @@ class Trainer:
         >>> len(trainer.history)
         20
         """
-        _, description, arrays = files.read(path, "checkpoint")
-        with files.restoring(path, "checkpoint"):
-            state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
-            states: States = {}
-            for name, kept in description.get("callbacks", {}).items():  # not in the first files of this version
-                prefix = f"callbacks.{name}."
-                kept |= {key.removeprefix(prefix): arrays.pop(key) for key in list(arrays) if key.startswith(prefix)}
-                states[name] = None, kept
-            network = restore_network(path, description["network"], arrays)
-            trainer = cls(
-                network,
-                loss=description["loss"],
-                gradient=_rebuild(METHODS, description["gradient"]),
-                optimizer=_rebuild(OPTIMIZERS, description["optimizer"]),
-                batch_size=description["batch_size"],
-                shuffle=description["shuffle"],
-                seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
-            )
-            trainer._restore(description, **state)
-            trainer._states = states
-            return trainer
-
-    def _restore(
-        self, description: dict[str, Any], moments: Array, history: Array, order: Array, totals: Array, counts: Array
-    ) -> None:
-        """Take up the state that a file holds, or raise: kernels check nothing any more."""
-        here = self._update.moments
-        wanted = {
-            "moments": (moments, here.dtype, here.shape),
-            "history": (history, np.float64, (len(history), len(COLUMNS))),
-            "order": (order, np.int64, (len(order), order.shape[-1])),
-            "totals": (totals, np.float64, (3,)),
-            "counts": (counts, np.int64, (2,)),
-        }
-        for name, (array, dtype, shape) in wanted.items():
-            if array.dtype != dtype or array.shape != shape:
-                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
-        n_samples = order.shape[1]
-        n_steps, batch = counts.tolist()
-        n_batches = -(-n_samples // (self._batch_size or n_samples)) if order.size else 0
-        # One without entries takes no bytes of a file, whatever its shape says.
-        if order.shape != (0, 0) and not (order.size and (np.sort(order, axis=1) == np.arange(n_samples)).all()):
-            raise ValueError("its order is none of samples")
-        if not (0 <= n_steps <= MAX_STEPS and 0 <= batch <= n_batches):
-            raise ValueError("its counts are none of training")
-        if not validate.is_finite(moments):
-            raise ValueError("the optimiser's state has NaN or infinity")
-        self._rng.bit_generator.state = description["random"]
-        self.learning_rate = description["learning_rate"]
-        self._update.moments[:] = moments
-        self._n_steps = n_steps
-        self._rows = list(history)
-        self._position = Position(order, batch, totals[:2], float(totals[2])) if order.size else None
+        return checkpoint.resume(cls, path)
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Evaluation:
         """Measure the network on samples without training on them.
@@ -578,9 +422,9 @@ class Trainer:
         return self._measure(check_data(self.network, self._loss, X, y, sample_weight))
 
     @property
-    def _n_decisions(self) -> int:
-        """Decisions a sample: one a class label, or one an output."""
-        return self.network.layers[-1].n_units if self._loss == Loss.BINARY_CROSS_ENTROPY else 1
+    def _n_predictions(self) -> int:
+        """Predictions a sample: one an output, or one of all, a class."""
+        return self.network.layers[-1].n_units if MODULES[self._loss].TARGETS == "probabilities" else 1
 
     def _measure(self, data: Data) -> Evaluation:
         """Return the mean loss and accuracy over checked samples."""
@@ -589,11 +433,5 @@ class Trainer:
         n_chunks = count_chunks(network._layout, Method.NONE, n_samples)
         task = make_plain_task(int(self._loss), Method.NONE, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
-        accuracy = correct / (n_samples * self._n_decisions) if self._loss.classifies else None
+        accuracy = correct / (n_samples * self._n_predictions) if self._loss.classifies else None
         return Evaluation(loss / n_samples, accuracy)
-
-
-def _rebuild(kinds: Sequence[type[Any]], described: tuple[str, dict[str, Any]]) -> Any:
-    """Return a frozen dataclass, one of those kinds, from its name and its fields."""
-    name, values = described
-    return {kind.__name__: kind for kind in kinds}[name](**values)

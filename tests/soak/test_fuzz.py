@@ -248,7 +248,14 @@ def test_divergences(tmp_path, report):
     x, y = np.linspace(-30, 30, 12).reshape(-1, 1), np.linspace(-40, 50, 12)
     diverged = ended = 0
     for dtype, top in (("float64", 308), ("float32", 38)):
-        for make in (fastnn.SGD, lambda lr: fastnn.SGD(lr, 0.9), lambda lr: fastnn.SGD(lr, 0.9, True), fastnn.Adam):
+        for make in (
+            fastnn.SGD,
+            lambda lr: fastnn.SGD(lr, 0.9),
+            lambda lr: fastnn.SGD(lr, 0.9, True),
+            fastnn.Adam,
+            fastnn.AdamW,
+            fastnn.RMSprop,
+        ):
             for gradient in (fastnn.Backprop(), fastnn.Perturbation(), fastnn.Perturbation(1e-3, "central", "direct")):
                 for hidden in ("relu", "tanh", "softplus"):
                     for exponent in np.linspace(-2, top, 15):

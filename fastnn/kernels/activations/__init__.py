@@ -1,20 +1,23 @@
 """Activations, a file each: values, slopes, exact changes, Taylor coefficients, and what bounds these.
 
-A new one is a file with the same names as the others, and two lines here: its member of
-`Activation` and its entry in `MODULES`. A file has, in this order,
+A new one is a file with the same names as the others, and here its import, its member of `Activation`
+and its entry in `MODULES`. Numbers that a file's functions are handed may be float32; `change` and
+`large_change` are handed float64, unless there are loops. A file has, in this order,
 
 - ``DERIVATIVE_BOUNDS``: of |f'|, |f''| / 2, |f'''| / 6 and |f''''| / 24 over all z, rounded up; with a kink,
   on either side of it;
 - ``HAS_KINK``: whether a derivative jumps at z = 0: units that may be moved across it are measured directly;
-- ``SLOPE_BELOW``: the slope far below 0, which initial weights go by;
-- ``HAS_LOOPS``: whether loops of its own are compiled, which vectorise; the others share one;
+- ``SLOPE_BELOW``: the slope far below 0, which initial weights go by; 1 where f saturates on both sides;
+- ``HAS_LOOPS``: whether loops of its own are compiled, which vectorise: for what is used most
+  and free of branches; the others share one;
 - ``residual(a, slope, y)``: a - y to full relative precision where a is within rounding of a limit.
   Subtracted, the two leave no digit there, and a loss whose every sample is nearly decided is
   nothing but such residuals;
 - ``value_and_slope(z)``;
 - ``change(z, a, slope, t)`` and ``large_change``: f(z + t) - f(z) for |t| up to `LARGE` and beyond, to
-  full relative precision. Changes are what perturbation lives on: where two values are
-  subtracted, only the digits above rounding are left, eleven of sixteen at t = 1e-5, and none in float32;
+  full relative precision; where f turns between the two, relative to what it falls and rises by. Changes are
+  what perturbation lives on: where two values are subtracted, only the digits above rounding are left,
+  eleven of sixteen at t = 1e-5, and none in float32;
 - ``taylor(z, a, slope)``: half the second and a sixth of the third derivative.
 """
 
@@ -24,7 +27,7 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._compiler.jit import by_code, kernel
-from fastnn.kernels.activations import elu, identity, leaky_relu, relu, sigmoid, softmax, softplus, tanh
+from fastnn.kernels.activations import elu, identity, leaky_relu, relu, sigmoid, silu, softmax, softplus, tanh
 from fastnn.kernels.elementary import LARGE
 from fastnn.kernels.vectors import largest_size
 
@@ -40,6 +43,7 @@ class Activation(IntEnum):
     SOFTPLUS = 5
     SOFTMAX = 6
     ELU = 7
+    SILU = 8
 
 
 # Softmax is not among them: its units depend on one another.
@@ -51,6 +55,7 @@ MODULES = {
     Activation.LEAKY_RELU: leaky_relu,
     Activation.SOFTPLUS: softplus,
     Activation.ELU: elu,
+    Activation.SILU: silu,
 }
 _BOUNDS = np.array([MODULES[code].DERIVATIVE_BOUNDS if code in MODULES else [math.nan] * 4 for code in Activation])
 _KINKS = np.array([code in MODULES and MODULES[code].HAS_KINK for code in Activation])

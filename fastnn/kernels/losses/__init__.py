@@ -1,6 +1,6 @@
 """Losses, a file each, summed over outputs, one sample at a time: values, slopes, exact changes, and their bounds.
 
-A new one is a file with the same names as the others, and two lines here: its member of
+A new one is a file with the same names as the others, and here its import, its member of
 `Loss` and its entry in `MODULES`. The mean over samples is taken by the callers. A file
 has, in this order (``code`` is the output layer's activation; arrays are (n_outputs,) but
 where another shape is said),
@@ -16,7 +16,8 @@ where another shape is said),
   ``curve_outputs(code, z, a, slope, y, scale, second, third)``: scale times the second and third Taylor
   coefficients in z of each output alone. Arrays are (n,) for both: any outputs of any samples or,
   with softmax, those of one;
-- ``residual_scale(code, a, slope, y)``: what the higher coefficients are proportional to;
+- ``residual_scale(code, a, slope, y)``: what the higher coefficients are proportional to, 1 where that is
+  nothing smaller;
 - ``add_change(code, z, a, slope, y, moved, factor, scratch, total)``: adds factor times the change of the loss to
   total (n_perturbations,). moved (n_outputs, n_perturbations), the change of the outputs' z, is
   overwritten; scratch (n_perturbations,);
@@ -37,7 +38,7 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._compiler.jit import by_code, kernel
-from fastnn.kernels.losses import binary_cross_entropy, categorical_cross_entropy, huber, squared_error
+from fastnn.kernels.losses import absolute_error, binary_cross_entropy, categorical_cross_entropy, huber, squared_error
 
 
 class Loss(IntEnum):
@@ -47,6 +48,7 @@ class Loss(IntEnum):
     BINARY_CROSS_ENTROPY = 1
     CATEGORICAL_CROSS_ENTROPY = 2
     HUBER = 3
+    ABSOLUTE_ERROR = 4
 
     @property
     def classifies(self):
@@ -59,6 +61,7 @@ MODULES = {
     Loss.BINARY_CROSS_ENTROPY: binary_cross_entropy,
     Loss.CATEGORICAL_CROSS_ENTROPY: categorical_cross_entropy,
     Loss.HUBER: huber,
+    Loss.ABSOLUTE_ERROR: absolute_error,
 }
 _KINKS = np.array([MODULES[code].KINK for code in Loss])
 

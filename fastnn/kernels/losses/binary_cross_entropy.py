@@ -41,6 +41,14 @@ def output_delta(code, a, slope, y, scale, delta):
 
 
 @kernel
+def curve_outputs(code, z, a, slope, y, scale, second, third):
+    """Write scale times the second and third coefficients: those of softplus."""
+    for k in range(y.size):
+        second[k] = scale * 0.5 * slope[k]
+        third[k] = scale * slope[k] * (1.0 / 6.0 - a[k] * (1.0 / 3.0))
+
+
+@kernel
 def residual_scale(code, a, slope, y):
     """Return the largest of errors and a (1 - a)."""
     most = 0.0
@@ -73,14 +81,6 @@ def _add_binary_change(z, y, moved, factor, scratch, total):
         change_block(Activation.SOFTPLUS, -z, value, slope, moved)
         for b in range(total.size):
             total[b] += factor * y * moved[b]
-
-
-@kernel
-def curve_outputs(code, z, a, slope, y, scale, second, third):
-    """Write scale times the second and third coefficients: those of softplus."""
-    for k in range(y.size):
-        second[k] = scale * 0.5 * slope[k]
-        third[k] = scale * slope[k] * (1.0 / 6.0 - a[k] * (1.0 / 3.0))
 
 
 @kernel

@@ -49,6 +49,14 @@ def output_delta(code, a, slope, y, scale, delta):
 
 
 @kernel
+def curve_outputs(code, z, a, slope, y, scale, second, third):
+    """Write scale times the second and third coefficients: those of log(1 + exp(z)), with the other classes for 1."""
+    for k in range(y.size):
+        second[k] = scale * 0.5 * slope[k]
+        third[k] = scale * slope[k] * (1.0 / 6.0 - a[k] * (1.0 / 3.0))
+
+
+@kernel
 def residual_scale(code, a, slope, y):
     """Return the probability of what is not asked for."""
     rest = 0.0
@@ -103,14 +111,6 @@ def _surprise_change(z, p, moved, b, k):
     for m in range(p.size):
         after += math.exp(z[m] - z[k] + (moved[m, b] - moved[k, b]) - highest)
     return math.log(after) + highest - (before + (top - z[k]))
-
-
-@kernel
-def curve_outputs(code, z, a, slope, y, scale, second, third):
-    """Write scale times the second and third coefficients: those of log(1 + exp(z)), with the other classes for 1."""
-    for k in range(y.size):
-        second[k] = scale * 0.5 * slope[k]
-        third[k] = scale * slope[k] * (1.0 / 6.0 - a[k] * (1.0 / 3.0))
 
 
 @kernel

@@ -55,6 +55,32 @@ def output_delta(code, a, slope, y, scale, delta):
 
 
 @kernel
+def curve_outputs(code, z, a, slope, y, scale, second, third):
+    """Write scale times the second and third coefficients."""
+    if code != Activation.SOFTMAX:
+        taylor_units(code, z, a, slope, second, third)
+        for k in range(y.size):
+            error, f1, f2 = residual(code, a[k], slope[k], y[k]), slope[k], second[k]
+            second[k] = scale * (2.0 * error * f2 + f1 * f1)
+            third[k] = scale * (2.0 * (error * third[k] + f1 * f2))
+        return
+    for j in range(y.size):
+        p = a[j]
+        # Of exp(z_j) / sum: with w = [k = j] - p_j, p_k changes by p_k (w, x2 + w**2 / 2, x3 + w x2 + w**3 / 6).
+        variance = np.float64(slope[j])
+        x2, x3 = -0.5 * variance, -variance * (1.0 - 2.0 * p) / 6.0
+        q2, q3 = 0.0, 0.0
+        for k in range(y.size):
+            w = complement(p, slope[j]) if k == j else np.float64(-p)
+            c1, c2, c3 = a[k] * w, a[k] * (x2 + 0.5 * w * w), a[k] * (x3 + w * x2 + w * w * w / 6.0)
+            error = residual(code, a[k], slope[k], y[k])
+            q2 += 2.0 * error * c2 + c1 * c1
+            q3 += 2.0 * (error * c3 + c1 * c2)
+        second[j] = scale * q2
+        third[j] = scale * q3
+
+
+@kernel
 def residual_scale(code, a, slope, y):
     """Return the largest error; not finite where one is none."""
     most = 0.0
@@ -132,32 +158,6 @@ def _squared_change(z, p, slope, y, moved, b, top):
             d = p[m] * ((expm1(moved[m, b] - moved[top, b]) if m != top else 0.0) - mean) / (1.0 + mean)
         change += d * (2.0 * residual(Activation.SOFTMAX, p[m], slope[m], y[m]) + d)
     return change
-
-
-@kernel
-def curve_outputs(code, z, a, slope, y, scale, second, third):
-    """Write scale times the second and third coefficients."""
-    if code != Activation.SOFTMAX:
-        taylor_units(code, z, a, slope, second, third)
-        for k in range(y.size):
-            error, f1, f2 = residual(code, a[k], slope[k], y[k]), slope[k], second[k]
-            second[k] = scale * (2.0 * error * f2 + f1 * f1)
-            third[k] = scale * (2.0 * (error * third[k] + f1 * f2))
-        return
-    for j in range(y.size):
-        p = a[j]
-        # Of exp(z_j) / sum: with w = [k = j] - p_j, p_k changes by p_k (w, x2 + w**2 / 2, x3 + w x2 + w**3 / 6).
-        variance = np.float64(slope[j])
-        x2, x3 = -0.5 * variance, -variance * (1.0 - 2.0 * p) / 6.0
-        q2, q3 = 0.0, 0.0
-        for k in range(y.size):
-            w = complement(p, slope[j]) if k == j else np.float64(-p)
-            c1, c2, c3 = a[k] * w, a[k] * (x2 + 0.5 * w * w), a[k] * (x3 + w * x2 + w * w * w / 6.0)
-            error = residual(code, a[k], slope[k], y[k])
-            q2 += 2.0 * error * c2 + c1 * c1
-            q3 += 2.0 * (error * c3 + c1 * c2)
-        second[j] = scale * q2
-        third[j] = scale * q3
 
 
 @kernel

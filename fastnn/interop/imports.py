@@ -1,7 +1,6 @@
-"""Models in and out: ONNX, PyTorch and scikit-learn, each imported when it is asked for."""
+"""Networks made from PyTorch's and scikit-learn's models; each library is imported when it is asked for."""
 
 import copy
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -9,28 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._support import files
 from fastnn._support.validate import Array, show
+from fastnn.kernels.activations import MODULES
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
 from fastnn.model.layers import Dense
 from fastnn.model.network import Network
 
-# PyTorch's softplus is the identity above a threshold, 20 by default: off by exp(-20).
-# Above 40 nothing is left to be off by.
-SOFTPLUS_THRESHOLD = 40.0
-# The oldest operator set that has every operator below in float64, and what reads it.
-ONNX_OPSET, ONNX_IR = 17, 8
-ONNX_CONSTANTS = {"zero": 0.0, "one": 1.0, "leaky_slope": LEAKY_SLOPE}
-ONNX_OPERATORS = {
-    "identity": "Identity",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "relu": "Relu",
-    "leaky_relu": "LeakyRelu",
-    "elu": "Elu",
-    "softplus": "Softplus",
-    "softmax": "Softmax",
-}
 FROM_TORCH = {
     "Identity": "identity",
     "Sigmoid": "sigmoid",
@@ -39,6 +22,7 @@ FROM_TORCH = {
     "LeakyReLU": "leaky_relu",
     "ELU": "elu",
     "Softplus": "softplus",
+    "SiLU": "silu",
     "Softmax": "softmax",
 }
 
@@ -50,8 +34,8 @@ def from_torch(module: Any) -> Network:
     ----------
     module : torch.nn.Sequential or torch.nn.Linear
         Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of
-        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), Identity and, at the end, Softmax (over
-        the features); a Flatten may come first. Sequential modules may be nested.
+        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), SiLU, Identity and, at the end, Softmax
+        (over the features); a Flatten may come first. Sequential modules may be nested.
         Each is of torch.nn's class itself, not of one made from it, and nothing but
         its class says what it computes: no hook, no method of its own, no weight that is
         computed from others.
@@ -251,9 +235,9 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
     """Refuse a network whose outputs for some random inputs are not those of what it was made from, in float64.
 
     Both have errors. A sum of n products, in any order, is off by (n + 1) / 2 eps of the sum of
-    their absolute values at most; an activation has slopes of at most 1, so that it passes on no
-    more than what came in, a softmax no more than the largest of it, and adds some eps and what it
-    leaves out by approximation.
+    their absolute values at most; an activation passes on no more than its largest slope, or 1, times what
+    came in, a softmax no more than the largest of it, and adds some eps and what it leaves out by
+    approximation.
     """
     eps = np.finfo(np.float64).eps
     rng = np.random.default_rng(0)
@@ -267,6 +251,8 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
             error = carried + (len(w) + 2) * eps * (np.abs(inputs) @ np.abs(w) + np.abs(b) + carried)
             if layer.activation == "softmax":
                 error = error.max(axis=1, keepdims=True)
+            else:
+                error = error * max(1.0, MODULES[layer.code].DERIVATIVE_BOUNDS[0])
             error = error + (layer.n_units + 8) * eps * np.maximum(1.0, np.abs(a)) + approximation
             inputs = a
         try:
@@ -282,95 +268,3 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
         raise ValueError(
             f"{what} computes something else than its layers and weights say, so that it is no network of theirs"
         )
-
-
-def to_torch(network: Network) -> Any:
-    """Return a `torch.nn.Sequential`; see `Network.to_torch`."""
-    import torch
-    from torch import nn
-
-    make = {
-        "sigmoid": nn.Sigmoid,
-        "tanh": nn.Tanh,
-        "relu": nn.ReLU,
-        "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
-        "elu": nn.ELU,
-        "softplus": lambda: nn.Softplus(threshold=SOFTPLUS_THRESHOLD),
-        "softmax": lambda: nn.Softmax(dim=-1),
-    }
-    dtype = getattr(torch, network.dtype.name)
-    modules: list[Any] = []
-    for w, b, layer in zip(network.weights[::2], network.weights[1::2], network.layers, strict=True):
-        linear = nn.Linear(*w.shape, dtype=dtype)
-        with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(w.T.copy()))
-            linear.bias.copy_(torch.from_numpy(b.copy()))
-        modules.append(linear)
-        if layer.activation != "identity":
-            modules.append(make[layer.activation]())
-    return nn.Sequential(*modules)
-
-
-def to_onnx(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write an ONNX file; see `Network.to_onnx`."""
-    import onnx
-    from onnx import helper, numpy_helper
-
-    network.check_weights()
-    number = helper.np_dtype_to_tensor_dtype(network.dtype)
-    nodes, constants = [], []
-    value = "X"
-    for k, layer in enumerate(network.layers, start=1):
-        for name, array in zip((f"W{k}", f"b{k}"), network.weights[2 * k - 2 : 2 * k], strict=True):
-            constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        nodes.append(helper.make_node("Gemm", [value, f"W{k}", f"b{k}"], [f"z{k}"], name=f"layer{k}"))
-        value = "Y" if k == len(network.layers) else f"a{k}"
-        nodes += _onnx_activation(layer.activation, f"z{k}", value, network.dtype)
-    used = sorted({name for node in nodes for name in node.input} & set(ONNX_CONSTANTS))
-    constants += [numpy_helper.from_array(np.array(ONNX_CONSTANTS[name], network.dtype), name) for name in used]
-    graph = helper.make_graph(
-        nodes,
-        "fastnn",
-        [helper.make_tensor_value_info("X", number, ["batch", network.n_inputs])],
-        [helper.make_tensor_value_info("Y", number, ["batch", network.layers[-1].n_units])],
-        constants,
-    )
-    model = helper.make_model(
-        graph, producer_name="fastnn", opset_imports=[helper.make_opsetid("", ONNX_OPSET)], ir_version=ONNX_IR
-    )
-    onnx.checker.check_model(model, full_check=True)
-    files.replace(path, model.SerializeToString())
-
-
-def _onnx_activation(activation: str, z: str, a: str, dtype: np.dtype[Any]) -> list[Any]:
-    """Return the nodes that compute a from z.
-
-    onnxruntime has LeakyRelu, Elu and Softplus in float32 only, so that in float64 they are made of
-    max(z, 0.01 z), of max(z, 0) + exp(min(z, 0)) - 1, and of max(z, 0) + log(1 + exp(-abs(z))).
-    """
-    from onnx import helper
-
-    if dtype == np.float64 and activation == "leaky_relu":
-        steps = [("Mul", [z, "leaky_slope"], f"{z}_sloped"), ("Max", [z, f"{z}_sloped"], a)]
-    elif dtype == np.float64 and activation == "elu":
-        steps = [
-            ("Min", [z, "zero"], f"{z}_min"),
-            ("Exp", [f"{z}_min"], f"{z}_exp"),
-            ("Sub", [f"{z}_exp", "one"], f"{z}_below"),
-            ("Max", [z, "zero"], f"{z}_max"),
-            ("Add", [f"{z}_max", f"{z}_below"], a),
-        ]
-    elif dtype == np.float64 and activation == "softplus":
-        steps = [
-            ("Abs", [z], f"{z}_abs"),
-            ("Neg", [f"{z}_abs"], f"{z}_neg"),
-            ("Exp", [f"{z}_neg"], f"{z}_exp"),
-            ("Add", [f"{z}_exp", "one"], f"{z}_sum"),
-            ("Log", [f"{z}_sum"], f"{z}_log"),
-            ("Max", [z, "zero"], f"{z}_max"),
-            ("Add", [f"{z}_max", f"{z}_log"], a),
-        ]
-    else:
-        attributes: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": LEAKY_SLOPE}, "softmax": {"axis": 1}}
-        return [helper.make_node(ONNX_OPERATORS[activation], [z], [a], **attributes.get(activation, {}))]
-    return [helper.make_node(operator, inputs, [output]) for operator, inputs, output in steps]

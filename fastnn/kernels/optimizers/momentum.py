@@ -1,0 +1,17 @@
+"""Momentum: v = momentum v + g and w -= lr v, with g the gradient plus decay w."""
+
+from fastnn._compiler.jit import kernel
+
+RATES = ("momentum",)
+N_MOMENTS = 1
+IS_FUSED = False
+
+
+@kernel
+def move(step, lr, decay, rates, moments, first, last, gradient, theta):
+    """Move parameters first to last."""
+    momentum = rates[0]
+    for k in range(first, last):
+        v = momentum * moments[0, k] + (gradient[k] + decay * theta[k])
+        moments[0, k] = v
+        theta[k] -= lr * v

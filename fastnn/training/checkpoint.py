@@ -1,0 +1,141 @@
+"""A trainer as a file, and back: all that training needs to go on bit for bit."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from fastnn._support import files, validate
+from fastnn._support.validate import Array
+from fastnn.model.network import restore_network
+from fastnn.training.gradients import METHODS
+from fastnn.training.history import COLUMNS
+from fastnn.training.hooks import States
+from fastnn.training.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from fastnn.training.trainer import Trainer
+
+T = TypeVar("T", bound="Trainer")
+
+# Random generators whose state is four whole numbers: a file cannot make them read beyond it.
+GENERATORS = {generator.__name__: generator for generator in (np.random.PCG64, np.random.PCG64DXSM)}
+# Steps that a checkpoint may have taken: more than any has, and further ones are counted in 64 bits.
+MAX_STEPS = 2**53
+
+
+class Position(NamedTuple):
+    """Where in an epoch training stands."""
+
+    order: Array  # (n_epochs, n_samples) int64, the rows of this epoch and of those drawn ahead
+    batch: int  # the next one; behind the last one, there is the validation left
+    totals: Array  # (2,) of the epoch so far, see `Loop.run`
+    seconds: float  # of the epoch so far
+
+
+def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any], object]) -> None:
+    """Write all that `resume` needs, if `read` can read it; see `fastnn.Trainer.save`."""
+    trainer.network.check_weights()
+    state = trainer._rng.bit_generator.state
+    if state["bit_generator"] not in GENERATORS:
+        raise TypeError(
+            f"a checkpoint holds generators of {' or '.join(GENERATORS)}, not {state['bit_generator']}; "
+            "make the Trainer with a number, or with numpy.random.default_rng, as its seed"
+        )
+    position = trainer._position or Position(np.zeros((0, 0), np.int64), 0, np.zeros(2), 0.0)
+    description: dict[str, Any] = {
+        "network": trainer.network._describe(),
+        "loss": trainer._loss.name.lower(),
+        "gradient": [type(trainer.gradient).__name__, asdict(trainer.gradient)],
+        "optimizer": [type(trainer.optimizer).__name__, asdict(trainer.optimizer)],
+        "learning_rate": trainer.learning_rate,
+        "batch_size": trainer._batch_size,
+        "shuffle": trainer._shuffle,
+        "random": state,
+        "callbacks": {},
+    }
+    arrays = {
+        **trainer.network._arrays(),
+        "moments": trainer._update.moments,
+        "history": np.array(trainer._rows).reshape(-1, len(COLUMNS)),
+        "order": position.order,
+        "totals": np.append(position.totals, position.seconds),
+        "counts": np.array([trainer._n_steps, position.batch]),
+    }
+    for name, (_, kept) in trainer._find_states().items():
+        are_arrays = {key: isinstance(value, np.ndarray) for key, value in kept.items()}
+        description["callbacks"][name] = {key: value for key, value in kept.items() if not are_arrays[key]}
+        arrays |= {f"callbacks.{name}.{key}": value for key, value in kept.items() if are_arrays[key]}
+    files.write(path, "checkpoint", description, arrays, read)
+
+
+def resume(kind: type[T], path: str | os.PathLike[str]) -> T:
+    """Return the trainer, of that class, that `save` wrote; see `fastnn.Trainer.resume`."""
+    _, description, arrays = files.read(path, "checkpoint")
+    with files.restoring(path, "checkpoint"):
+        state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
+        states: States = {}
+        for name, kept in description.get("callbacks", {}).items():  # not in the first files of this version
+            prefix = f"callbacks.{name}."
+            kept |= {key.removeprefix(prefix): arrays.pop(key) for key in list(arrays) if key.startswith(prefix)}
+            states[name] = None, kept
+        network = restore_network(path, description["network"], arrays)
+        trainer = kind(
+            network,
+            loss=description["loss"],
+            gradient=_rebuild(METHODS, description["gradient"]),
+            optimizer=_rebuild(OPTIMIZERS, description["optimizer"]),
+            batch_size=description["batch_size"],
+            shuffle=description["shuffle"],
+            seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
+        )
+        _restore(trainer, description, **state)
+        trainer._states = states
+        return trainer
+
+
+def _restore(
+    trainer: "Trainer",
+    description: dict[str, Any],
+    moments: Array,
+    history: Array,
+    order: Array,
+    totals: Array,
+    counts: Array,
+) -> None:
+    """Take up the state that a file holds, or raise: kernels check nothing any more."""
+    here = trainer._update.moments
+    wanted = {
+        "moments": (moments, here.dtype, here.shape),
+        "history": (history, np.float64, (len(history), len(COLUMNS))),
+        "order": (order, np.int64, (len(order), order.shape[-1])),
+        "totals": (totals, np.float64, (3,)),
+        "counts": (counts, np.int64, (2,)),
+    }
+    for name, (array, dtype, shape) in wanted.items():
+        if array.dtype != dtype or array.shape != shape:
+            raise ValueError(f"{name} is {array.dtype} of shape {array.shape}")
+    n_samples = order.shape[1]
+    n_steps, batch = counts.tolist()
+    n_batches = -(-n_samples // (trainer._batch_size or n_samples)) if order.size else 0
+    # One without entries takes no bytes of a file, whatever its shape says.
+    if order.shape != (0, 0) and not (order.size and (np.sort(order, axis=1) == np.arange(n_samples)).all()):
+        raise ValueError("its order is none of samples")
+    if not (0 <= n_steps <= MAX_STEPS and 0 <= batch <= n_batches):
+        raise ValueError("its counts are none of training")
+    if not validate.is_finite(moments):
+        raise ValueError("the optimiser's state has NaN or infinity")
+    trainer._rng.bit_generator.state = description["random"]
+    trainer.learning_rate = description["learning_rate"]
+    trainer._update.moments[:] = moments
+    trainer._n_steps = n_steps
+    trainer._rows = list(history)
+    trainer._position = Position(order, batch, totals[:2], float(totals[2])) if order.size else None
+
+
+def _rebuild(kinds: Sequence[type[Any]], described: tuple[str, dict[str, Any]]) -> Any:
+    """Return a frozen dataclass, one of those kinds, from its name and its fields."""
+    name, values = described
+    return {kind.__name__: kind for kind in kinds}[name](**values)

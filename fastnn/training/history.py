@@ -1,0 +1,87 @@
+"""What is measured in training: an epoch's numbers, and all epochs'."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn._support import html
+from fastnn._support.validate import Array
+
+# What an epoch's row holds; nan for what was not measured.
+COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
+
+
+class Evaluation(NamedTuple):
+    """What `Trainer.evaluate` measures."""
+
+    loss: float
+    accuracy: float | None  # share of correct predictions; None for losses of numbers
+
+
+@dataclass(frozen=True)
+class History:
+    """What `Trainer.fit` measured, one entry an epoch.
+
+    Attributes
+    ----------
+    loss : ndarray, shape (epochs,)
+        Mean loss over the epoch's samples, each measured just before the step that
+        its batch takes.
+    accuracy : ndarray, shape (epochs,), or None
+        Share of correct predictions, measured at the same time; None for losses of numbers.
+    validation_loss, validation_accuracy : ndarray, shape (epochs,), or None
+        Measured after the epoch; None without validation data.
+    seconds : ndarray, shape (epochs,)
+        Time of the epoch: of its steps, compilation included, and of its validation.
+    interrupted : bool
+        Whether Ctrl-C came. The next `fit` finishes the epoch that was begun.
+    """
+
+    loss: Array
+    accuracy: Array | None
+    validation_loss: Array | None
+    validation_accuracy: Array | None
+    seconds: Array
+    interrupted: bool = False
+
+    def to_dict(self) -> dict[str, Array]:
+        """Return the measured arrays by name, leaving out what is None."""
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: columns[name] for name in COLUMNS if columns[name] is not None}
+
+    def __len__(self) -> int:
+        return self.loss.size
+
+    def __repr__(self) -> str:
+        columns = [f"{name} {first:.4g} to {last:.4g}" for name, _, first, last in self._named_columns()]
+        return ", ".join([self._summary(), *columns, *["interrupted"] * self.interrupted])
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str | Array, ...]] = []
+        for name, column, first, last in self._named_columns():
+            best = np.argsort(-column if "accuracy" in name else column, kind="stable")[0]  # nan sorts last
+            rows.append((name, f"{first:.4g}", f"{column[best]:.4g}", f"{best + 1:,}", f"{last:.4g}", column))
+        caption = ", ".join([self._summary(), *["interrupted"] * self.interrupted])
+        return html.table(caption, ["", "first", "best", "at epoch", "last", ""], rows)
+
+    def _summary(self) -> str:
+        n_epochs = f"{len(self):,} epoch" + "s" * (len(self) != 1)
+        return f"History: {n_epochs} in {self.seconds.sum():.2g} s" if len(self) else f"History: {n_epochs}"
+
+    def _named_columns(self) -> list[tuple[str, Array, float, float]]:
+        """Return what was measured beside times: a readable name, each epoch, the first and the last measurement."""
+        named = []
+        for name, column in self.to_dict().items():
+            measured = column[~np.isnan(column)]  # other fits may have had no validation data
+            if name != "seconds" and measured.size:
+                named.append((name.replace("_", " "), column, measured[0], measured[-1]))
+        return named
+
+
+def make_history(rows: Sequence[Array], interrupted: bool) -> History:
+    """Return the history of some epochs, a row each."""
+    table = np.array(rows).reshape(-1, len(COLUMNS))
+    accuracy, validation_loss, validation_accuracy = (None if np.isnan(c).all() else c for c in table.T[1:4])
+    return History(table[:, 0], accuracy, validation_loss, validation_accuracy, table[:, 4], interrupted)
