@@ -12,7 +12,7 @@ MAX_BITS = 52
 class Readout:
     """How a loss is read: every reading of it, also those at weights that are not perturbed.
 
-    A reading is the mean of `repeats` queries. Each adds noise of its own to the loss and is
+    A reading is the mean of so many queries. Each adds noise of its own to the loss and is
     rounded as a converter of so many bits does it. The noise is a function of the seed and the
     number of the query: it does not depend on the order in which answers come.
 
@@ -21,7 +21,7 @@ class Readout:
     noise : float, default 0.0
         Standard deviation of one query's normal noise, at least 0.
     repeats : int, default 1
-        Queries that are averaged to a reading, at least 1; each counts.
+        How many queries are averaged to a reading, at least 1; each counts.
     bits : int or None, default None
         Round what is read to ``2**bits`` levels, at most 52 bits; None does not.
     span : (float, float) or None, default None

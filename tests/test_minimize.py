@@ -758,6 +758,16 @@ def change(name, value):
     return apply
 
 
+def repeat(n_repeats):
+    """Return what has a file believe that each reading is so many queries."""
+
+    def apply(description, arrays):
+        description |= {"queries": None, "average": 0.0}
+        description["readout"]["repeats"] = n_repeats
+
+    return apply
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -766,6 +776,8 @@ def change(name, value):
         (change("answers", lambda a: a[1:]), "answers is float64 of shape"),
         (change("counts", lambda a: a + 1), "its counts are none of a search"),
         (change("queries", lambda _: 162), "it has more steps than its queries allow"),
+        (repeat(10**7), "answers is float64 of shape"),
+        (repeat(10**15), "its rounds are no search's"),
         (change("before", lambda a: a * math.nan), "before has NaN or infinity"),
         (change("theta", lambda a: a * math.nan), "has NaN"),
         (change("gradient", lambda _: ["Backprop", {}]), "Backprop"),

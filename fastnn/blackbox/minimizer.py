@@ -440,8 +440,11 @@ class Minimizer:
                 "readout": Readout(**description["readout"]),
                 "bounds": (unflatten(bounds[0]), unflatten(bounds[1])) if len(bounds) else None,
             }
-            minimizer = cls(unflatten(theta), **description)
-            minimizer._search.restore(rounds, reason, arrays)
+            try:
+                minimizer = cls(unflatten(theta), **description)
+                minimizer._search.restore(rounds, reason, arrays)
+            except MemoryError as error:
+                raise ValueError(f"its rounds are no search's: {error}") from None
             minimizer._before = validate.number("seconds", float(arrays["numbers"][2]), low=0.0)
             minimizer._states = states
             return minimizer

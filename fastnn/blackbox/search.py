@@ -168,8 +168,10 @@ class Search:
         if kind != self.kind:
             self.kind = kind
             size = self._count(kind) * self.settings.readout.repeats
+            # Zeros that nobody wrote take no memory, however many a hostile file has it believe.
             self.answers, self.told = np.zeros(size), np.zeros(size, bool)
-        self.told[:] = False
+        else:
+            self.told[:] = False
         self.n_told = 0
 
     @cached_property

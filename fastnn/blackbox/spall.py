@@ -19,13 +19,13 @@ class Spall:
     Parameters
     ----------
     first_step : float or None, default None
-        How far a weight moves in the first step, about, if `a` is None. None is 0.1 of the weights' root
+        How far a weight moves in the first step, about, if a is None. None is 0.1 of the weights' root
         mean square, or 0.1 if they are all zero.
     a : float or None, default None
-        None finds it by `calibrate` pairs of queries: ``first_step * (A + 1)**alpha`` over the mean size of
+        None finds it by calibrate pairs of queries: ``first_step * (A + 1)**alpha`` over the mean size of
         a difference, ``abs(L(w + c d) - L(w - c d)) / (2 c)``.
     c : float or None, default None
-        None is the standard deviation of `calibrate` readings at the start, or the gradient's eps if that is larger.
+        None is the standard deviation of calibrate readings at the start, or the gradient's eps if that is larger.
     A : float or None, default None
         None is a tenth of the steps that the queries allow, or 100 if nothing limits them.
     alpha, gamma : float, default 0.602 and 0.101
