@@ -632,6 +632,14 @@ def test_result():
     assert math.isnan(one.loss_error)
 
 
+def test_an_import_of_fastnn_does_not_wait_for_them():
+    program = "import sys, fastnn; assert 'fastnn.blackbox' not in sys.modules; print(fastnn.minimize, fastnn.Query)"
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+    assert {"minimize", "Minimizer", "Minimum", "Query", "RandomDirections", "Spall", "mlp"} <= set(dir(fastnn))
+    with pytest.raises(AttributeError, match="module 'fastnn' has no attribute 'maximize'"):
+        fastnn.maximize  # noqa: B018
+
+
 def test_many_rows():
     """The history grows as it is needed."""
     result = fastnn.minimize(bowl, START, optimizer=fastnn.SGD(0.1), queries=2 * rounds.N_ROWS + 20)
