@@ -1,7 +1,7 @@
 """fastnn: train neural networks on the CPU by perturbing every weight."""
 
 import importlib
-from typing import TYPE_CHECKING
+import typing
 
 from fastnn import callbacks as callbacks
 from fastnn import hardware as hardware
@@ -25,7 +25,7 @@ from fastnn.training.trainer import Trainer as Trainer
 from fastnn.tutorial import feed_forward as feed_forward
 from fastnn.tutorial import update_weights as update_weights
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from fastnn.blackbox.directions import RandomDirections as RandomDirections
     from fastnn.blackbox.minimize import minimize as minimize
     from fastnn.blackbox.minimizer import Minimizer as Minimizer

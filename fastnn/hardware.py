@@ -39,7 +39,8 @@ class Readout:
     >>> import fastnn
     >>> from fastnn.hardware import Readout
     >>> coarse = Readout(bits=8, span=(0.0, 2.55))
-    >>> fastnn.minimize(lambda w: 1.0042 + 0 * w[0], [0.0], optimizer=fastnn.SGD(0.1), queries=2, readout=coarse).loss
+    >>> options = {"optimizer": fastnn.SGD(0.1), "queries": 2, "readout": coarse}
+    >>> round(fastnn.minimize(lambda weights: 1.0042, [0.0], **options).loss, 9)
     1.0
     """
 

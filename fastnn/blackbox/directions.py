@@ -99,7 +99,7 @@ class RandomDirections:
             raise ValueError('shaping="ranks" needs q >= 2: the ranks of one direction are always the same')
 
     def queries(self, n_weights: int) -> int:
-        """Return how many readings a step takes."""
+        """Return how many readings a step takes of n_weights weights."""
         if self.scheme == "central":
             return 2 * self.q
         return self.q + (self.shaping != "ranks")

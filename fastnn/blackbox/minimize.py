@@ -43,7 +43,7 @@ def minimize(
     ----------
     loss : callable
         Called with weights shaped like the start, in arrays that it cannot write to; returns one real number.
-        A function compiled by numba (``numba.njit``) of a vector has the loop around it compiled, too: it may be
+        A function that numba compiles, of a vector, has the loop around it compiled, too: it may be
         called some million times a second. That should return nan rather than raise.
     weights : array_like or list of ndarray
         Where to start. It is copied, and kept in float32 if all of it is float32, else in float64.

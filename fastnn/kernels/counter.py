@@ -72,7 +72,7 @@ def fill_normals(key, stream, step, index, out):
 
 @kernel
 def shuffle(key, stream, step, order):
-    """Fill a vector of integers with 0, 1, ... in a random order (Fisher and Yates)."""
+    """Fill a vector of integers with 0, 1, ... in an order that is drawn (Fisher and Yates)."""
     for k in range(order.size):
         order[k] = k
     for k in range(order.size - 1):

@@ -240,8 +240,9 @@ def estimate(plan, step, gains, room):
     """Make a gradient of the readings, from the directions whose readings are there; return how many those are."""
     nudge, place = nudge_at(gains, step), prepare(plan, step, room)
     gradient, size = room.gradient, room.gradient.size
-    gradient[:] = 0.0
     n_good = 0
+    if plan.kind == Kind.COORDINATE:
+        gradient[:] = 0.0
     for index in range(plan.q):
         weight = weigh(plan, nudge, room.readings, index)
         if not math.isfinite(weight):
@@ -251,8 +252,12 @@ def estimate(plan, step, gains, room):
             gradient[room.order[place + index]] = weight * (size / plan.q)
             continue
         fill_direction(plan, step, place, index, room)
-        for k in range(size):
-            gradient[k] += weight * room.direction[k]
+        if n_good == 1:
+            for k in range(size):
+                gradient[k] = weight * room.direction[k]
+        else:
+            for k in range(size):
+                gradient[k] += weight * room.direction[k]
     if plan.kind != Kind.COORDINATE and n_good > 1:
         for k in range(size):
             gradient[k] /= n_good

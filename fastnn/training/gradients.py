@@ -83,7 +83,7 @@ class Perturbation:
         validate.choice("evaluate", self.evaluate, EVALUATIONS)
 
     def queries(self, n_weights: int) -> int:
-        """Return how many readings of a loss a step takes where it can only be measured, see `minimize`."""
+        """Return how many readings of a loss of n_weights weights a step takes, see `minimize`."""
         return 2 * n_weights if self.scheme == "central" else n_weights + 1
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
