@@ -1,6 +1,10 @@
 """fastnn: train neural networks on the CPU by perturbing every weight."""
 
+import importlib
+import typing
+
 from fastnn import callbacks as callbacks
+from fastnn import hardware as hardware
 from fastnn.interop.imports import from_sklearn as from_sklearn
 from fastnn.interop.imports import from_torch as from_torch
 from fastnn.model.layers import AveragePool2D as AveragePool2D
@@ -24,5 +28,33 @@ from fastnn.training.optimizers import RMSprop as RMSprop
 from fastnn.training.trainer import Trainer as Trainer
 from fastnn.tutorial import feed_forward as feed_forward
 from fastnn.tutorial import update_weights as update_weights
+
+if typing.TYPE_CHECKING:
+    from fastnn.blackbox.directions import RandomDirections as RandomDirections
+    from fastnn.blackbox.minimize import minimize as minimize
+    from fastnn.blackbox.minimizer import Minimizer as Minimizer
+    from fastnn.blackbox.reading import Query as Query
+    from fastnn.blackbox.result import Minimum as Minimum
+    from fastnn.blackbox.spall import Spall as Spall
+else:
+    # Imported when they are first asked for: their kernels would have an import of fastnn take longer.
+    _LATE = {
+        "RandomDirections": "fastnn.blackbox.directions",
+        "minimize": "fastnn.blackbox.minimize",
+        "Minimizer": "fastnn.blackbox.minimizer",
+        "Query": "fastnn.blackbox.reading",
+        "Minimum": "fastnn.blackbox.result",
+        "Spall": "fastnn.blackbox.spall",
+    }
+
+    def __getattr__(name):
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = getattr(importlib.import_module(_LATE[name]), name)
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *_LATE})
+
 
 __version__ = "0.1.0"

@@ -218,3 +218,91 @@ def train_step(weights, layers, loss, x, y, lr=0.01, eps=1e-4, scheme="forward",
 
 def one_hot(labels, n_classes, dtype=np.float64):
     return np.eye(n_classes, dtype=dtype)[labels]
+
+
+def philox(key, counter):
+    """Philox4x32-10 in whole numbers: (n, 4) words of 32 bits, for a key of 64 and counters (n, 4)."""
+    low, high = key & 0xFFFFFFFF, key >> 32
+    a, b, c, d = (np.asarray(word, np.uint64) for word in np.transpose(counter))
+    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
+    for turn in range(10):
+        first, second = (np.uint64((k + turn * w) & 0xFFFFFFFF) for k, w in ((low, 0x9E3779B9), (high, 0xBB67AE85)))
+        x, y = np.uint64(0xD2511F53) * a, np.uint64(0xCD9E8D57) * c
+        a, b, c, d = (y >> half) ^ b ^ first, y & mask, (x >> half) ^ d ^ second, x & mask
+    return np.stack([a, b, c, d], axis=1)
+
+
+def counted_words(key, stream, step, index, n_blocks):
+    last = (stream << 24) | (step >> 32)
+    return philox(key, [(block, index, step & 0xFFFFFFFF, last) for block in range(n_blocks)])
+
+
+def counted_signs(key, stream, step, index, size):
+    words = counted_words(key, stream, step, index, -(-size // 128)).ravel()
+    bits = (words[:, None] >> np.arange(32, dtype=np.uint64)) & np.uint64(1)
+    return 1.0 - 2.0 * bits.ravel()[:size]
+
+
+def counted_normals(key, stream, step, index, size):
+    uniform = (counted_words(key, stream, step, index, -(-size // 4)).reshape(-1, 2) + 0.5) / 2**32
+    radius, angle = np.sqrt(-2 * np.log(uniform[:, 0])), 2 * np.pi * uniform[:, 1]
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:size]
+
+
+def counted_order(key, stream, sweep, size):
+    """Return 0, 1, ... in random order, by Fisher and Yates."""
+    words = counted_words(key, stream, sweep, 0, size)
+    order = np.arange(size)
+    for k in range(size - 1):
+        chance = (int(words[k, 0]) // 32 * 2**26 + int(words[k, 1]) // 64) / 2**53
+        other = k + int(chance * (size - k))
+        order[[k, other]] = order[[other, k]]
+    return order
+
+
+def hadamard(size):
+    """Return the Walsh code in Hadamard's order, of a power of two of rows."""
+    code = np.ones((1, 1))
+    while len(code) < size:
+        code = np.block([[code, code], [code, -code]])
+    return code
+
+
+def step_directions(kind, key, step, q, size, central):
+    """Return a step's directions, (q, size)."""
+    if kind == "rademacher":
+        return np.stack([counted_signs(key, 0, step, k, size) for k in range(q)])
+    if kind in ("gaussian", "sphere"):
+        normals = np.stack([counted_normals(key, 0, step, k, size) for k in range(q)])
+        length = np.sqrt(np.square(normals).sum(axis=1, keepdims=True))
+        return normals if kind == "gaussian" else normals / length * np.sqrt(size)
+    n_rows = size if kind == "coordinate" else 2 ** int(np.ceil(np.log2(size)))
+    sweep, place = divmod(step, n_rows // q)
+    sign = 1.0
+    if kind == "walsh" and not central:
+        sweep, negative = divmod(sweep, 2)
+        sign = -1.0 if negative else 1.0
+    rows = counted_order(key, 1, sweep, n_rows)[place * q : (place + 1) * q]
+    if kind == "coordinate":
+        return np.eye(size)[rows]
+    return sign * hadamard(n_rows)[rows, :size] * counted_signs(key, 2, sweep, 0, size)
+
+
+def estimate(loss, weights, directions, eps, scheme="central", shaping=None, coordinate=False):
+    """Return the estimate of a gradient along directions, and the losses that it takes."""
+    above = np.array([loss(weights + eps * d) for d in directions])
+    if scheme == "central":
+        below, width = np.array([loss(weights - eps * d) for d in directions]), 2 * eps
+        losses = np.stack([above, below], axis=1).ravel()
+    else:
+        below, width = np.full(len(above), loss(weights)), eps
+        losses = above if shaping == "ranks" else np.append(below[:1], above)
+    if shaping == "sign":
+        shares = np.sign(above - below)
+    elif shaping == "ranks":
+        ranks = np.array([(losses < x).sum() + ((losses == x).sum() - 1) / 2 for x in losses]) / (len(losses) - 1) - 0.5
+        shares = ranks[::2] - ranks[1::2] if scheme == "central" else ranks
+    else:
+        shares = (above - below) / width
+    scale = weights.size if coordinate else 1
+    return scale * (shares[:, None] * directions).mean(axis=0), losses

@@ -758,7 +758,7 @@ def test_kernels_neither_raise_nor_print_nor_draw():
 def test_public_docstrings_name_every_parameter():
     import inspect
 
-    for name in fastnn.__dict__:
+    for name in dir(fastnn):
         thing = getattr(fastnn, name)
         if name.startswith("_") or inspect.ismodule(thing):
             continue

@@ -38,6 +38,8 @@ import numpy as np
 from llvmlite import ir
 from numba.core import caching, cgutils, serialize, types
 from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
+from numba.core.errors import NumbaError as NumbaError
 from numba.extending import intrinsic, models, register_model
 
 # Settings that change the code that is compiled, and that numba's own key leaves out.
@@ -65,7 +67,7 @@ UNWRAPPED = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapp
 JIT_DISABLED: bool = getattr(numba.config, "DISABLE_JIT")  # noqa: B009 (made at run time)
 
 
-def kernel(function=None, *, inline=False, fastmath=False, returns_view=False):
+def kernel(function=None, *, inline=False, fastmath=False, returns_view=False, cached=False):
     """Compile a function that other compiled functions call. Python must not call it.
 
     One with `inline` becomes part of its caller before anything is compiled: right for
@@ -79,14 +81,18 @@ def kernel(function=None, *, inline=False, fastmath=False, returns_view=False):
     arguments counted some sixteen in and out, atomically, for 5 ns each. So it makes no
     arrays. One that returns a part of an array says so, since numba then asks for it;
     such are small, and the compiler takes their counting out.
+
+    One that is `cached` is on disk, for entry points that are not.
     """
     if function is None:
-        return lambda f: kernel(f, inline=inline, fastmath=fastmath, returns_view=returns_view)
+        return lambda f: kernel(f, inline=inline, fastmath=fastmath, returns_view=returns_view, cached=cached)
     dispatcher = numba.njit(inline="always" if inline else "never", fastmath=fastmath, _nrt=returns_view, **UNWRAPPED)(
         function
     )
     if not JIT_DISABLED:
         dispatcher.get_call_template = functools.partial(_resolve_plainly, dispatcher.get_call_template)
+        if cached:
+            dispatcher._cache = _DigestCache(function)
     return dispatcher
 
 
@@ -117,14 +123,31 @@ def by_code(name, arguments, functions, default=None, inline=False):
     return kernel(scope[name], inline=inline)
 
 
-def entry_point(function=None, *, parallel=False):
-    """Compile a function that Python calls, without the interpreter lock, and cache it on disk."""
+def entry_point(function=None, *, parallel=False, cached=True):
+    """Compile a function that Python calls, without the interpreter lock, and cache it on disk.
+
+    Not one that is handed compiled functions of others: whether those are the same, no file says.
+    """
     if function is None:
-        return lambda f: entry_point(f, parallel=parallel)
+        return lambda f: entry_point(f, parallel=parallel, cached=cached)
     dispatcher = numba.njit(error_model="numpy", nogil=True, parallel=parallel)(function)
-    if not JIT_DISABLED:
+    if cached and not JIT_DISABLED:
         dispatcher._cache = _DigestCache(function)
     return dispatcher
+
+
+def bind(function: Any, arguments: tuple[Any, ...]) -> Any:
+    """Return an entry point for arguments of the types of these, which are not looked at any more.
+
+    Finding the types of a dozen arguments, tuples of arrays among them, takes 4 us a call. Arguments of
+    other types would be taken for what they are not.
+    """
+    return function if JIT_DISABLED else function.compile(tuple(numba.typeof(argument) for argument in arguments))
+
+
+def is_compiled(function: object) -> bool:
+    """Return whether a function is one that numba compiles, which others can call in compiled code."""
+    return isinstance(function, Dispatcher)
 
 
 class unit:

@@ -88,13 +88,16 @@ def number(
     return result
 
 
-def integer(name: str, value: object, *, low: int) -> int:
-    """Return value as an int that is at least low."""
+def integer(name: str, value: object, *, low: int, high: int | None = None) -> int:
+    """Return value as an int that is at least low and, unless that is None, at most high."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer, got {show(value)}")
-    if value < low:
+    result = int(value)
+    if result < low:
         raise ValueError(f"{name} must be an integer >= {low}, got {show(value)}")
-    return int(value)
+    if high is not None and result > high:
+        raise ValueError(f"{name} must be an integer <= {high}, got {show(value)}")
+    return result
 
 
 def pair(name: str, value: object) -> tuple[int, int]:
@@ -118,6 +121,7 @@ def instance(name: str, value: object, kinds: tuple[type, ...]) -> None:
     if not isinstance(value, kinds):
         wanted = " or ".join(f"fastnn.{kind.__name__}" for kind in kinds)
         hint = f"; write {value.__name__}(...)" if isinstance(value, type) and value in kinds else ""
+        hint += getattr(value, "_elsewhere", "")  # what takes such a one
         raise TypeError(f"{name} must be a {wanted}, got {show(value)}{hint}")
 
 

@@ -84,6 +84,10 @@ class Perturbation:
         validate.choice("scheme", self.scheme, SCHEMES)
         validate.choice("evaluate", self.evaluate, EVALUATIONS)
 
+    def queries(self, n_weights: int) -> int:
+        """Return how many readings of a loss of n_weights weights a step takes, see `minimize`."""
+        return 2 * n_weights if self.scheme == "central" else n_weights + 1
+
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
         central = self.scheme == "central"

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
+from fastnn._support.validate import Array
 from fastnn.callbacks import Callback, Checkpoint
 from fastnn.training.history import History
 
@@ -91,6 +92,27 @@ class Hooks:
         """Return what those callbacks that have something to keep can go on from."""
         states = {name: (callback, _check_state(callback, callback.state())) for name, callback in self._begun.items()}
         return {**self._left, **{name: kept for name, kept in states.items() if kept[1]}}
+
+
+def pack_states(states: States) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return states as a file has them: what is no array by callback and name, and the arrays by both."""
+    described: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
+    for name, (_, kept) in states.items():
+        described[name] = {key: value for key, value in kept.items() if not isinstance(value, np.ndarray)}
+        found = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
+        arrays |= {f"callbacks.{name}.{key}": value for key, value in found.items()}
+    return described, arrays
+
+
+def unpack_states(described: Mapping[str, Any], arrays: dict[str, Array]) -> States:
+    """Return states that `pack_states` packed, and take their arrays out."""
+    states: States = {}
+    for name, kept in described.items():
+        prefix = f"callbacks.{name}."
+        found = {key.removeprefix(prefix): arrays.pop(key) for key in list(arrays) if key.startswith(prefix)}
+        states[name] = None, {**kept, **found}
+    return states
 
 
 def _check_state(callback: Callback, state: object) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Losses that can only be measured: an instrument's, a simulator's, a subprocess's."""

@@ -1,0 +1,80 @@
+"""What Python calls of the kernels, and the loop around a loss that is compiled itself."""
+
+import numpy as np
+
+from fastnn._compiler.jit import entry_point
+from fastnn.kernels import measured
+from fastnn.kernels.measured import Ended
+
+
+@entry_point
+def place_points(plan, step, gains, theta, bounds, room, first, points):
+    """See `fastnn.kernels.measured.place_points`."""
+    measured.place_points(plan, step, gains, theta, bounds, room, first, points)
+
+
+@entry_point
+def settle(reading, serial, answers, readings):
+    """See `fastnn.kernels.measured.settle`."""
+    return measured.settle(reading, serial, answers, readings)
+
+
+@entry_point
+def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history):
+    """See `fastnn.kernels.measured.finish_step`."""
+    return measured.finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history)
+
+
+@entry_point
+def fold(mean, theta, count):
+    """See `fastnn.kernels.measured.fold`."""
+    measured.fold(mean, theta, count)
+
+
+@entry_point(cached=False)
+def run_steps(
+    loss,
+    plan,
+    step,
+    last,
+    gains,
+    optimizer,
+    reading,
+    serial,
+    answers,
+    bounds,
+    room,
+    theta,
+    history,
+    mean,
+    first,
+    reached,
+):
+    """Take steps, as Python does by the functions above; return how many queries failed, and `Ended`.
+
+    `reached` (2,) is kept up to date, for a loss that raises: steps taken, and queries failed in them. From step
+    `first` on, `mean` is the mean of the weights.
+    """
+    points = np.empty((2 if plan.is_central else 1, theta.size), theta.dtype)
+    n_readings = answers.size // reading.repeats
+    failed = 0
+    while step < last:
+        for number in range(0, n_readings, len(points)):
+            measured.place_points(plan, step, gains, theta, bounds, room, number, points)
+            for row in range(len(points)):
+                for repeat in range(reading.repeats):
+                    answers[(number + row) * reading.repeats + repeat] = loss(points[row])
+        n_failed, ended = measured.finish_step(
+            plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history
+        )
+        failed += n_failed
+        if ended == Ended.FAILED or ended == Ended.DIVERGED:
+            return failed, ended
+        step += 1
+        serial += answers.size
+        if step > first:
+            measured.fold(mean, theta, step - first)
+        reached[0], reached[1] = step, failed
+        if ended != Ended.WELL:
+            return failed, ended
+    return failed, Ended.WELL.value

@@ -1,0 +1,63 @@
+"""What a search is given, checked and cast."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn._support import validate
+from fastnn._support.validate import Array
+from fastnn.blackbox.directions import make_key
+from fastnn.blackbox.reading import Form
+from fastnn.hardware import Readout
+from fastnn.kernels.measured import Reading
+
+
+def flatten(weights: Any) -> tuple[Array, Form]:
+    """Return the start as a vector of its own, float32 if all of it is, else float64, and how it was shaped."""
+    is_list = isinstance(weights, list | tuple) and any(isinstance(part, np.ndarray) for part in weights)
+    parts = list(weights) if is_list else [weights]
+    names = [f"weights[{k}]" for k in range(len(parts))] if is_list else ["weights"]
+    kinds = [getattr(part, "dtype", None) for part in parts]
+    dtype = np.dtype(np.float32 if all(kind == np.float32 for kind in kinds) else np.float64)
+    arrays = [validate.array(name, part, dtype) for name, part in zip(names, parts, strict=True)]
+    theta = np.concatenate([array.ravel() for array in arrays])  # a copy also of one
+    return theta, Form(tuple(array.shape for array in arrays), is_list)
+
+
+def flatten_bounds(bounds: object, form: Form, theta: Array) -> Array:
+    """Return the lowest and the highest values, (2, n_weights), or no rows without bounds."""
+    if bounds is None:
+        return np.zeros((0, theta.size))
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise TypeError(f"bounds must be (low, high), numbers or shaped like the weights, got {validate.show(bounds)}")
+    rows = []
+    for name, bound, default in zip(("low", "high"), bounds, (-np.inf, np.inf), strict=True):
+        if isinstance(bound, list | tuple) and form.is_list:
+            parts: Sequence[Any] = bound
+            if len(parts) != len(form.shapes):
+                raise ValueError(f"the {name} bounds are {len(parts)} arrays, and the weights {len(form.shapes)}")
+        else:
+            parts = [default if bound is None else bound] * len(form.shapes)
+        try:
+            found = [
+                np.broadcast_to(np.asarray(part, float), shape).ravel()
+                for part, shape in zip(parts, form.shapes, strict=True)
+            ]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the {name} bounds are no numbers shaped like the weights: {error}") from None
+        rows.append(np.concatenate(found))
+    result = np.array(rows)
+    low, high = result
+    outside = ~((low <= theta) & (theta <= high))  # also where a bound is nan
+    if outside.any():
+        k = int(np.argmax(outside))
+        raise ValueError(f"weight {k} starts at {theta[k]:g}, outside of its bounds {low[k]:g} and {high[k]:g}")
+    return result
+
+
+def make_reading(readout: Readout, seed: int) -> Reading:
+    """Return a readout as kernels see it."""
+    low, high = readout.span or (0.0, 1.0)
+    levels = float(2**readout.bits - 1) if readout.bits else 0.0
+    return Reading(make_key(readout.seed, seed), readout.noise, readout.repeats, low, high, levels)

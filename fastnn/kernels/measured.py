@@ -1,0 +1,325 @@
+"""A step on a loss that can only be measured: where it is read, and what is made of the readings.
+
+A step has `n_readings` readings: with central differences two a direction, at ``theta + c d`` and
+``theta - c d``; with forward ones first the base, then one a direction; with ranks of forward readings no base.
+"""
+
+import math
+from enum import IntEnum
+from typing import NamedTuple
+
+from numpy import ndarray, uint64
+
+from fastnn._compiler.jit import kernel
+from fastnn.kernels.counter import draw_normals, fill_normals, fill_signs, shuffle
+from fastnn.kernels.optimizers import Update, update
+from fastnn.kernels.vectors import largest_size
+
+# Streams of random numbers.
+DIRECTIONS, ORDER, COLUMNS, CALIBRATION, NOISE = range(5)
+# Entries of the gains, see `rate_at` and `nudge_at`; the last is the relative rounding of the weights' dtype.
+N_GAINS = 6
+A, SHIFT, ALPHA, C, GAMMA, ROUNDING = range(N_GAINS)
+# Columns of the history, which has a row a step.
+N_COLUMNS = 7
+QUERIES, LOSS, STEP, RATE, NUDGE, ACCEPTED, MEASURED = range(N_COLUMNS)
+
+
+class Kind(IntEnum):
+    """What directions are."""
+
+    RADEMACHER = 0
+    GAUSSIAN = 1
+    SPHERE = 2
+    WALSH = 3
+    COORDINATE = 4
+
+
+class Shaping(IntEnum):
+    """What is made of the readings before directions are weighed by them."""
+
+    NONE = 0
+    SIGN = 1
+    RANKS = 2
+
+
+class Ended(IntEnum):
+    """How a step ended."""
+
+    WELL = 0
+    FAILED = 1  # more than half of its queries
+    DIVERGED = 2  # a weight is not finite
+    FROZEN = 3  # the next nudge is below the rounding of the largest weight
+
+
+class Plan(NamedTuple):
+    """The directions of a step."""
+
+    kind: int  # Kind
+    stream: int
+    key: uint64
+    q: int
+    is_central: bool
+    shaping: int  # Shaping
+    n_rows: int  # rows of a code or coordinates, in an order that is drawn for each sweep; 0: none is
+
+
+class Reading(NamedTuple):
+    """What happens to a loss on its way to a reading."""
+
+    key: uint64
+    noise: float
+    repeats: int
+    low: float
+    high: float
+    levels: float  # less one; 0: readings are not rounded
+
+
+class Room(NamedTuple):
+    """What a step works in, and what belongs to a sweep."""
+
+    order: ndarray  # (n_rows,) or, for all coordinates in turn, (n_parameters,) int64
+    held: ndarray  # (4,) int64: of which sweep the order is; of which stream, step and index the direction; or -1
+    columns: ndarray  # (n_parameters,) signs of a code's columns
+    direction: ndarray  # (n_parameters,)
+    gradient: ndarray  # (n_parameters,)
+    readings: ndarray  # (n_readings,)
+    before: ndarray  # (n_parameters,) the weights before the step, in their dtype
+
+
+@kernel
+def rate_at(gains, step):
+    """Return a / (A + step + 1)**alpha, the steps counted from 0."""
+    return gains[A] / (gains[SHIFT] + step + 1.0) ** gains[ALPHA]
+
+
+@kernel
+def nudge_at(gains, step):
+    """Return c / (step + 1)**gamma."""
+    return gains[C] / (step + 1.0) ** gains[GAMMA]
+
+
+@kernel
+def has_base(plan):
+    """Return whether the first reading is at the weights themselves."""
+    return not plan.is_central and plan.shaping != Shaping.RANKS
+
+
+@kernel
+def prepare(plan, step, room):
+    """Draw the order of the sweep that a step is of, unless it is there, and return the step's first place in it."""
+    if plan.n_rows == 0:
+        return 0
+    steps_a_sweep = plan.n_rows // plan.q
+    # The negatives of a code's rows are the next sweep, so that second derivatives cancel.
+    n_sweeps = 2 if plan.kind == Kind.WALSH and not plan.is_central else 1
+    sweep = step // (steps_a_sweep * n_sweeps)
+    if room.held[0] != sweep:
+        shuffle(plan.key, ORDER, sweep, room.order)
+        if plan.kind == Kind.WALSH:
+            fill_signs(plan.key, COLUMNS, sweep, 0, room.columns)
+        room.held[0] = sweep
+    return step % steps_a_sweep * plan.q
+
+
+@kernel
+def fill_direction(plan, step, place, index, room):
+    """Write a direction of a step, unless it is there; `place` is what `prepare` returned. Not for coordinates."""
+    direction, held = room.direction, room.held
+    if held[1] == plan.stream and held[2] == step and held[3] == index:
+        return
+    held[1], held[2], held[3] = plan.stream, step, index
+    if plan.kind == Kind.RADEMACHER:
+        fill_signs(plan.key, plan.stream, step, index, direction)
+    elif plan.kind == Kind.WALSH:
+        row = room.order[place + index]
+        sign = 1.0
+        if not plan.is_central and step // (plan.n_rows // plan.q) % 2 == 1:
+            sign = -1.0
+        for k in range(direction.size):
+            bits = row & k
+            for shift in (16, 8, 4, 2, 1):
+                bits ^= bits >> shift
+            direction[k] = sign * room.columns[k] * (1 - 2 * (bits & 1))
+    else:
+        fill_normals(plan.key, plan.stream, step, index, direction)
+        if plan.kind == Kind.SPHERE:
+            square = 0.0
+            for k in range(direction.size):
+                square += direction[k] * direction[k]
+            scale = math.sqrt(direction.size / square)
+            for k in range(direction.size):
+                direction[k] *= scale
+
+
+@kernel(cached=True)
+def place_points(plan, step, gains, theta, bounds, room, first, points):
+    """Write where a step's readings from number `first` on are taken, a row each.
+
+    With bounds, (2, n_parameters) or of no rows, they lie around weights that are taken a nudge inside.
+    """
+    nudge, place, is_bounded = nudge_at(gains, step), prepare(plan, step, room), bounds.size > 0
+    for row in range(len(points)):
+        number = first + row
+        if plan.is_central:
+            index, shift = number // 2, nudge if number % 2 == 0 else -nudge
+        else:
+            index, shift = number - has_base(plan), nudge
+        is_dense = index >= 0 and plan.kind != Kind.COORDINATE
+        if is_dense:
+            fill_direction(plan, step, place, index, room)
+        if is_bounded:
+            for k in range(theta.size):
+                value = min(max(theta[k], bounds[0, k] + nudge), bounds[1, k] - nudge)
+                if is_dense:
+                    value = min(max(value + shift * room.direction[k], bounds[0, k]), bounds[1, k])
+                points[row, k] = value
+        elif is_dense:
+            for k in range(theta.size):
+                points[row, k] = theta[k] + shift * room.direction[k]
+        else:
+            for k in range(theta.size):
+                points[row, k] = theta[k]
+        if index >= 0 and plan.kind == Kind.COORDINATE:
+            points[row, room.order[place + index]] += shift
+
+
+@kernel
+def settle(reading, serial, answers, readings):
+    """Make readings of answers, `repeats` each, the first of them query number `serial`; return how many failed."""
+    failed = 0
+    for k in range(readings.size):
+        total, n_good = 0.0, 0
+        for number in range(k * reading.repeats, (k + 1) * reading.repeats):
+            value = answers[number]
+            if not math.isfinite(value):
+                failed += 1
+                continue
+            if reading.noise > 0.0:
+                query = serial + number
+                value += reading.noise * draw_normals(reading.key, NOISE, query, 0, 0)[0]
+            if reading.levels > 0.0:
+                share = (min(max(value, reading.low), reading.high) - reading.low) / (reading.high - reading.low)
+                value = reading.low + round(share * reading.levels) / reading.levels * (reading.high - reading.low)
+            total += value
+            n_good += 1
+        readings[k] = total / n_good if n_good else math.nan
+    return failed
+
+
+@kernel
+def rank(readings, value):
+    """Return a reading's rank among those that are finite, from -1/2 to 1/2; equal ones share theirs."""
+    below, equal, n_good = 0, 0, 0
+    for other in readings:
+        n_good += math.isfinite(other)
+        below += other < value
+        equal += other == value
+    return (below + 0.5 * (equal - 1)) / (n_good - 1) - 0.5 if n_good > 1 else 0.0
+
+
+@kernel
+def weigh(plan, nudge, readings, index):
+    """Return what a direction is weighed by, nan if one of its readings failed."""
+    if plan.is_central:
+        above, below, width = readings[2 * index], readings[2 * index + 1], 2.0 * nudge
+    elif plan.shaping == Shaping.RANKS:
+        above, below, width = readings[index], 0.0, nudge
+    else:
+        above, below, width = readings[index + 1], readings[0], nudge
+    change = above - below
+    if plan.shaping == Shaping.NONE or not math.isfinite(change):
+        return change / width
+    if plan.shaping == Shaping.SIGN:
+        return 1.0 if change > 0.0 else -1.0 if change < 0.0 else 0.0
+    return rank(readings, above) - (rank(readings, below) if plan.is_central else 0.0)
+
+
+@kernel
+def estimate(plan, step, gains, room):
+    """Make a gradient of the readings, from the directions whose readings are there; return how many those are."""
+    nudge, place = nudge_at(gains, step), prepare(plan, step, room)
+    gradient, size = room.gradient, room.gradient.size
+    n_good = 0
+    if plan.kind == Kind.COORDINATE:
+        gradient[:] = 0.0
+    for index in range(plan.q):
+        weight = weigh(plan, nudge, room.readings, index)
+        if not math.isfinite(weight):
+            continue
+        n_good += 1
+        if plan.kind == Kind.COORDINATE:
+            gradient[room.order[place + index]] = weight * (size / plan.q)
+            continue
+        fill_direction(plan, step, place, index, room)
+        if n_good == 1:
+            for k in range(size):
+                gradient[k] = weight * room.direction[k]
+        else:
+            for k in range(size):
+                gradient[k] += weight * room.direction[k]
+    if plan.kind != Kind.COORDINATE and n_good > 1:
+        for k in range(size):
+            gradient[k] /= n_good
+    return n_good
+
+
+@kernel
+def distance(a, b):
+    """Return the Euclidean distance of two vectors, by four sums, which wait for one another less than one's terms."""
+    whole = a.size - a.size % 4
+    w = x = y = z = 0.0
+    for k in range(0, whole, 4):
+        w += (a[k] - b[k]) ** 2
+        x += (a[k + 1] - b[k + 1]) ** 2
+        y += (a[k + 2] - b[k + 2]) ** 2
+        z += (a[k + 3] - b[k + 3]) ** 2
+    for k in range(whole, a.size):
+        w += (a[k] - b[k]) ** 2
+    return math.sqrt((w + x) + (y + z))
+
+
+@kernel(cached=True)
+def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history):
+    """Take a step by the answers to its queries, write its row of the history; return how many failed, and `Ended`."""
+    failed = settle(reading, serial, answers, room.readings)
+    if 2 * failed > answers.size:
+        return failed, Ended.FAILED.value
+    total, n_finite = 0.0, 0
+    for value in room.readings:
+        if math.isfinite(value):
+            total += value
+            n_finite += 1
+    n_good = estimate(plan, step, gains, room)
+    rate = rate_at(gains, step)
+    for k in range(theta.size):  # copied as slices it would need references counted
+        room.before[k] = theta[k]
+    if n_good:
+        decay = optimizer.weight_decay  # of all weights: which are biases, nobody says
+        timed = Update(optimizer.code, rate, decay, optimizer.rates, optimizer.moments)
+        update(timed, step + 1, decay, 0, theta.size, room.gradient, theta)
+    if bounds.size:
+        for k in range(theta.size):
+            theta[k] = min(max(theta[k], bounds[0, k]), bounds[1, k])
+    largest = largest_size(theta)
+    if not math.isfinite(largest):
+        for k in range(theta.size):
+            theta[k] = room.before[k]
+        return failed, Ended.DIVERGED.value
+    history[step, QUERIES] = serial + answers.size
+    history[step, LOSS] = total / n_finite
+    history[step, STEP] = distance(theta, room.before)
+    history[step, RATE] = rate
+    history[step, NUDGE] = nudge_at(gains, step)
+    history[step, ACCEPTED] = 1.0
+    history[step, MEASURED] = math.nan
+    if nudge_at(gains, step + 1) < gains[ROUNDING] * largest:
+        return failed, Ended.FROZEN.value
+    return failed, Ended.WELL.value
+
+
+@kernel
+def fold(mean, theta, count):
+    """Make the mean of the weights after count - 1 steps that after one more."""
+    for k in range(theta.size):
+        mean[k] += (theta[k] - mean[k]) / count
