@@ -270,3 +270,9 @@ def _is_same(one: Path, two: Path) -> bool:
         return one.exists() and two.exists() and one.samefile(two)
     names = {unicodedata.normalize("NFC", path.name).casefold() for path in (one, two)}
     return len(names) == 1 and one.parent.samefile(two.parent)
+
+
+def rebuild(kinds: Sequence[type[Any]], described: tuple[str, dict[str, Any]]) -> Any:
+    """Return a frozen dataclass, one of those kinds, from its name and its fields."""
+    name, values = described
+    return {kind.__name__: kind for kind in kinds}[name](**values)

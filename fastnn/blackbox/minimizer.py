@@ -435,8 +435,8 @@ class Minimizer:
                 return arrays if is_list else arrays[0]
 
             description |= {
-                "gradient": _rebuild(ESTIMATORS, description["gradient"]),
-                "optimizer": _rebuild(OPTIMIZERS, description["optimizer"]),
+                "gradient": files.rebuild(ESTIMATORS, description["gradient"]),
+                "optimizer": files.rebuild(OPTIMIZERS, description["optimizer"]),
                 "readout": Readout(**description["readout"]),
                 "bounds": (unflatten(bounds[0]), unflatten(bounds[1])) if len(bounds) else None,
             }
@@ -448,9 +448,3 @@ class Minimizer:
             minimizer._before = validate.number("seconds", float(arrays["numbers"][2]), low=0.0)
             minimizer._states = states
             return minimizer
-
-
-def _rebuild(kinds: Sequence[type[Any]], described: tuple[str, dict[str, Any]]) -> Any:
-    """Return a frozen dataclass, one of those kinds, from its name and its fields."""
-    name, values = described
-    return {kind.__name__: kind for kind in kinds}[name](**values)

@@ -1,7 +1,7 @@
 """A trainer as a file, and back: all that training needs to go on bit for bit."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -12,7 +12,7 @@ from fastnn._support.validate import Array
 from fastnn.model.network import restore_network
 from fastnn.training.gradients import METHODS
 from fastnn.training.history import COLUMNS
-from fastnn.training.hooks import States
+from fastnn.training.hooks import pack_states, unpack_states
 from fastnn.training.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "batch_size": trainer._batch_size,
         "shuffle": trainer._shuffle,
         "random": state,
-        "callbacks": {},
     }
     arrays = {
         **trainer.network._arrays(),
@@ -64,10 +63,8 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "totals": np.append(position.totals, position.seconds),
         "counts": np.array([trainer._n_steps, position.batch]),
     }
-    for name, (_, kept) in trainer._find_states().items():
-        are_arrays = {key: isinstance(value, np.ndarray) for key, value in kept.items()}
-        description["callbacks"][name] = {key: value for key, value in kept.items() if not are_arrays[key]}
-        arrays |= {f"callbacks.{name}.{key}": value for key, value in kept.items() if are_arrays[key]}
+    description["callbacks"], kept = pack_states(trainer._find_states())
+    arrays |= kept
     files.write(path, "checkpoint", description, arrays, read)
 
 
@@ -76,17 +73,13 @@ def resume(kind: type[T], path: str | os.PathLike[str]) -> T:
     _, description, arrays = files.read(path, "checkpoint")
     with files.restoring(path, "checkpoint"):
         state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
-        states: States = {}
-        for name, kept in description.get("callbacks", {}).items():  # not in the first files of this version
-            prefix = f"callbacks.{name}."
-            kept |= {key.removeprefix(prefix): arrays.pop(key) for key in list(arrays) if key.startswith(prefix)}
-            states[name] = None, kept
+        states = unpack_states(description.get("callbacks", {}), arrays)  # not in the first files of this version
         network = restore_network(path, description["network"], arrays)
         trainer = kind(
             network,
             loss=description["loss"],
-            gradient=_rebuild(METHODS, description["gradient"]),
-            optimizer=_rebuild(OPTIMIZERS, description["optimizer"]),
+            gradient=files.rebuild(METHODS, description["gradient"]),
+            optimizer=files.rebuild(OPTIMIZERS, description["optimizer"]),
             batch_size=description["batch_size"],
             shuffle=description["shuffle"],
             seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
@@ -133,9 +126,3 @@ def _restore(
     trainer._n_steps = n_steps
     trainer._rows = list(history)
     trainer._position = Position(order, batch, totals[:2], float(totals[2])) if order.size else None
-
-
-def _rebuild(kinds: Sequence[type[Any]], described: tuple[str, dict[str, Any]]) -> Any:
-    """Return a frozen dataclass, one of those kinds, from its name and its fields."""
-    name, values = described
-    return {kind.__name__: kind for kind in kinds}[name](**values)
