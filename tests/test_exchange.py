@@ -227,7 +227,7 @@ def test_from_torch_names_what_it_does_not_have():
 
     linear = nn.Linear(3, 3)
     for modules, kind, message in [
-        ([linear, nn.GELU()], TypeError, r"module[1] is GELU(approximate='none'), which fastnn does not have"),
+        ([linear, nn.GELU()], TypeError, r"module[1] is GELU(approximate='none'), which from_torch does not take"),
         ([linear, nn.Sequential(nn.Conv1d(1, 1, 1))], TypeError, "module[1][0] is Conv1d(1, 1"),
         ([linear, nn.Flatten()], TypeError, "module[1] is Flatten("),
         ([nn.ReLU(), linear], ValueError, "module[0] is ReLU(), and fastnn has one activation after each Linear"),
@@ -306,9 +306,17 @@ def hostile_modules():
     double = dict.fromkeys([1], lambda module, x, y: 2 * y)[1]
     return [
         (around(Doubled(3, 2)), TypeError, "module[1] is Doubled("),
-        (around(Linear()), TypeError, "module[1] is Linear(), which fastnn does not have; it has Linear, Identity"),
-        (around(ReLU()), TypeError, "module[1] is ReLU(), which fastnn does not have"),
-        (nn.Sequential(Flatten(), nn.Linear(3, 3)), TypeError, "module[0] is Flatten(), which fastnn does not have"),
+        (
+            around(Linear()),
+            TypeError,
+            "module[1] is Linear(), which from_torch does not take; it takes Linear, Identity",
+        ),
+        (around(ReLU()), TypeError, "module[1] is ReLU(), which from_torch does not take"),
+        (
+            nn.Sequential(Flatten(), nn.Linear(3, 3)),
+            TypeError,
+            "module[0] is Flatten(), which from_torch does not take",
+        ),
         (Sequential(nn.Linear(3, 3)), TypeError, "module is Sequential("),
         (around(nn.ReLU6()), TypeError, "module[1] is ReLU6()"),
         (around(nn.LazyLinear(2)), TypeError, "module[1] is LazyLinear("),
@@ -349,8 +357,8 @@ def hostile_modules():
         (nn.Sequential(nn.Flatten(0), nn.Linear(3, 3)), TypeError, "module[0] is Flatten(start_dim=0"),
         (nested(2000), ValueError, "module cannot be called with samples of 3 inputs: maximum recursion depth"),
         (nn.ModuleList([nn.Linear(3, 3)]), TypeError, "module is ModuleList("),
-        (nn.Linear, TypeError, "module is <class 'torch.nn.modules.linear.Linear'>, which fastnn does not have"),
-        (None, TypeError, "module is None, which fastnn does not have"),
+        (nn.Linear, TypeError, "module is <class 'torch.nn.modules.linear.Linear'>, which from_torch does not take"),
+        (None, TypeError, "module is None, which from_torch does not take"),
     ]
 
 

@@ -83,8 +83,8 @@ def from_torch(module: Any) -> Network:
             activations[-1] = FROM_TORCH[kind]
         elif not is_known or activations or (layer.start_dim, layer.end_dim) != (1, -1):
             raise TypeError(
-                f"{where}, which fastnn does not have; it has Linear, {', '.join(FROM_TORCH)}, and Flatten() before "
-                "them, of torch.nn itself"
+                f"{where}, which from_torch does not take; it takes Linear, {', '.join(FROM_TORCH)}, and Flatten() "
+                "before them, of torch.nn itself"
             )
     if not weights:
         raise ValueError("module has no Linear layer")
