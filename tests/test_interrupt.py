@@ -626,6 +626,7 @@ def test_no_python_code_runs_in_a_compiled_call(make_case, monkeypatch):
     assert {type(value) for end in ends for value in end} == {int}
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="no call is compiled")
 def test_ctrl_c_right_after_a_compiled_call(make_case):
     """Many times, from a thread, as a user's comes: it is a KeyboardInterrupt each time."""
     case, trainer = make_trainer(make_case)
