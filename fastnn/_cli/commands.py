@@ -222,7 +222,7 @@ def train(
     Numbers are standardised, text is taken as categories, and what was done to them is
     kept in the model. A target of classes gives a classifier, one of numbers a
     regression. Ctrl-C ends training and keeps the model so far. The first run compiles
-    for some 10 seconds.
+    for some 20 seconds.
 
     \b
     fastnn train iris.csv --target species --out iris.safetensors

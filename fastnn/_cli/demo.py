@@ -108,7 +108,7 @@ def train_digits(digits: Digits) -> fastnn.Trainer:
         batch_size=32,
     )
     print(f"each step measures the loss with each weight nudged: {trainer.gradient}, {trainer.optimizer}")
-    print("the first run compiles for some 10 seconds; the result is kept on disk", end="\n\n", flush=True)
+    print("the first run compiles for some 20 seconds; the result is kept on disk", end="\n\n", flush=True)
     fastnn.gradient(network, X_train[:32], y_train[:32], loss="categorical_cross_entropy")
     print("epoch    loss  accuracy  test accuracy  perturbations  seconds")
     started = time.perf_counter()
