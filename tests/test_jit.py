@@ -673,6 +673,14 @@ def test_there_is_no_digest_of_what_cannot_be_found(tmp_path):
     assert digest(tmp_path / "fastnn") is None
 
 
+def test_what_has_no_digest_is_not_cached(tmp_path, monkeypatch):
+    monkeypatch.setattr(jit, "DIGEST", None)
+    folder, reason = jit.open_folder.__wrapped__(tmp_path)
+    assert folder is None
+    assert "the files that fastnn was imported from" in reason
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("platform", "environment", "expected"),
     [
