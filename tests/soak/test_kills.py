@@ -250,6 +250,8 @@ class Repeated:
 
 class Estimator:
     def __init__(self):
+        import warnings
+        warnings.filterwarnings("ignore", message=".* was still improving")  # four epochs are enough here
         self.wanted = self.make().fit(X, y)._trainer
 
     def make(self):
