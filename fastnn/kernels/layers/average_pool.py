@@ -1,6 +1,7 @@
 """The mean of each window, channel by channel."""
 
 from fastnn._compiler.jit import unit, unpack_stem
+from fastnn.kernels.layers import max_pool
 from fastnn.kernels.layers.maps import (
     CHANNELS,
     GRADIENT,
@@ -8,20 +9,17 @@ from fastnn.kernels.layers.maps import (
     KERNEL_HEIGHT,
     KERNEL_WIDTH,
     LIST,
-    REACH_A,
-    REACH_Z,
     STRIDE_HEIGHT,
     STRIDE_WIDTH,
     WIDTH,
     Geometry,
     moved_channels,
     moved_units,
-    reach_of,
     sample_values,
     slide,
     unit_at,
 )
-from fastnn.kernels.vectors import clear, copy
+from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import A
 
 
@@ -64,13 +62,7 @@ def back(packed, part):
                         gradient[unit_at(below, y * here[STRIDE_HEIGHT] + ky, x * here[STRIDE_WIDTH] + kx, c)] += each
 
 
-@unit
-def reach(packed, part):
-    """Write how far perturbations move a: not farther than what is below."""
-    _, stem = unpack_stem(packed)
-    source = reach_of(stem, part.chunk, REACH_A, part.layer)
-    copy(source, reach_of(stem, part.chunk, REACH_Z, part.layer + 1))
-    copy(source, reach_of(stem, part.chunk, REACH_A, part.layer + 1))
+reach = max_pool.reach  # a mean moves no farther than the largest does
 
 
 @unit
