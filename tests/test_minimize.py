@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import math
+import multiprocessing
 import os
 import pickle
 import signal
@@ -545,7 +546,8 @@ def test_a_handler_of_ones_own():
 
 def test_processes():
     """The loss is pickled with what maps it; a worker that is killed ends the run, and nothing told is lost."""
-    with concurrent.futures.ProcessPoolExecutor(2) as pool:
+    context = multiprocessing.get_context("spawn")  # a fork is not safe once a test has imported JAX, which has threads
+    with concurrent.futures.ProcessPoolExecutor(2, context) as pool:
         options = {"gradient": fastnn.RandomDirections(4), "optimizer": fastnn.SGD(0.05), "queries": 80}
         whole = fastnn.minimize(bowl, START, **options)
         same(fastnn.minimize(bowl, START, workers=pool.map, **options), whole)
