@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from fastnn._support import validate
+from fastnn._support.names import Named, named_fields
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.layers import Kind, average_pool, conv, max_pool
 from fastnn.kernels.layers.maps import Geometry
@@ -14,8 +15,9 @@ PADDINGS = ("valid", "same")
 LARGEST = 2**40  # units that a level has
 
 
+@named_fields
 @dataclass(frozen=True)
-class Dense:
+class Dense(Named):
     """A fully connected layer: ``z = a_prev @ W + b``, ``a = activation(z)``.
 
     Parameters

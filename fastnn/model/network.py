@@ -20,6 +20,7 @@ from fastnn._engine.workspace import (
     view_images,
 )
 from fastnn._support import files, html, validate
+from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
 from fastnn.interop import exports
 from fastnn.kernels.activations import MODULES, Activation
@@ -40,7 +41,7 @@ class Forward(NamedTuple):
     activations: list[Array]
 
 
-class Network:
+class Network(Named):
     """A feed-forward network: dense layers, and below them, where samples are images, convolutions and pools.
 
     Parameters
@@ -86,6 +87,7 @@ class Network:
       Dense(10, softmax)  (10,)      W (36, 10)      b (10,)  370
     """
 
+    @named_arguments
     def __init__(
         self,
         input_shape: int | tuple[int, int, int],
@@ -215,6 +217,49 @@ class Network:
             If X is not finite real numbers of that shape, or a weight is not finite.
         """
         return self._run(X, levels=[len(self._layers)]).activations[0]
+
+    __call__ = predict
+
+    def predict_labels(self, X: ArrayLike) -> Array:
+        """Return which class each sample is taken for.
+
+        Parameters
+        ----------
+        X : array_like
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of int64
+            The number of the largest output. With one output, a sigmoid, and with several of them, which stand
+            each alone, 1 where it is above a half and else 0; of several in the shape of `predict`.
+
+        Raises
+        ------
+        TypeError
+            If the output layer is neither softmax nor sigmoid: its outputs are numbers.
+        ValueError
+            As for `predict`.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> network = fastnn.mlp(2, 3, output="softmax", seed=0)
+        >>> network.predict_labels([[1.0, 2.0], [-1.0, 0.5]]).shape
+        (2,)
+        """
+        code = self.output_layer.code
+        if code not in (Activation.SOFTMAX, Activation.SIGMOID):
+            raise TypeError(
+                f"predict_labels needs a softmax or sigmoid output layer, and this network ends in "
+                f"{code.name.lower()}: predict(X) has its numbers"
+            )
+        outputs = self.predict(X)
+        if code == Activation.SOFTMAX:
+            labels: Array = outputs.argmax(axis=-1)
+            return labels
+        found = (outputs > 0.5).astype(np.int64)
+        return found[..., 0] if found.shape[-1] == 1 else found
 
     def forward(self, X: ArrayLike) -> Forward:
         """Return every layer's pre-activations ``z`` and activations ``a``.
@@ -404,6 +449,7 @@ class Network:
         return rows
 
 
+@named_arguments
 def mlp(
     *sizes: int,
     hidden: str = "sigmoid",
