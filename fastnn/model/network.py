@@ -41,6 +41,29 @@ class Forward(NamedTuple):
     activations: list[Array]
 
 
+class _Weights(list[Array]):
+    """The weights and biases of a network: an array that is assigned to one is copied into it."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        chosen = range(len(self))[key]
+        if isinstance(chosen, int):
+            self[chosen][...] = _fit(chosen, value, self[chosen])
+            return
+        if len(chosen) != len(value):
+            raise ValueError(f"these are {len(chosen)} of a network's weights, got {len(value)} arrays")
+        checked = [_fit(k, new, self[k]) for k, new in zip(chosen, value, strict=True)]
+        for k, array in zip(chosen, checked, strict=True):
+            self[k][...] = array
+
+
+def _fit(k: int, new: ArrayLike, old: Array) -> Array:
+    """Return new weights as an array like the old ones."""
+    array = validate.array(f"weights[{k}]", new, old.dtype)
+    if array.shape != old.shape:
+        raise ValueError(f"weights[{k}] must have shape {old.shape}, got {array.shape}")
+    return array
+
+
 class Network(Named):
     """A feed-forward network: dense layers, and below them, where samples are images, convolutions and pools.
 
@@ -182,21 +205,17 @@ class Network(Named):
 
         In the order of the layers that have weights. Of a Dense, ``W`` has shape (n_in, n_out)
         and ``b`` (n_out,); of a Conv2D (height, width, channels, n_filters) and (n_filters,).
-        Assigning a list of arrays of these shapes copies them in, all or, if one does not fit, none.
+        Assigning a list of arrays of these shapes copies them in, all or, if one does not fit, none;
+        so does ``network.weights[0] = array`` with one.
         """
-        return split(self._layout, self._theta)
+        return _Weights(split(self._layout, self._theta))
 
     @weights.setter
     def weights(self, arrays: Sequence[ArrayLike]) -> None:
         here = self.weights
         if len(arrays) != len(here):
             raise ValueError(f"weights must be a list of {len(here)} arrays [W1, b1, ...], got {len(arrays)}")
-        checked = []
-        for k, (new, old) in enumerate(zip(arrays, here, strict=True)):
-            array = validate.array(f"weights[{k}]", new, self._dtype)
-            if array.shape != old.shape:
-                raise ValueError(f"weights[{k}] must have shape {old.shape}, got {array.shape}")
-            checked.append(array.ravel())
+        checked = [_fit(k, *both).ravel() for k, both in enumerate(zip(arrays, here, strict=True))]
         self._theta[:] = np.concatenate(checked)  # at once: Ctrl-C may come at any time
 
     def predict(self, X: ArrayLike) -> Array:
