@@ -11,7 +11,7 @@ from fastnn._support import files, validate
 from fastnn._support.validate import Array
 from fastnn.model.network import restore_network
 from fastnn.training.gradients import METHODS
-from fastnn.training.history import COLUMNS
+from fastnn.training.history import COLUMNS, QUERIES
 from fastnn.training.hooks import pack_states, unpack_states
 from fastnn.training.optimizers import OPTIMIZERS
 
@@ -100,6 +100,8 @@ def _restore(
 ) -> None:
     """Take up the state that a file holds, or raise: kernels check nothing any more."""
     here = trainer._update.moments
+    if history.ndim == 2 and history.shape[1] == QUERIES:  # not in the first files of this version
+        history = np.column_stack([history, np.full(len(history), np.nan)])
     wanted = {
         "moments": (moments, here.dtype, here.shape),
         "history": (history, np.float64, (len(history), len(COLUMNS))),

@@ -85,7 +85,7 @@ class Perturbation:
         validate.choice("evaluate", self.evaluate, EVALUATIONS)
 
     def queries(self, n_weights: int) -> int:
-        """Return how many readings of a loss of n_weights weights a step takes, see `minimize`."""
+        """Return how many readings of a loss of n_weights weights a step takes."""
         return 2 * n_weights if self.scheme == "central" else n_weights + 1
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
@@ -112,6 +112,9 @@ class Backprop:
     It agrees with perturbation up to the latter's truncation error. At a kink
     (relu, leaky_relu at exactly 0) it takes the slope on the left; of an absolute error of exactly 0, none.
     """
+
+    def queries(self, n_weights: int) -> None:
+        """Return None: readings of a loss do not tell it."""
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""

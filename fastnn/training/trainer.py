@@ -1,5 +1,6 @@
 """The Trainer: epochs, batches and a history. No mathematics."""
 
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -24,7 +25,7 @@ from fastnn.model.network import Network
 from fastnn.training import checkpoint
 from fastnn.training.checkpoint import Position
 from fastnn.training.gradients import METHODS, Backprop, Perturbation, check_data, check_method
-from fastnn.training.history import COLUMNS, Evaluation, History, make_history
+from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, History, make_history
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -237,7 +238,7 @@ class Trainer:
         begun = self._position.batch if self._position else 0
         first_row = len(self._rows)
         classifies, is_validated = self._loss.classifies, validation is not None
-        measured = (True, classifies, is_validated, is_validated and classifies, True)
+        measured = (True, classifies, is_validated, is_validated and classifies, True, self._step_queries is not None)
         self._metrics = ("epoch", *compress(COLUMNS, measured), "learning_rate")
         self._is_stopping = False
         self._hooks = hooks = Hooks(self, callbacks, interrupt, self._states)
@@ -295,6 +296,8 @@ class Trainer:
                     unmeasured = Position(before.order, reached, totals[0].copy(), float(seconds[0]))
                     self._n_steps, self._position = loop.done, unmeasured
                 rows = self._make_rows(totals[counted:whole] / n_samples, seconds[counted:whole], validation)
+                for k, row in enumerate(rows, counted + 1):  # the last one ended with the step before `batch`
+                    row[QUERIES] = (loop.done - batch - (whole - k) * loop.n_batches) * (self._step_queries or math.nan)
                 left = before.order[whole:] if rng else before.order
                 position = None
                 if batch or (rng and len(left)):
@@ -314,13 +317,13 @@ class Trainer:
     def _make_rows(self, means: Array, seconds: Array, validation: Data | None) -> list[Array]:
         """Return what was measured in some epochs, the last of which has just ended."""
         rows = np.full((len(means), len(COLUMNS)), np.nan)
-        rows[:, 0], rows[:, 4] = means[:, 0], seconds
+        rows[:, 0], rows[:, SECONDS] = means[:, 0], seconds
         if self._loss.classifies:
             rows[:, 1] = means[:, 1] / self._n_predictions
         if validation and len(rows):
             started = time.perf_counter()
             evaluation = self._measure(validation)
-            rows[-1, 4] += time.perf_counter() - started
+            rows[-1, SECONDS] += time.perf_counter() - started
             rows[-1, 2] = evaluation.loss
             rows[-1, 3] = np.nan if evaluation.accuracy is None else evaluation.accuracy
         return list(rows)
@@ -421,6 +424,11 @@ class Trainer:
             If the data do not fit the network or the loss.
         """
         return self._measure(check_data(self.network, self._loss, X, y, sample_weight))
+
+    @property
+    def _step_queries(self) -> int | None:
+        """Readings that a step would take, None where its gradient is none that readings could tell."""
+        return self.gradient.queries(self.network.n_parameters)
 
     @property
     def _n_predictions(self) -> int:
