@@ -306,3 +306,38 @@ def estimate(loss, weights, directions, eps, scheme="central", shaping=None, coo
         shares = (above - below) / width
     scale = weights.size if coordinate else 1
     return scale * (shares[:, None] * directions).mean(axis=0), losses
+
+
+class Devices:
+    """Weights on devices, whose random numbers are streams 32 to 36 of a key, by step, how it is written, and place."""
+
+    def __init__(self, size, key=0, *, bits=None, low=-1.0, high=1.0, rounding="nearest", write_noise=0.0,
+                 read_noise=0.0, gain_spread=0.0, stuck=0.0, copy=True):  # fmt: skip
+        self.size, self.key, self.bits, self.low, self.high, self.copy = size, key, bits, low, high, copy
+        self.rounding, self.write_noise, self.read_noise = rounding, write_noise, read_noise
+        self.gains = np.exp(gain_spread * counted_normals(key, 35, 0, 0, size))
+        self.gains[self.uniform(36, 0, 0) < stuck] = 0.0
+
+    def uniform(self, stream, step, index):
+        return (counted_words(self.key, stream, step, index, -(-self.size // 4)).ravel()[: self.size] + 0.5) / 2**32
+
+    def round(self, wanted, chance=0.5):
+        wanted = np.clip(wanted, self.low, self.high)
+        if self.bits is None:
+            return wanted
+        step = (self.high - self.low) / (2**self.bits - 1)
+        return self.low + np.floor((wanted - self.low) / step + chance) * step
+
+    def write(self, wanted, acting, step, index=0):
+        """Return what is wanted from now on, the settings, and what acts."""
+        levels = self.round(wanted, self.uniform(32, step, index) if self.rounding == "stochastic" else 0.5)
+        noisy = levels + self.write_noise * counted_normals(self.key, 33, step, index, self.size)
+        settings = levels if self.copy else noisy
+        return (
+            np.where(self.gains == 0, wanted, np.clip(wanted, self.low, self.high) if self.copy else noisy),
+            np.where(self.gains == 0, acting, settings),
+            np.where(self.gains == 0, acting, self.gains * noisy),
+        )
+
+    def read(self, acting, number):
+        return acting + self.read_noise * counted_normals(self.key, 34, number, 0, self.size)

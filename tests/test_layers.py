@@ -605,7 +605,7 @@ def test_what_a_perturbation_costs_at_most():
 
 def test_a_network_takes_the_units_of_its_own_kinds_only():
     task = fastnn.Perturbation().make_task(Loss.SQUARED_ERROR, np.dtype("float64"), 1)
-    units = program.list_units(fastnn.mlp(3, 2)._layout, task, False)
+    units = program.list_units(fastnn.mlp(3, 2)._layout, task, False, False)
     assert not any(unit in program.STEM_UNITS for phase in units.values() for unit in phase)
     assert find_plan(Case("average").network._layout).kinds == (Kind.CONV, Kind.AVERAGE_POOL)
 

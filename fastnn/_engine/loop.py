@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._engine.devices import end_reading, has_devices, read_weights
 from fastnn._engine.plan import count_stem, find_plan
 from fastnn._engine.program import find_program, is_deep
 from fastnn._engine.threads import count_chunks, find_pace, take_turn
@@ -177,7 +178,12 @@ class Loop:
 
         def train(theta: Array, update: Update) -> tuple[int, End]:
             arguments = self.layout, theta, start.data, self.task, update, self.work
-            return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+            if has_devices(update):
+                read_weights(update, start.done + start.first + 1, theta)
+            ended = take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+            if has_devices(update):
+                end_reading(update, theta)
+            return ended
 
         moments = self.update.moments
         if not self._is_long:
@@ -354,9 +360,8 @@ def take_steps(
                 return result
 
             shared = dense, theta, data, update, space
-            program = find_program(
-                layout, task, has_direct, theta.dtype, shared, stem, lambda program: call(program, first, task)
-            )
+            needs = layout, task, has_direct, has_devices(update)
+            program = find_program(*needs, theta.dtype, shared, stem, lambda program: call(program, first, task))
             pace = None
             if n_chunks > 1:
                 kind = *identify(layout), task.method, theta.dtype

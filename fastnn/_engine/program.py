@@ -11,6 +11,7 @@ from fastnn._engine.threads import load_layer
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
+from fastnn.kernels.devices import run_devices, run_stem_devices
 from fastnn.kernels.direct import run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
@@ -39,13 +40,14 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_add: ("add",),
     run_stem_direct: ("reach", "want", "start", "carry"),
     run_stem_descent: (),
+    run_stem_devices: (),
 }
 
 _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
 
 
-def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
+def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool) -> Units:
     """Return the units of each phase of a step; those of `Phase.DIRECT` are left out until they are needed."""
     units: Units = {Phase.INPUTS: [run_inputs], Phase.FORWARD: [run_forward]}
     if task.method == Method.BACKPROP:
@@ -58,6 +60,8 @@ def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
         units[Phase.DESCENT] = [run_descent]
     if find_plan(layout):
         _add_stem(units, Method(task.method))
+    if on_devices:
+        units[Phase.DESCENT] += [run_stem_devices, run_devices] if find_plan(layout) else [run_devices]
     return dict(sorted(units.items()))
 
 
@@ -81,6 +85,7 @@ def find_program(
     layout: Layout,
     task: Task,
     needs_direct: bool,
+    on_devices: bool,
     dtype: np.dtype[Any],
     shared: tuple[Any, ...],
     stem: Stem | tuple[()],
@@ -92,7 +97,7 @@ def find_program(
 
     Parameters
     ----------
-    layout, task, needs_direct
+    layout, task, needs_direct, on_devices
         See `list_units`.
     dtype : dtype
         The network's.
@@ -104,7 +109,7 @@ def find_program(
     call : callable
         It runs a program without taking a step.
     """
-    units = list_units(layout, task, needs_direct)
+    units = list_units(layout, task, needs_direct, on_devices)
     key = dtype, *((phase, unit) for phase in units for unit in units[phase])
 
     def compile_units() -> None:

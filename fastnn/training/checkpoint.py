@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn._support import files, validate
 from fastnn._support.validate import Array
+from fastnn.hardware import Devices
 from fastnn.model.network import restore_network
 from fastnn.training.gradients import METHODS
 from fastnn.training.history import COLUMNS, QUERIES
@@ -54,6 +55,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "batch_size": trainer._batch_size,
         "shuffle": trainer._shuffle,
         "random": state,
+        "devices": asdict(trainer.devices) if trainer.devices else None,
     }
     arrays = {
         **trainer.network._arrays(),
@@ -83,6 +85,7 @@ def resume(kind: type[T], path: str | os.PathLike[str]) -> T:
             batch_size=description["batch_size"],
             shuffle=description["shuffle"],
             seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
+            devices=Devices(**found) if (found := description.get("devices")) else None,  # not in the first files
         )
         _restore(trainer, description, **state)
         trainer._states = states

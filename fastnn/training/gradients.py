@@ -12,6 +12,7 @@ from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task, split
 from fastnn._support import validate
 from fastnn._support.validate import Array
+from fastnn.hardware import Devices, check_devices
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
 from fastnn.model.layers import Conv2D
@@ -137,6 +138,7 @@ def gradient(
     loss: str = "squared_error",
     method: Perturbation | Backprop = Perturbation(),
     sample_weight: ArrayLike | None = None,
+    devices: Devices | None = None,
 ) -> list[Array]:
     """Return the gradient of the mean loss over the samples: what `Trainer` steps against.
 
@@ -153,6 +155,8 @@ def gradient(
     method : Perturbation or Backprop, default ``Perturbation()``
     sample_weight : array_like, shape (n_samples,), or None
         Numbers >= 0: the loss is the mean weighted by them. None weighs all alike.
+    devices : fastnn.hardware.Devices or None, default None
+        Written with the weights, and read once: the slope is that with their settings.
 
     Returns
     -------
@@ -179,14 +183,18 @@ def gradient(
     validate.instance("network", network, (Network,))
     validate.instance("method", method, METHODS)
     check_method(network, method)
+    check_devices(devices, getattr(method, "eps", 0.0))
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
     n_chunks = count_chunks(network._layout, method.method, len(data.x))
     task = method.make_task(code, network.dtype, n_chunks)
-    value, _, differences = measure(network._layout, network._theta, data, task)
+    theta, gains = network._theta, None
+    if devices is not None:
+        theta, gains = devices._act(theta)
+    value, _, differences = measure(network._layout, theta, data, task)
     if not math.isfinite(value):
         raise FloatingPointError("the loss is not finite: weights are too large, or inputs are not scaled to about 1")
-    return split(network._layout, differences)
+    return split(network._layout, differences if gains is None else differences * gains)
 
 
 def check_method(network: Network, method: Perturbation | Backprop) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._engine.devices import write_weights
 from fastnn._engine.loop import Diverged, Loop, draw_orders, measure
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
@@ -18,6 +19,7 @@ from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
+from fastnn.hardware import Devices, check_devices
 from fastnn.kernels.losses import MODULES
 from fastnn.kernels.work import Data, Method
 from fastnn.model.losses import find_loss
@@ -57,6 +59,10 @@ class Trainer:
         Visit the samples in a new order each epoch.
     seed : int, numpy.random.Generator or None, default 0
         For the order.
+    devices : fastnn.hardware.Devices or None, default None
+        What the weights are kept on. They are written when `fit` begins, and after each step; the
+        network's weights are what acts then, and what is set otherwise is written by the next `fit`. Where a gradient
+        has a nudge, no device moves by less than half a step; gradients are those of the nudge that is asked for.
 
     Raises
     ------
@@ -83,11 +89,13 @@ class Trainer:
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
+        devices: Devices | None = None,
     ) -> None:
         validate.instance("network", network, (Network,))
         validate.instance("gradient", gradient, METHODS)
         validate.instance("optimizer", optimizer, OPTIMIZERS)
         check_method(network, gradient)
+        check_devices(devices, getattr(gradient, "eps", 0.0))
         self.network = network
         self.gradient = gradient
         self.optimizer = optimizer
@@ -95,7 +103,10 @@ class Trainer:
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
+        self.devices = devices
         self._update = optimizer.make_update(network._theta)
+        if devices:
+            self._update = devices._carry(self._update)
         self._n_steps = 0
         self._rows: list[Array] = []
         self._position: Position | None = None
@@ -217,6 +228,9 @@ class Trainer:
         n_chunks = count_chunks(self.network._layout, self.gradient.method, batch_size)
         task = self.gradient.make_task(self._loss, self.network.dtype, n_chunks)
         network = self.network
+        if self.devices:
+            self.devices._warn_of_nudge("eps", getattr(self.gradient, "eps", 0.0))
+            write_weights(self._update, self._n_steps, network._theta)
         loop = Loop(network._layout, network._theta, task, self._update, n_samples, batch_size, self._n_steps)
         with Interrupt() as interrupt:
             history = self._fit(loop, data, validation, epochs, ahead, called, interrupt)
