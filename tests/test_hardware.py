@@ -148,7 +148,7 @@ def test_steps_are_those_of_plain_numpy(make_case, devices, optimizer):
 
 
 @pytest.mark.parametrize("devices", KINDS, ids=repr)
-@pytest.mark.parametrize("gradient", [fastnn.Backprop(), fastnn.Perturbation(8 / 31)], ids=repr)
+@pytest.mark.parametrize("gradient", [fastnn.Backprop(), fastnn.Perturbation(8 / 31, evaluate="direct")], ids=repr)
 def test_bits_do_not_depend_on_how_work_is_cut(make_case, monkeypatch, chunks, devices, gradient):
     """Into calls, blocks of samples but for the order of their sum, or threads; nor on layers of shared weights."""
     for make in (
@@ -184,7 +184,7 @@ def test_files(make_case, tmp_path, monkeypatch, devices):
             trainer.save(tmp_path / f"{trainer.n_steps}")
 
     case = make_case(("squared_error", "identity"), ("tanh", 1))
-    options = {"gradient": fastnn.Perturbation(8 / 31), "batch_size": 2}
+    options = {"gradient": fastnn.Perturbation(8 / 31, evaluate="direct"), "batch_size": 2}
     whole = train(case, devices, OPTIMIZERS[3], epochs=3, callbacks=[Save()], **options)
     for name in range(1, 10):
         trainer = fastnn.Trainer.resume(tmp_path / f"{name}")
@@ -198,7 +198,7 @@ def test_golden_file(make_case):
     assert trainer.devices == NOISY
     assert trainer.history.queries.tolist() == [3 * 13, 6 * 13]
     case = make_case(("squared_error", "identity"), ("tanh", 0))
-    twin = train(case, NOISY, fastnn.Adam(0.01), fastnn.Perturbation(8 / 31), epochs=3, batch_size=2)
+    twin = train(case, NOISY, fastnn.Adam(0.01), fastnn.Perturbation(8 / 31, evaluate="direct"), epochs=3, batch_size=2)
     trainer.fit(case.x, case.y)
     # The file may be of another machine, whose logarithms differ in the last bit.
     np.testing.assert_allclose(trainer.network._theta, twin.network._theta, rtol=1e-9)
@@ -208,7 +208,9 @@ def make_golden():
     from conftest import Case
 
     case = Case(("squared_error", "identity"), ("tanh", 0))
-    train(case, NOISY, fastnn.Adam(0.01), fastnn.Perturbation(8 / 31), epochs=2, batch_size=2).save(GOLDEN)
+    train(case, NOISY, fastnn.Adam(0.01), fastnn.Perturbation(8 / 31, evaluate="direct"), epochs=2, batch_size=2).save(
+        GOLDEN
+    )
 
 
 class TestWhatIsLeft:
