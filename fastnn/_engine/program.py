@@ -63,10 +63,9 @@ def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
 
 def _add_stem(units: Units, method: Method) -> None:
     """Add what takes the place of the inputs, and what is done with the layers below the dense ones."""
-    units[Phase.INPUTS] = [run_stem_inputs]
-    units[Phase.FORWARD].insert(0, run_stem_forward)
+    units[Phase.INPUTS] = [run_stem_inputs, run_stem_forward]
     if method == Method.BACKPROP:
-        units[Phase.BACK].append(run_stem_back)
+        units[Phase.BELOW] = [run_stem_back]
     if method != Method.NONE:
         units[Phase.SHARED] = [run_stem_add if method == Method.BACKPROP else run_stem_direct]
         units[Phase.DESCENT].append(run_stem_descent)
@@ -133,7 +132,7 @@ def find_program(
             for layer in np.flatnonzero([other == kind for other in plan.kinds]):
                 stem.units[layer] = addresses
 
-    if stem and not stem.units[0, 0]:
+    if stem and not stem.units[:, 0].all():
         call_apart(compile_layers)
     if key not in _programs:
         call_apart(compile_units)

@@ -14,7 +14,6 @@ from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
-from fastnn.model.layers import Conv2D
 from fastnn.model.losses import encode_targets, find_loss, weigh
 from fastnn.model.network import Network
 
@@ -53,7 +52,7 @@ class Perturbation:
         `fastnn.kernels.series`), and a sample whose bound is above 1e-8 of the layer's
         differences (1e-6 in float32) is refused. "auto" takes the series, and measures
         directly those inputs of such samples whose own nudges are too large. Both measure
-        directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` is nudged
+        directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` or a recurrent layer is nudged
         wherever it is used; "auto" measures such weights directly, and "series" refuses.
 
     Raises
@@ -141,15 +140,16 @@ def gradient(
     ----------
     network : Network
         Left as it is, bit for bit.
-    X : array_like, shape (n_samples, n_inputs)
-    y : array_like, shape (n_samples, n_outputs)
-        For categorical cross-entropy also integer labels, (n_samples,); for one
-        output also (n_samples,).
+    X : array_like, shape (n_samples, *input_shape)
+    y : array_like, shape (n_samples, *output_shape)
+        For categorical cross-entropy also integer labels, (n_samples,), or of sequences
+        (n_samples, n_steps); of one output also the same shape.
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation or Backprop, default ``Perturbation()``
     sample_weight : array_like, shape (n_samples,), or None
-        Numbers >= 0: the loss is the mean weighted by them. None weighs all alike.
+        Numbers >= 0: the loss is the mean weighted by them. None weighs all alike. Of sequences also
+        (n_samples, n_steps).
 
     Returns
     -------
@@ -188,7 +188,7 @@ def gradient(
 
 def check_method(network: Network, method: Perturbation | Backprop) -> None:
     """Refuse what is not proved for a network's layers."""
-    shared = [str(layer) for layer in network.layers if isinstance(layer, Conv2D)]
+    shared = [str(layer) for layer in network.shared_layers() if layer.parameters]
     if shared and isinstance(method, Perturbation) and method.evaluate == "series":
         raise ValueError(
             f"evaluate='series' is proved for dense layers only, and this network has a {shared[0]}; "
@@ -207,5 +207,6 @@ def check_data(
     """Return checked samples, in the order they came; the weights are checked, too."""
     network.check_weights()
     x = network.check_inputs(X)
-    targets = encode_targets(loss, y, len(x), network.output_layer.n_units, network.dtype)
-    return make_data(x, weigh(loss, targets, sample_weight, class_weight))
+    outputs = network.output_shape
+    targets = encode_targets(loss, y, len(x), outputs, network.dtype)
+    return make_data(x, weigh(loss, targets, sample_weight, class_weight, outputs[0] if len(outputs) > 1 else None))
