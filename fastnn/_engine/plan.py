@@ -37,6 +37,11 @@ def count_steps(layout: Layout) -> int:
     return plan.n_steps if plan else 1
 
 
+def has_series(plan: StemPlan, method: Method) -> bool:
+    """Return whether weights below the dense layers have a series: recurrent ones, and those below them."""
+    return method == Method.SERIES and any(level.is_recurrent for level in plan.levels)
+
+
 def count_stem(layout: Layout, method: Method) -> tuple[int, int]:
     """Return what a sample costs in the layers below the dense ones at most: multiplications and additions, values.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._compiler.jit import JIT_DISABLED
-from fastnn._engine.plan import find_plan
+from fastnn._engine.plan import find_plan, has_series
 from fastnn._engine.threads import load_layer
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
@@ -18,6 +18,7 @@ from fastnn.kernels.layers.maps import Part, Stem
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.series.carried import run_carried
 from fastnn.kernels.series.expansion import is_curved_above, run_expansion
+from fastnn.kernels.series.recurrent import run_recurrent, run_second
 from fastnn.kernels.stem import (
     run_stem_add,
     run_stem_back,
@@ -38,6 +39,8 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_back: ("back",),
     run_stem_add: ("add",),
     run_stem_direct: ("reach", "want", "start", "carry"),
+    run_recurrent: ("add", "reach", "want", "start", "carry"),
+    run_second: (),
     run_stem_descent: (),
 }
 
@@ -56,18 +59,21 @@ def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
         units[Phase.DIRECT] = [run_direct]
     if task.method != Method.NONE:
         units[Phase.DESCENT] = [run_descent]
-    if find_plan(layout):
-        _add_stem(units, Method(task.method))
+    if plan := find_plan(layout):
+        _add_stem(units, Method(task.method), has_series(plan, Method(task.method)))
     return dict(sorted(units.items()))
 
 
-def _add_stem(units: Units, method: Method) -> None:
+def _add_stem(units: Units, method: Method, by_series: bool) -> None:
     """Add what takes the place of the inputs, and what is done with the layers below the dense ones."""
     units[Phase.INPUTS] = [run_stem_inputs, run_stem_forward]
-    if method == Method.BACKPROP:
+    if method == Method.BACKPROP or by_series:
         units[Phase.BELOW] = [run_stem_back]
     if method != Method.NONE:
         units[Phase.SHARED] = [run_stem_add if method == Method.BACKPROP else run_stem_direct]
+        if by_series:
+            units[Phase.SHARED].insert(0, run_recurrent)
+            units[Phase.DESCENT].append(run_second)
         units[Phase.DESCENT].append(run_stem_descent)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._compiler.jit import JIT_DISABLED
-from fastnn._engine.plan import StemLayout, StemPlan, count_steps, find_plan
+from fastnn._engine.plan import StemLayout, StemPlan, count_steps, find_plan, has_series
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layers import FUNCTIONS, Kind
@@ -25,6 +25,7 @@ from fastnn.kernels.layers.maps import (
     make_table,
 )
 from fastnn.kernels.layout import Layout
+from fastnn.kernels.series.recurrent import CHECKED, Q
 from fastnn.kernels.work import (
     CHECKS,
     KINDS,
@@ -126,13 +127,21 @@ def split(layout: Layout, theta: Array) -> list[Array]:
     return arrays
 
 
-def make_stem(plan: StemPlan, block: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Stem:
+def make_stem(plan: StemPlan, widest: int, block: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Stem:
     """Return workspace of the layers below the dense ones for blocks of so many samples; no unit is in it yet."""
     sizes, n_levels = plan.sizes, len(plan.levels)
     n_chunks = n_chunks if method in (Method.DIRECT, Method.SERIES) else 0
     n_together = max(LANES, min(PERTURBATIONS, BUDGET // (16 * sizes.widest)) // LANES * LANES)
     most = max(level.channels for level in plan.levels)
-    n_kinds = 4 if method == Method.BACKPROP else 3
+    by_series = has_series(plan, method)
+    n_kinds = 4 if method == Method.BACKPROP or by_series else 3
+    top = plan.levels[-1]
+    n_second, n_slots, n_slot = 0, 0, 0
+    if by_series and top.is_recurrent and top.n_filters == top.channels:
+        n_second = (top.n_inputs + 1) * top.channels
+        n_steps = plan.levels[-2].width
+        n_slot = max(n_second, n_steps * (top.n_inputs + 1), widest * max(widest, 4))
+        n_slots = Q + -(-n_steps * top.channels**2 // n_slot)
     return Stem(
         table=plan.table,
         units=np.zeros((n_levels - 1, len(FUNCTIONS)), object if JIT_DISABLED else np.int64),
@@ -145,6 +154,10 @@ def make_stem(plan: StemPlan, block: int, method: Method, dtype: np.dtype[Any], 
         behind=np.empty((n_chunks, sizes.n_listed), np.float64),
         candidates=np.empty((n_chunks, sizes.n_listed), np.int64),
         moved=np.empty((n_chunks, 2 * sizes.widest * n_together), np.float64),
+        verdicts=np.zeros((n_chunks, n_levels - 1), np.int64),
+        checked=np.empty((n_chunks, 4, CHECKED), np.float64),
+        bent=np.empty((n_chunks, n_slots, n_slot), np.float32),
+        second=np.empty((block, n_second), np.float32),
         n_together=n_together,
         n_steps=plan.n_steps,
     )
@@ -159,7 +172,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
     n_parameters = count_parameters(layout) if method != Method.NONE else 0
     n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method]
     n_steps = count_steps(layout)
-    n_below = (4 if method == Method.BACKPROP else 3) * plan.sizes.n_units if plan else 0
+    n_below = (4 if method in (Method.BACKPROP, Method.SERIES) else 3) * plan.sizes.n_units if plan else 0
     per_sample = dtype.itemsize * (n_steps * (n_kinds * n_units + n_outputs) + n_below)
     n_whole = max(1, min(n_samples, BUDGET // per_sample))
     block = n_whole * n_steps
@@ -183,7 +196,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
     if plan is None:
         return work
     whole = StemWork(*work)
-    whole.stem = make_stem(plan, n_whole, method, dtype, n_chunks)
+    whole.stem = make_stem(plan, widest, n_whole, method, dtype, n_chunks)
     return whole
 
 

@@ -25,6 +25,7 @@ from fastnn.kernels.layers.maps import (
     LOOKS_UP,
     MAP,
     MAP_SIZE,
+    MEASURED,
     MIXES,
     N_INPUTS,
     N_MET,
@@ -232,6 +233,16 @@ def list_wanted(packed, stem, n, channel, lowest, end, chunk):
 
 
 @kernel
+def list_channel(packed, stem, n, channel, layer, chunk):
+    """List what is to be computed above a layer, one channel of which moves, or all of a recurrent one."""
+    above = next_mixing(stem, layer)
+    if above < stem.units.shape[0]:
+        list_wanted(packed, stem, n, -1, above, stem.units.shape[0], chunk)
+    if above > layer:
+        list_wanted(packed, stem, n, channel, layer, above, chunk)
+
+
+@kernel
 def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, total):
     """Add sign times the changes of sample n's loss by perturbations of a channel's weights, `first` and on."""
     n_layers, count = stem.units.shape[0], total.size
@@ -284,7 +295,7 @@ def run_stem_direct(packed, block, task, step, chunk):
     for layer in range(n_layers):
         here = stem.table[layer + 1]
         n_weights = here[N_MET]
-        if n_weights == 0:
+        if n_weights == 0 or stem.verdicts[chunk, layer] != MEASURED:
             continue
         n_parts = (n_weights + stem.n_together - 1) // stem.n_together
         size = ((n_weights + n_parts - 1) // n_parts + LANES - 1) // LANES * LANES

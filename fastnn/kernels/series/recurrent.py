@@ -31,16 +31,18 @@ from fastnn.kernels.counter import draw_words
 from fastnn.kernels.layers import ADD
 from fastnn.kernels.layers.maps import (
     ACTIVATION,
-    BIASES,
     CHANNELS,
     FILTERS,
     GRADIENT,
     LANES,
+    MEASURED,
     N_INPUTS,
     N_MET,
+    ONE_TERM,
     RECURRENT,
     SELECTS,
     SHARES,
+    TWO_TERMS,
     WEIGHTS,
     map_rows,
 )
@@ -48,8 +50,8 @@ from fastnn.kernels.layers.recurrent import below_rows, count_steps, filter_rows
 from fastnn.kernels.layout import weights
 from fastnn.kernels.losses import add_loss_curvature, loss_kink
 from fastnn.kernels.products import add_product
-from fastnn.kernels.stem import add_changes, list_channel, next_mixing, set_reach
-from fastnn.kernels.vectors import clear, largest_size
+from fastnn.kernels.stem import add_changes, list_channel, make_part, set_reach
+from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import (
     CURVATURE2,
     CURVATURE3,
@@ -57,6 +59,7 @@ from fastnn.kernels.work import (
     GRAD_A,
     SLOPE,
     TAYLOR2,
+    WEIGHT,
     A,
     Z,
     share,
@@ -65,8 +68,6 @@ from fastnn.kernels.work import (
     values,
 )
 
-# Of Stem.verdicts: how a layer's differences are found.
-MEASURED, ONE_TERM, TWO_TERMS = range(3)
 # Weights that are measured directly each step: a millisecond's work for 64 units and 28 steps.
 CHECKED = 4 * LANES
 # Of Stem.bent, scratch in float32: U, transposed too, the inputs of every step, what `add_second` takes, matrices of
@@ -94,7 +95,7 @@ def scale_both(factors, out):
 def curve_loss(layout, row, block, task, work, pairs, centered, total, out):
     """Write half the second derivatives of a row's share of the loss with the outputs' z, (n, n).
 
-    From `add_loss_curvature` along one output and along two at once; pairs and centered are scratch like out, total (4, n).
+    By `add_loss_curvature` along one output and along two at once. pairs and centered are scratch like out, total (4, n).
     """
     top, n_samples = layout.activations.size, block.n_samples
     code, scale, n = layout.activations[top - 1], share(block, work, row), out.shape[0]
@@ -121,7 +122,7 @@ def curve_loss(layout, row, block, task, work, pairs, centered, total, out):
 
 @kernel
 def curve_head(layout, theta, row, block, task, stem, chunk, work, out):
-    """Write half the second derivatives of a row's share of the loss with the dense layers' inputs, (n_inputs, n_inputs)."""
+    """Write half the second derivatives of a row's share of the loss with the dense layers' inputs, (n_in, n_in)."""
     n_layers = layout.activations.size
     n = layout.sizes[n_layers]
     pairs, centered = slot(stem, chunk, ACROSS, n, n), slot(stem, chunk, BACK, n, n)
@@ -182,7 +183,8 @@ def pass_row(slope, q, phi, g, hess, cross):
 def add_second(n_inputs, a, g, slopes, ut, q, phi, cross, hess, part, out):
     """Add a sample's second coefficients to out (n_inputs + n + 1, n).
 
-    a (n_steps, n_inputs + n + 1); g, slopes and hess (n_steps, n); phi, two of Phi, and cross are (n, n); part is like out.
+    a (n_steps, n_inputs + n + 1), g, slopes and hess (n_steps, n), q (n_steps * n, n), phi, two of Phi, (2 * n, n),
+    cross (n, n), part like out.
     """
     n_steps, n = g.shape
     for s in range(n_steps):
@@ -243,31 +245,48 @@ def has_second(layout, stem, layer):
 
 
 @kernel
+def counts(stem, n, work):
+    """Return if any step of a sample counts."""
+    largest = 0.0
+    for row in range(n * stem.n_steps, (n + 1) * stem.n_steps):
+        largest = max(largest, work.measured[WEIGHT, row])
+    return largest > 0.0
+
+
+@kernel
 def judge(packed, layout, stem, layer, block, task, step, chunk, work):
     """Return how a layer's differences are found, by what a sample of them leaves out."""
     here = stem.table[layer + 1]
     drawn = draw_words(uint64(0), uint64(STREAM), step, layer, block.start)
-    n = int64(drawn[0]) % (block.n_samples // stem.n_steps)
-    channel = int64(drawn[1]) % here[FILTERS]
-    first = int64(drawn[2]) % ((here[N_MET] + CHECKED - 1) // CHECKED) * CHECKED
+    n_all, count = block.n_samples // stem.n_steps, min(CHECKED, stem.n_together)
+    n, channel = int64(drawn[0]) % n_all, int64(drawn[1]) % here[FILTERS]
+    for _ in range(n_all):
+        if counts(stem, n, work):
+            break
+        n = (n + 1) % n_all
+    last = (here[N_MET] - 1) // count
+    part = int64(drawn[2]) % (last + 1)
     set_reach(packed, stem, layer, n, task.eps, chunk)
     list_channel(packed, stem, n, channel, layer, chunk)
-    found = view(stem.checked, chunk * 4 * CHECKED, 4, CHECKED)
-    for k in range(4):
-        total = total_scratch(work, chunk, CHECKED)
-        clear(total)
-        size = 1.0 if k < 2 else 0.5
-        sign = size if k % 2 == 0 else -size
-        add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, total)
-        for b in range(CHECKED):
-            found[k, b] = total[b] / (size * size)
+    found = view(stem.checked, chunk * 4 * CHECKED, 4, count)
     largest, one, two = 0.0, 0.0, 0.0
-    for b in range(CHECKED):
-        whole, half = 0.5 * (found[0, b] + found[1, b]), 0.5 * (found[2, b] + found[3, b])
-        left = 4.0 / 3.0 * (whole - half)
-        largest = max(largest, abs(whole))
-        two = max(two, abs(left))
-        one = max(one, abs((0.0 if task.central else 0.5 * (found[0, b] - found[1, b])) + left))
+    for first in (part * count, last * count):  # the biases stand last, where inputs are zero
+        for k in range(4):
+            total = total_scratch(work, chunk, count)
+            clear(total)
+            size = 1.0 if k < 2 else 0.5
+            sign = size if k % 2 == 0 else -size
+            add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, total)
+            for b in range(count):
+                found[k, b] = total[b] / (size * size)
+        for b in range(min(count, here[N_MET] - first)):
+            whole, half = 0.5 * (found[0, b] + found[1, b]), 0.5 * (found[2, b] + found[3, b])
+            left = 4.0 / 3.0 * (whole - half)
+            largest = max(largest, abs(whole))
+            two = max(two, abs(left))
+            one = max(one, abs((0.0 if task.central else 0.5 * (found[0, b] - found[1, b])) + left))
+        if largest > 0.0:
+            break
     allowed = 0.5 * task.tolerance * largest
     if one <= allowed:
         return ONE_TERM
