@@ -349,7 +349,8 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Check
             raise ValueError(f"layers[{k}] is softmax, which is for the output layer only; {OTHERS}")
     n_below = max((k + 1 for k, layer in enumerate(checked) if not isinstance(layer, Dense)), default=0)
     place = {1: FLAT, 2: SEQUENCE, 3: IMAGE}[len(input_shape)]
-    levels = [Geometry(*(1,) * (3 - len(input_shape)), *input_shape)]
+    height, width, channels = (*(1,) * (3 - len(input_shape)), *input_shape)
+    levels = [Geometry(height, width, channels)]
     kinds: list[Kind] = []
     shapes: list[tuple[int, ...]] = []
     n_windows = 1
@@ -390,7 +391,10 @@ def _check_place(k: int, layers: Sequence[Any], input_shape: tuple[int, ...], pl
     if k == 0:
         inputs = f"{input_shape[0]} flat inputs" if place == FLAT else f"{place} of {input_shape}"
         where = f"the network takes {inputs}"
-        hints = {IMAGE: "; write Network((height, width, channels), ...)", SEQUENCE: "; write Network((steps, features), ...)"}
+        hints = {
+            IMAGE: "; write Network((height, width, channels), ...)",
+            SEQUENCE: "; write Network((steps, features), ...)",
+        }
         where += hints.get(wanted, "") if place == FLAT else ""
     else:
         where = f"comes after layers[{k - 1}], {layers[k - 1]}"

@@ -370,7 +370,7 @@ class Network:
         return result
 
     def _find_places(self) -> list[tuple[bool, int]]:
-        """Return, for each layer, if its level is below the dense layers, and its number there or among their levels."""
+        """Return, for each layer, if its level is below the dense ones, and its number there or among theirs."""
         plan = find_plan(self._layout)
         n_below, below, dense = len(plan.kinds) if plan else 0, 0, 0
         places = []

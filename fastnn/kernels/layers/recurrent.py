@@ -147,9 +147,9 @@ def add_bias(gradient, out):
 
 @kernel(returns_view=True)
 def moved_states(stem, part, t):
-    """Return the changes of the states at a step, (n_units, count); of two steps at a time where only the last is wanted.
+    """Return the changes of the states at a step, (n_units, count).
 
-    The last one's stand first, or all stand in order.
+    All steps' stand in order; where only the last one is wanted, two by turns, the last first.
     """
     here, n_steps = stem.table[part.layer + 1], count_steps(stem, part.layer)
     n_units, count = here[CHANNELS], part.size
@@ -162,7 +162,7 @@ def moved_states(stem, part, t):
 def add_below(stem, part, t, out):
     """Add what the changes of a step's inputs make of z, (n_filters, count), when one or all of them move."""
     below, layer = stem.table[part.layer], part.layer
-    n_in, n_moved = below[CHANNELS], moved_channels(below, part.channel)
+    n_moved = moved_channels(below, part.channel)
     source = moved_units(stem, part.chunk, layer - 1, below[WIDTH] * n_moved, part.size)
     first = max(part.channel, 0)
     through = transposed_filters(stem, layer)[:, first : first + n_moved]
@@ -197,7 +197,7 @@ def add_biases(stem, part, which, row):
 
 @unit
 def reach(packed, part):
-    """Write that perturbations may move z and a however far: sums of absolute weights, step upon step, bound nothing."""
+    """Write that perturbations may move z and a however far: of many steps, no bound would be of use."""
     _, stem = unpack_stem(packed)
     for which in (REACH_Z, REACH_A):
         out = reach_of(stem, part.chunk, which, part.layer + 1)

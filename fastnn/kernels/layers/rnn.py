@@ -65,7 +65,7 @@ def forward(packed, part):
 
 @unit
 def back(packed, part):
-    """Turn the gradient with respect to a into that with respect to z, from the last step to the first, and hand it on."""
+    """Turn the gradient with respect to a into that with respect to z, the last step first, and hand it on."""
     _, stem = unpack_stem(packed)
     layer, first, size = part.layer, part.sample, part.size
     n_in, n_units = stem.table[layer, CHANNELS], stem.table[layer + 1, CHANNELS]
