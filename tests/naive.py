@@ -62,13 +62,29 @@ class RNN(typing.NamedTuple):
     return_sequences: bool = False
 
 
+class LSTM(typing.NamedTuple):
+    """The same with 4 n_units columns, in the order i, f, g, o; state and cells are zero before the first step."""
+
+    return_sequences: bool = False
+
+
+class Embedding(typing.NamedTuple):
+    """W (n_tokens, n_units): a row for each token."""
+
+
 class Repeat(typing.NamedTuple):
     """The same at every step."""
 
     n_steps: int
 
 
-N_ARRAYS = {str: 2, Conv2D: 2, RNN: 3}  # that a layer has of weights and biases; others have none
+N_ARRAYS = {
+    str: 2,
+    Conv2D: 2,
+    RNN: 3,
+    LSTM: 3,
+    Embedding: 1,
+}  # that a layer has of weights and biases; others have none
 
 
 def windows(a, size, strides):
@@ -113,6 +129,20 @@ def apply(layer, weights, a):
             state = ACTIVATIONS[layer.activation](z[-1])
         z = np.stack(z, axis=1) if layer.return_sequences else z[-1]
         return z, ACTIVATIONS[layer.activation](z)
+    if isinstance(layer, LSTM):
+        w, u, b = weights
+        states = [np.zeros((len(a), len(u)), a.dtype)]
+        cells = states[0]
+        for t in range(a.shape[1]):
+            i, f, g, o = np.split(a[:, t] @ w + states[-1] @ u + b, 4, axis=1)
+            sigmoid = ACTIVATIONS["sigmoid"]
+            cells = sigmoid(f) * cells + sigmoid(i) * np.tanh(g)
+            states.append(sigmoid(o) * np.tanh(cells))
+        a = np.stack(states[1:], axis=1) if layer.return_sequences else states[-1]
+        return a, a
+    if isinstance(layer, Embedding):
+        a = weights[0][a.astype(int)]
+        return a, a
     if isinstance(layer, Repeat):
         a = np.stack([a] * layer.n_steps, axis=1)
         return a, a

@@ -1,6 +1,7 @@
 """Layers over images and sequences: held against the naive code in extended precision, and what is said of them."""
 
 import copy
+import dataclasses
 import pickle
 import threading
 from pathlib import Path
@@ -32,7 +33,7 @@ ROUNDINGS = 200
 # In plain Python, one of them takes minutes enough.
 DTYPES = ("float64",) if JIT_DISABLED else ("float64", "float32")
 Conv, Max, Average, Dense = fastnn.Conv2D, fastnn.MaxPool2D, fastnn.AveragePool2D, fastnn.Dense
-Flatten, RNN, Repeat = fastnn.Flatten, fastnn.RNN, fastnn.Repeat
+Flatten, RNN, LSTM, Repeat, Embedding = fastnn.Flatten, fastnn.RNN, fastnn.LSTM, fastnn.Repeat, fastnn.Embedding
 # Strides and paddings, kernels and windows that are not square, that overlap or leave something out, all depths.
 STACKS = {
     "conv": ((5, 4, 2), [Conv(2, (3, 2), "tanh")]),
@@ -60,6 +61,10 @@ STACKS = {
     "single": ((1, 2), [RNN(2, "tanh", return_sequences=True), RNN(2, "silu", return_sequences=True)]),
     "flattened": ((3, 2), [RNN(2, "elu", return_sequences=True), Flatten()]),
     "steps": ((3, 2), [Dense(2, "tanh")]),
+    "lstm": ((3, 2), [LSTM(2, return_sequences=True), Dense(2, "relu"), LSTM(2)]),
+    "memory": (2, [Repeat(3), LSTM(2), Repeat(2), LSTM(2, return_sequences=True)]),
+    "tokens": (5, [Embedding(4, 2), RNN(2, "tanh", return_sequences=True)]),
+    "words": (4, [Embedding(7, 2), Dense(2, "tanh"), Flatten()]),
     "caption": (
         (4, 4, 1),
         [Conv(2, 2, "relu"), Max(2), Flatten(), Dense(2, "tanh"), Repeat(2), RNN(2, "tanh", return_sequences=True)],
@@ -77,6 +82,10 @@ def twin(layer):
         return naive.AveragePool2D(layer.pool_size, layer.strides)
     if isinstance(layer, RNN):
         return naive.RNN(layer.activation, layer.return_sequences)
+    if isinstance(layer, LSTM):
+        return naive.LSTM(layer.return_sequences)
+    if isinstance(layer, Embedding):
+        return naive.Embedding()
     if isinstance(layer, Repeat):
         return naive.Repeat(layer.n_steps)
     return naive.Flatten() if isinstance(layer, Flatten) else layer.activation
@@ -96,6 +105,9 @@ class Case:
                 b[:] = rng.normal(size=b.shape) / 4
         self.x = rng.normal(size=(n_samples, *self.network.input_shape)).astype(dtype)
         self.x[rng.random(self.x.shape) < 0.2] = 0.0
+        first = self.network.layers[0]
+        if isinstance(first, Embedding):
+            self.x = rng.integers(0, first.n_tokens, self.x.shape).astype(dtype)
         outputs = self.network.output_shape
         self.y = rng.normal(size=(n_samples, *outputs)).astype(dtype)
         if self.loss == "binary_cross_entropy":
@@ -664,12 +676,24 @@ def test_what_a_short_series_leaves_out_is_below_rounding():
     assert largest * SHORT**3 < np.finfo(float).eps / 2
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layer_is_public(layer):
+    """In the package, in the reference, and in the README's list."""
+    assert getattr(fastnn, layer.__name__) is layer
+    root = Path(__file__).parent.parent
+    assert f".. autoclass:: {layer.__name__}\n" in (root / "docs/api/network.rst").read_text()
+    fields = ", ".join(field.name for field in dataclasses.fields(layer))
+    assert f"`{layer.__name__}({fields})`" in (root / "README.md").read_text()
+
+
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
 def test_a_file_has_all_that_the_others_have(kind):
     module = MODULES[kind]
     assert module.__name__.endswith(kind.name.lower())
     assert hasattr(module, "shape")
     needed = set(FUNCTIONS) - {"want", "add", "start"}
+    if kind == Kind.EMBEDDING:  # nothing is below it
+        needed -= {"back", "reach", "carry"}
     assert needed <= set(vars(module))
     assert hasattr(module, "add") == hasattr(module, "start")  # with weights, or without
     assert any(getattr(layer, "kind", None) == kind for layer in LAYERS)
