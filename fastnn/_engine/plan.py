@@ -32,7 +32,7 @@ def find_plan(layout: Layout) -> StemPlan | None:
 
 
 def count_steps(layout: Layout) -> int:
-    """Return how many samples of the dense layers a sample makes: the steps of a sequence that these work on, else 1."""
+    """Return how many samples of the dense layers a sample makes: the steps of a sequence that they work on, or 1."""
     plan = find_plan(layout)
     return plan.n_steps if plan else 1
 

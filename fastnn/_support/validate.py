@@ -212,6 +212,18 @@ def samples(X: ArrayLike, shape: tuple[int, ...], last: str, to: np.dtype[Any]) 
     return result.reshape(len(result), -1)
 
 
+def tokens(X: ArrayLike, n_steps: int, n_tokens: int, to: np.dtype[Any]) -> Array:
+    """Return X as (n_samples, n_steps), whole numbers from 0 to n_tokens - 1."""
+    result = array("X", X, np.dtype(np.float64))
+    if result.ndim != 2 or result.shape[1] != n_steps:
+        raise ValueError(f"X must have shape (n_samples, {n_steps}), the token of each step, got {result.shape}")
+    wrong = (result < 0) | (result >= n_tokens) | (result != np.floor(result))
+    if wrong.any():
+        first = tuple(int(k) for k in np.argwhere(wrong)[0])
+        raise ValueError(f"X must be whole numbers from 0 to {n_tokens - 1}, got {result[first]:g} at index {first}")
+    return result.astype(to)
+
+
 def features(X: ArrayLike, n_inputs: int, to: np.dtype[Any]) -> Array:
     """Return X as (n_samples, n_inputs)."""
     result = array("X", X, to)

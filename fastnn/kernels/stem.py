@@ -171,7 +171,8 @@ def run_stem_back(packed, block, task, step, chunk):
                 place = stem.table[n_layers, FIRST] + t * n_units
                 copy(outputs[n * n_steps + t], line(gradient, place, n_units))
         for layer in range(n_layers - 1, -1, -1):
-            if stem.table[layer + 1, WEIGHTS] + stem.table[layer + 1, N_INPUTS] > 0:
+            here = stem.table[layer + 1]
+            if here[WEIGHTS] + here[N_INPUTS] > 0 and here[LOOKS_UP] == 0:
                 call_samples(packed, stem, layer, BACK, start, stop, chunk)
 
 
@@ -210,6 +211,8 @@ def set_reach(packed, stem, layer, n, eps, chunk):
     size = SLACK * abs(eps) * max(np.float64(largest), 1.0)
     if stem.table[layer + 1, RECURRENT] != 0:
         size = math.inf
+    elif stem.table[layer + 1, LOOKS_UP] != 0:
+        size = SLACK * abs(eps)
     z, a = reach_of(stem, chunk, REACH_Z, layer + 1), reach_of(stem, chunk, REACH_A, layer + 1)
     steepest = derivative_bounds(stem.table[layer + 1, ACTIVATION])[0]
     for c in range(z.size):

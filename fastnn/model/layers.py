@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from fastnn._support import validate
 from fastnn.kernels.activations import MODULES, Activation
-from fastnn.kernels.layers import Kind, average_pool, conv, max_pool, repeat, rnn
+from fastnn.kernels.layers import Kind, average_pool, conv, embedding, lstm, max_pool, repeat, rnn
 from fastnn.kernels.layers.maps import Geometry
 
 PADDINGS = ("valid", "same")
@@ -19,7 +19,8 @@ IMAGE, SEQUENCE, FLAT = "an image", "a sequence", "a flat level"
 class Dense:
     """A fully connected layer: ``z = a_prev @ W + b``, ``a = activation(z)``.
 
-    It takes an image as a vector, and works on every step of a sequence by itself.
+    It takes an image as a vector, and works on every step of a sequence by itself. Its weights are ``W`` (n_in, n_units)
+    and ``b`` (n_units,).
 
     Parameters
     ----------
@@ -67,7 +68,8 @@ class Conv2D:
     """A convolution over images: each filter is laid at every place, ``z = sum(W * patch) + b``, ``a = activation(z)``.
 
     As in every library it is a cross-correlation: the kernel is not flipped. Channels
-    stand last. Below it is the image, another Conv2D or a pool, never a flat level.
+    stand last. Below it is the image, another Conv2D or a pool, never a flat level. Its weights are ``W``
+    (height, width, channels, n_filters) and ``b`` (n_filters,).
 
     Parameters
     ----------
@@ -210,11 +212,46 @@ class Flatten:
         return "Flatten()"
 
 
+class _Recurrent:
+    """What recurrent layers have in common."""
+
+    n_units: int
+    return_sequences: bool
+
+    kind: ClassVar[Kind]
+    takes: ClassVar[tuple[str, ...]] = (SEQUENCE,)
+    parameters: ClassVar[tuple[str, ...]] = ("weight", "recurrent_weight", "bias")
+    shape: ClassVar[Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_units", validate.integer("n_units", self.n_units, low=1))
+        object.__setattr__(self, "return_sequences", validate.flag("return_sequences", self.return_sequences))
+
+    @property
+    def gives(self) -> str:
+        """What it puts out."""
+        return SEQUENCE if self.return_sequences else FLAT
+
+    @property
+    def code(self) -> Activation:
+        """The activation as kernels know it, that initial weights go by."""
+        return Activation.TANH
+
+    def _make_geometry(self, below: Geometry, place: str) -> Geometry:
+        """Return what it makes of a level."""
+        geometry: Geometry = self.shape(below, self.n_units, self.return_sequences)
+        return geometry
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({self.n_units}{', return_sequences=True' * self.return_sequences})"
+
+
 @dataclass(frozen=True)
-class RNN:
+class RNN(_Recurrent):
     """A recurrent layer over a sequence: ``z = x @ W + a_before @ U + b``, ``a = activation(z)``, step by step.
 
-    ``a_before`` is what the step before put out, zeros at the first.
+    ``a_before`` is what the step before put out, zeros at the first. Its weights are ``W`` (n_in, n_units), ``U``
+    (n_units, n_units) and ``b`` (n_units,).
 
     Parameters
     ----------
@@ -236,18 +273,10 @@ class RNN:
     return_sequences: bool = False
 
     kind: ClassVar[Kind] = Kind.RNN
-    takes: ClassVar[tuple[str, ...]] = (SEQUENCE,)
-    parameters: ClassVar[tuple[str, ...]] = ("weight", "recurrent_weight", "bias")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_units", validate.integer("n_units", self.n_units, low=1))
+        super().__post_init__()
         _check_hidden(self.activation)
-        object.__setattr__(self, "return_sequences", validate.flag("return_sequences", self.return_sequences))
-
-    @property
-    def gives(self) -> str:
-        """What it puts out."""
-        return SEQUENCE if self.return_sequences else FLAT
 
     @property
     def code(self) -> Activation:
@@ -260,6 +289,40 @@ class RNN:
 
     def __str__(self) -> str:
         return f"RNN({self.n_units}, {self.activation}{', return_sequences=True' * self.return_sequences})"
+
+
+@dataclass(frozen=True)
+class LSTM(_Recurrent):
+    """Long short-term memory over a sequence, as in PyTorch [1]_.
+
+    Step by step ``i, f, o = sigmoid`` and ``g = tanh`` of a quarter each of ``x @ W + a_before @ U + b``, in the
+    order i, f, g, o; then ``c = f * c_before + i * g`` and ``a = o * tanh(c)``. Before the first step, both are zero.
+    Its weights are ``W`` (n_in, 4 n_units), ``U`` (n_units, 4 n_units) and ``b`` (4 n_units,).
+
+    Parameters
+    ----------
+    n_units : int
+        Units of the state, at least 1.
+    return_sequences : bool, default False
+        Put out every step's ``a``, a sequence; else the last step's alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described.
+
+    References
+    ----------
+    .. [1] Hochreiter, Schmidhuber, "Long Short-Term Memory", 1997, with the forget gate of Gers, Schmidhuber,
+       Cummins, "Learning to Forget", 2000. ``W`` is ``weight_ih_l0.T`` of ``torch.nn.LSTM``, ``U`` is
+       ``weight_hh_l0.T``, and ``b`` is ``bias_ih_l0 + bias_hh_l0``.
+    """
+
+    n_units: int
+    return_sequences: bool = False
+
+    kind: ClassVar[Kind] = Kind.LSTM
+    shape: ClassVar[Any] = staticmethod(lstm.shape)
 
 
 @dataclass(frozen=True)
@@ -297,8 +360,53 @@ class Repeat:
         return f"Repeat({self.n_steps})"
 
 
-Layer = Dense | Conv2D | MaxPool2D | AveragePool2D | Flatten | RNN | Repeat
-LAYERS = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten, RNN, Repeat)
+@dataclass(frozen=True)
+class Embedding:
+    """Units for each of some tokens, ``a = W[token]``: the first layer of ``Network(steps, ...)`` over whole numbers.
+
+    Its weights are ``W`` (n_tokens, n_units) alone. A perturbation of ``W[token, unit]`` moves that unit at the steps
+    where the token stands.
+
+    Parameters
+    ----------
+    n_tokens : int
+        How many there are: the inputs are 0 to ``n_tokens - 1``. At most 2**24, which float32 holds.
+    n_units : int
+        Features that each step has then, at least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described.
+    """
+
+    n_tokens: int
+    n_units: int
+
+    kind: ClassVar[Kind] = Kind.EMBEDDING
+    takes: ClassVar[tuple[str, ...]] = (FLAT,)
+    gives: ClassVar[str] = SEQUENCE
+    parameters: ClassVar[tuple[str, ...]] = ("weight",)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_tokens", validate.integer("n_tokens", self.n_tokens, low=1, high=2**24))
+        object.__setattr__(self, "n_units", validate.integer("n_units", self.n_units, low=1))
+
+    @property
+    def code(self) -> Activation:
+        """The activation as kernels know it."""
+        return Activation.IDENTITY
+
+    def _make_geometry(self, below: Geometry, place: str) -> Geometry:
+        """Return what it makes of a level."""
+        return embedding.shape(below, self.n_tokens, self.n_units)
+
+    def __str__(self) -> str:
+        return f"Embedding({self.n_tokens}, {self.n_units})"
+
+
+Layer = Dense | Conv2D | MaxPool2D | AveragePool2D | Flatten | RNN | LSTM | Repeat | Embedding
+LAYERS = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten, RNN, LSTM, Repeat, Embedding)
 OTHERS = f"use {', '.join(code.name.lower() for code in MODULES)}"
 
 
@@ -349,7 +457,10 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Check
             raise ValueError(f"layers[{k}] is softmax, which is for the output layer only; {OTHERS}")
     n_below = max((k + 1 for k, layer in enumerate(checked) if not isinstance(layer, Dense)), default=0)
     place = {1: FLAT, 2: SEQUENCE, 3: IMAGE}[len(input_shape)]
-    levels = [Geometry(*(1,) * (3 - len(input_shape)), *input_shape)]
+    height, width, channels = (*(1,) * (3 - len(input_shape)), *input_shape)
+    if isinstance(checked[0], Embedding):
+        width, channels = channels, width  # a number is a step
+    levels = [Geometry(height, width, channels)]
     kinds: list[Kind] = []
     shapes: list[tuple[int, ...]] = []
     n_windows = 1
@@ -384,13 +495,18 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Check
 def _check_place(k: int, layers: Sequence[Any], input_shape: tuple[int, ...], place: str) -> None:
     """Refuse a layer that does not take what is below it."""
     layer = layers[k]
+    if isinstance(layer, Embedding) and (k > 0 or place != FLAT):
+        raise ValueError(f"layers[{k}] is {layer}, which takes a network's inputs; put it first in Network(steps, ...)")
     if place in layer.takes:
         return
     wanted = layer.takes[0]
     if k == 0:
         inputs = f"{input_shape[0]} flat inputs" if place == FLAT else f"{place} of {input_shape}"
         where = f"the network takes {inputs}"
-        hints = {IMAGE: "; write Network((height, width, channels), ...)", SEQUENCE: "; write Network((steps, features), ...)"}
+        hints = {
+            IMAGE: "; write Network((height, width, channels), ...)",
+            SEQUENCE: "; write Network((steps, features), ...)",
+        }
         where += hints.get(wanted, "") if place == FLAT else ""
     else:
         where = f"comes after layers[{k - 1}], {layers[k - 1]}"

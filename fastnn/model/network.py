@@ -19,7 +19,7 @@ from fastnn.interop import exports
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import A, Z
-from fastnn.model.layers import LARGEST, LAYERS, Dense, Flatten, Layer, check_layers
+from fastnn.model.layers import LARGEST, LAYERS, Dense, Embedding, Flatten, Layer, check_layers
 
 INITS = ("fan_in", "standard_normal")
 # What arrays are called in mathematics, by what they are called in files.
@@ -46,8 +46,8 @@ class Network:
     ----------
     input_shape : int, (int, int) or (int, int, int)
         Number of input features, at least 1, or (steps, features) of a sequence, or (height, width, channels) of
-        an image.
-    layers : sequence of Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten, RNN or Repeat
+        an image. For an `Embedding`, the steps.
+    layers : sequence of Dense and others
         The layers in order, the output layer, a Dense, last. Softmax only there. A Dense
         takes an image as the vector that `Flatten` makes of it, and works on every step of a sequence by itself.
     seed : int, numpy.random.Generator or None, default None
@@ -60,8 +60,8 @@ class Network:
         standard deviation, n_in being the inputs of a unit, is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
         softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
         slope being 0.01 for leaky_relu and 0 for relu, elu, softplus and silu [2]_. Of a recurrent
-        layer, n_in is for ``W`` the features of a step, for ``U`` the units of the state. With
-        "standard_normal" it is 1.
+        layer, n_in is for ``W`` the features of a step, for ``U`` the units of the state; of an `Embedding` it is 1.
+        With "standard_normal" the deviation is 1.
 
     Raises
     ------
@@ -107,7 +107,8 @@ class Network:
             if name != "bias":
                 w[:] = rng.standard_normal(w.shape)
                 if init == "fan_in":
-                    w *= _fan_in_deviation(layer.code, w.size // w.shape[-1])
+                    n_in = 1 if isinstance(layer, Embedding) else w.size // w.shape[-1]
+                    w *= _fan_in_deviation(layer.code, n_in)
 
     def _allocate(self, input_shape: int | tuple[int, ...], layers: Sequence[Layer], dtype: DTypeLike) -> None:
         """Become a network of that architecture, with weights of zero."""
@@ -194,9 +195,7 @@ class Network:
     def weights(self) -> list[Array]:
         """``[W1, b1, W2, b2, ...]``, views: writing into one changes the network.
 
-        In the order of the layers that have weights. Of a Dense, ``W`` has shape (n_in, n_out)
-        and ``b`` (n_out,); of a Conv2D (height, width, channels, n_filters) and (n_filters,); of an RNN there
-        are ``W`` (n_in, n_units), ``U`` (n_units, n_units) and ``b`` (n_units,).
+        In the order of the layers that have weights; each layer's description says which, and their shapes.
         Assigning a list of arrays of these shapes copies them in, all or, if one does not fit, none.
         """
         return split(self._layout, self._theta)
@@ -370,7 +369,7 @@ class Network:
         return result
 
     def _find_places(self) -> list[tuple[bool, int]]:
-        """Return, for each layer, if its level is below the dense layers, and its number there or among their levels."""
+        """Return, for each layer, if its level is below the dense ones, and its number there or among theirs."""
         plan = find_plan(self._layout)
         n_below, below, dense = len(plan.kinds) if plan else 0, 0, 0
         places = []
@@ -390,6 +389,9 @@ class Network:
         TypeError, ValueError
             If X is not finite real numbers of the right shape.
         """
+        first = self._layers[0]
+        if isinstance(first, Embedding):
+            return validate.tokens(X, self.n_inputs, first.n_tokens, self._dtype)
         if len(self._input_shape) == 1:
             return validate.features(X, self.n_inputs, self._dtype)
         return validate.samples(X, self._input_shape, AXES[len(self._input_shape)][-1], self._dtype)

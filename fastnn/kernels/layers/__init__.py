@@ -20,7 +20,7 @@ of their rows, and moves all its units by ``start`` and ``carry``; what such lay
 
 from enum import IntEnum
 
-from fastnn.kernels.layers import average_pool, conv, max_pool, repeat, rnn
+from fastnn.kernels.layers import average_pool, conv, embedding, lstm, max_pool, repeat, rnn
 
 
 class Kind(IntEnum):
@@ -31,6 +31,8 @@ class Kind(IntEnum):
     AVERAGE_POOL = 2
     REPEAT = 3
     RNN = 4
+    LSTM = 5
+    EMBEDDING = 6
 
 
 MODULES = {
@@ -39,6 +41,8 @@ MODULES = {
     Kind.AVERAGE_POOL: average_pool,
     Kind.REPEAT: repeat,
     Kind.RNN: rnn,
+    Kind.LSTM: lstm,
+    Kind.EMBEDDING: embedding,
 }
 # Columns of Stem.units.
 FUNCTIONS = ("forward", "back", "add", "reach", "want", "start", "carry")

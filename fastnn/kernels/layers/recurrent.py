@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from fastnn._compiler.jit import kernel, line, rows, unit, unpack_stem, view
+from fastnn.kernels.activations import activate
 from fastnn.kernels.layers.maps import (
     CHANNELS,
     FILTERS,
@@ -29,7 +30,7 @@ from fastnn.kernels.layers.maps import (
 )
 from fastnn.kernels.products import add_product
 from fastnn.kernels.vectors import clear
-from fastnn.kernels.work import A, Z
+from fastnn.kernels.work import SLOPE, A, Z
 
 SHARE = 32  # rows of weights whose gradient is added in one go
 
@@ -120,6 +121,17 @@ def take_below(stem, theta, layer, sample, gates):
 
 
 @kernel
+def activate_units(code, stem, sample, start, size):
+    """Write a and slope of some of a sample's units."""
+    activate(
+        code,
+        line(sample_values(stem, Z, sample), start, size),
+        line(sample_values(stem, A, sample), start, size),
+        line(sample_values(stem, SLOPE, sample), start, size),
+    )
+
+
+@kernel
 def hand_below(stem, layer, sample, gates):
     """Hand on what the gradient with respect to z, (n_steps, n_filters) from `gates` on, is with respect to inputs."""
     if stem.table[layer + 1, WEIGHTS] > 0:  # else there are no weights below
@@ -130,9 +142,10 @@ def hand_below(stem, layer, sample, gates):
 
 
 @kernel
-def add_rows(inputs, gradient, first, last, out):
-    """Add inputs' (n, n_steps) times a gradient (n_steps, p) to rows first to last of out (n, p), those that it has."""
-    first, last = max(first, np.int64(0)), min(last, out.shape[0])
+def add_rows(inputs, gradient, part, before, out):
+    """Add inputs' (n, n_steps) times a gradient (n_steps, p) to a share's rows of out (n, p), which is so far down."""
+    first = max(part.first * SHARE - before, np.int64(0))
+    last = min((part.first + 1) * SHARE - before, out.shape[0])
     if first < last:
         add_product(inputs, gradient, first, last, out)
 
@@ -145,11 +158,27 @@ def add_bias(gradient, out):
             out[c] += gradient[t, c]
 
 
+@kernel
+def add_gradient(stem, part, gates, out):
+    """Add a sample's gradient with respect to a share of the rows of W and U, and to the first biases with the first.
+
+    That with respect to z, (n_steps, n_filters), begins at `gates`.
+    """
+    layer, n, n_steps = part.layer, part.sample, count_steps(stem, part.layer)
+    n_in, n_units = stem.table[layer, CHANNELS], stem.table[layer + 1, CHANNELS]
+    gradient = map_rows(stem, GRADIENT, n, gates, n_steps, stem.table[layer + 1, FILTERS])
+    states = map_rows(stem, A, n, states_start(stem, layer), n_steps, n_units)
+    add_rows(below_rows(stem, A, layer, n).T, gradient, part, np.int64(0), filter_rows(stem, out, layer, 0, n_in))
+    add_rows(states.T, gradient, part, n_in, filter_rows(stem, out, layer, n_in, n_units))
+    if part.first == 0:
+        add_bias(gradient, filter_rows(stem, out, layer, n_in + n_units, 1)[0])
+
+
 @kernel(returns_view=True)
 def moved_states(stem, part, t):
-    """Return the changes of the states at a step, (n_units, count); of two steps at a time where only the last is wanted.
+    """Return the changes of the states at a step, (n_units, count).
 
-    The last one's stand first, or all stand in order.
+    All steps' stand in order; where only the last one is wanted, two by turns, the last first.
     """
     here, n_steps = stem.table[part.layer + 1], count_steps(stem, part.layer)
     n_units, count = here[CHANNELS], part.size
@@ -158,11 +187,20 @@ def moved_states(stem, part, t):
     return view(moved, place * n_units * count, n_units, count)
 
 
+@kernel(returns_view=True)
+def moved_gates(stem, part, first, n_rows):
+    """Return changes of a step's gates and what else a layer carries, (n_rows, count); they stand behind the states."""
+    here = stem.table[part.layer + 1]
+    start = max(here[WIDTH], 2) * here[CHANNELS]
+    moved = moved_units(stem, part.chunk, part.layer, start + first + n_rows, part.size)
+    return view(moved, (start + first) * part.size, n_rows, part.size)
+
+
 @kernel
 def add_below(stem, part, t, out):
     """Add what the changes of a step's inputs make of z, (n_filters, count), when one or all of them move."""
     below, layer = stem.table[part.layer], part.layer
-    n_in, n_moved = below[CHANNELS], moved_channels(below, part.channel)
+    n_moved = moved_channels(below, part.channel)
     source = moved_units(stem, part.chunk, layer - 1, below[WIDTH] * n_moved, part.size)
     first = max(part.channel, 0)
     through = transposed_filters(stem, layer)[:, first : first + n_moved]
@@ -170,8 +208,8 @@ def add_below(stem, part, t, out):
 
 
 @kernel
-def add_own(stem, part, t, row):
-    """Add what perturbations of W and U make of a filter's z at a step, (count,): of a moved input as well."""
+def add_own(stem, part, t, row, state_row):
+    """Add what perturbations of W and of U make of a filter's z at a step, (count,) each: of a moved input as well."""
     layer = part.layer
     here, n_in = stem.table[layer + 1], stem.table[layer, CHANNELS]
     n_units = here[CHANNELS]
@@ -184,7 +222,7 @@ def add_own(stem, part, t, row):
             row[b] += part.eps * inputs[k]
         elif k < here[N_INPUTS]:
             moved = moved_states(stem, part, t - 1)[k - n_in, b] if t > 0 else 0.0
-            row[b] += part.eps * (states[k - n_in] + moved)
+            state_row[b] += part.eps * (states[k - n_in] + moved)
 
 
 @kernel
@@ -197,7 +235,7 @@ def add_biases(stem, part, which, row):
 
 @unit
 def reach(packed, part):
-    """Write that perturbations may move z and a however far: sums of absolute weights, step upon step, bound nothing."""
+    """Write that perturbations may move z and a however far: of many steps, no bound would be of use."""
     _, stem = unpack_stem(packed)
     for which in (REACH_Z, REACH_A):
         out = reach_of(stem, part.chunk, which, part.layer + 1)

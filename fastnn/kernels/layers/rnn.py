@@ -4,23 +4,21 @@ A perturbation of one weight moves z at every step, at those of U also by the st
 """
 
 from fastnn._compiler.jit import kernel, line, unit, unpack_stem
-from fastnn.kernels.activations import activate, change_block
+from fastnn.kernels.activations import change_block
 from fastnn.kernels.layers import recurrent
 from fastnn.kernels.layers.maps import (
     ACTIVATION,
     CHANNELS,
     GRADIENT,
     Geometry,
-    map_rows,
     sample_values,
 )
 from fastnn.kernels.layers.recurrent import (
+    activate_units,
     add_below,
-    add_bias,
     add_biases,
+    add_gradient,
     add_own,
-    add_rows,
-    below_rows,
     clear_all,
     count_steps,
     filter_rows,
@@ -55,17 +53,12 @@ def forward(packed, part):
         z = strip_rows(stem, Z, here, first, size, n_units)
         add_product(strip_rows(stem, A, here - n_units, first, size, n_units), u, 0, size, z)
         for n in range(first, first + size):
-            activate(
-                code,
-                line(sample_values(stem, Z, n), here, n_units),
-                line(sample_values(stem, A, n), here, n_units),
-                line(sample_values(stem, SLOPE, n), here, n_units),
-            )
+            activate_units(code, stem, n, here, n_units)
 
 
 @unit
 def back(packed, part):
-    """Turn the gradient with respect to a into that with respect to z, from the last step to the first, and hand it on."""
+    """Turn the gradient with respect to a into that with respect to z, the last step first, and hand it on."""
     _, stem = unpack_stem(packed)
     layer, first, size = part.layer, part.sample, part.size
     n_in, n_units = stem.table[layer, CHANNELS], stem.table[layer + 1, CHANNELS]
@@ -89,18 +82,7 @@ def back(packed, part):
 def add(packed, part):
     """Add a sample's gradient with respect to a share of the rows of W and U; with the first, that of b."""
     (_, _, _, _, work), stem = unpack_stem(packed)
-    layer, n = part.layer, part.sample
-    n_in, n_units, n_steps = stem.table[layer, CHANNELS], stem.table[layer + 1, CHANNELS], count_steps(stem, layer)
-    states = states_start(stem, layer)
-    gradient = map_rows(stem, GRADIENT, n, states + n_units, n_steps, n_units)
-    first = part.first * recurrent.SHARE
-    last = first + recurrent.SHARE
-    w = filter_rows(stem, work.gradient, layer, 0, n_in)
-    u = filter_rows(stem, work.gradient, layer, n_in, n_units)
-    add_rows(below_rows(stem, A, layer, n).T, gradient, first, last, w)
-    add_rows(map_rows(stem, A, n, states, n_steps, n_units).T, gradient, first - n_in, last - n_in, u)
-    if part.first == 0:
-        add_bias(gradient, filter_rows(stem, work.gradient, layer, n_in + n_units, 1)[0])
+    add_gradient(stem, part, states_start(stem, part.layer) + stem.table[part.layer + 1, CHANNELS], work.gradient)
 
 
 reach = recurrent.reach
@@ -127,7 +109,7 @@ def start(packed, part):
     for t in range(count_steps(stem, part.layer)):
         z = moved_states(stem, part, t)
         clear_all(z)
-        add_own(stem, part, t, z[part.channel])
+        add_own(stem, part, t, z[part.channel], z[part.channel])
         add_biases(stem, part, 0, z[part.channel])
         take_step(stem, part, t, z)
 
