@@ -25,7 +25,7 @@ import math
 
 from numpy import float64, int64, uint64
 
-from fastnn._compiler.jit import call_layer, kernel, line, unit, unpack_stem, view
+from fastnn._compiler.jit import call_part, kernel, line, unit, unpack_stem, view
 from fastnn.kernels.activations import has_kink, taylor_units
 from fastnn.kernels.counter import draw_words
 from fastnn.kernels.layers import ADD
@@ -276,7 +276,7 @@ def judge(packed, layout, stem, layer, block, task, step, chunk, work):
             clear(total)
             size = 1.0 if k < 2 else 0.5
             sign = size if k % 2 == 0 else -size
-            add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, total)
+            add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, count)
             for b in range(count):
                 found[k, b] = total[b] / (size * size)
         for b in range(min(count, here[N_MET] - first)):
@@ -398,7 +398,7 @@ def run_recurrent(packed, block, task, step, chunk):
         for part in range(stem.table[layer + 1, SHARES]):
             if turn % task.n_chunks == chunk:
                 for n in range(n_all):
-                    call_layer(stem.units[layer, ADD], packed, make_part(layer, n, -1, part, 0, 0.0, chunk))
+                    call_part(stem.units[layer, ADD], packed, make_part(layer, n, -1, part, 0, 0.0, chunk))
             turn += 1
         if verdict == TWO_TERMS:
             for n in range(chunk, n_all, task.n_chunks):
