@@ -260,10 +260,9 @@ def judge(packed, layout, stem, layer, block, task, step, chunk, work):
     drawn = draw_words(uint64(0), uint64(STREAM), step, layer, block.start)
     n_all, count = block.n_samples // stem.n_steps, min(CHECKED, stem.n_together)
     n, channel = int64(drawn[0]) % n_all, int64(drawn[1]) % here[FILTERS]
-    for _ in range(n_all):
-        if counts(stem, n, work):
-            break
-        n = (n + 1) % n_all
+    asked = 0
+    while asked < n_all and not counts(stem, n, work):
+        asked, n = asked + 1, (n + 1) % n_all
     last = (here[N_MET] - 1) // count
     part = int64(drawn[2]) % (last + 1)
     set_reach(packed, stem, layer, n, task.eps, chunk)
@@ -287,7 +286,7 @@ def judge(packed, layout, stem, layer, block, task, step, chunk, work):
             one = max(one, abs((0.0 if task.central else 0.5 * (found[0, b] - found[1, b])) + left))
         if largest > 0.0:
             break
-    allowed = 0.5 * task.tolerance * largest
+    allowed = task.tolerance * largest
     if one <= allowed:
         return ONE_TERM
     return TWO_TERMS if two <= allowed and has_second(layout, stem, layer) else MEASURED
