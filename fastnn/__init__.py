@@ -7,6 +7,7 @@ from fastnn import callbacks as callbacks
 from fastnn import hardware as hardware
 from fastnn.interop.imports import from_sklearn as from_sklearn
 from fastnn.interop.imports import from_torch as from_torch
+from fastnn.model.layers import GRU as GRU
 from fastnn.model.layers import LSTM as LSTM
 from fastnn.model.layers import RNN as RNN
 from fastnn.model.layers import AveragePool2D as AveragePool2D

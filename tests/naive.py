@@ -68,6 +68,12 @@ class LSTM(typing.NamedTuple):
     return_sequences: bool = False
 
 
+class GRU(typing.NamedTuple):
+    """W and U with 3 n_units columns, in the order r, z, n; b (2, 3 n_units), rows for inputs and states."""
+
+    return_sequences: bool = False
+
+
 class Embedding(typing.NamedTuple):
     """W (n_tokens, n_units): a row for each token."""
 
@@ -78,13 +84,15 @@ class Repeat(typing.NamedTuple):
     n_steps: int
 
 
+# How many arrays of weights and biases a layer has; others have none.
 N_ARRAYS = {
     str: 2,
     Conv2D: 2,
     RNN: 3,
+    GRU: 3,
     LSTM: 3,
     Embedding: 1,
-}  # that a layer has of weights and biases; others have none
+}
 
 
 def windows(a, size, strides):
@@ -138,6 +146,17 @@ def apply(layer, weights, a):
             sigmoid = ACTIVATIONS["sigmoid"]
             cells = sigmoid(f) * cells + sigmoid(i) * np.tanh(g)
             states.append(sigmoid(o) * np.tanh(cells))
+        a = np.stack(states[1:], axis=1) if layer.return_sequences else states[-1]
+        return a, a
+    if isinstance(layer, GRU):
+        w, u, b = weights
+        sigmoid, states = ACTIVATIONS["sigmoid"], [np.zeros((len(a), len(u)), a.dtype)]
+        for t in range(a.shape[1]):
+            (r, z, n), (r_state, z_state, n_state) = (
+                np.split(product, 3, axis=1) for product in (a[:, t] @ w + b[0], states[-1] @ u + b[1])
+            )
+            z, n = sigmoid(z + z_state), np.tanh(n + sigmoid(r + r_state) * n_state)
+            states.append((1 - z) * n + z * states[-1])
         a = np.stack(states[1:], axis=1) if layer.return_sequences else states[-1]
         return a, a
     if isinstance(layer, Embedding):

@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from test_layers import RNN, Case, Conv, Dense, Flatten, Max, Repeat
+from test_layers import GRU, LSTM, RNN, Case, Conv, Dense, Embedding, Flatten, Max, Repeat
 
 import fastnn
 from fastnn._compiler.jit import JIT_DISABLED
@@ -31,6 +31,9 @@ def test_repr_and_html_tell_each_level():
         "  Dense(30, softmax)                   (10, 30)  W (8, 30)               b (30,)    270",
     ]
     assert '<th scope="col">U</th>' in network._repr_html_()
+    assert str(LSTM(2)) == "LSTM(2)"
+    assert str(GRU(2, return_sequences=True)) == "GRU(2, return_sequences=True)"
+    assert str(Embedding(3, 2)) == "Embedding(3, 2)"
     assert network.input_shape == (20, 30)
     assert network.output_shape == (10, 30)
     assert network.n_inputs == 600
@@ -126,7 +129,7 @@ def test_class_weights_are_of_steps():
     np.testing.assert_array_equal(*losses)
 
 
-@pytest.mark.parametrize("stack", ["one", "every"])
+@pytest.mark.parametrize("stack", ["one", "every", "gru", "memory", "tokens"])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.25])
 def test_weights_decay_and_biases_do_not(stack, weight_decay):
     case = Case(stack)
@@ -134,8 +137,9 @@ def test_weights_decay_and_biases_do_not(stack, weight_decay):
     optimizer = fastnn.SGD(0.5, weight_decay=weight_decay)
     trainer = fastnn.Trainer(case.network, loss=case.loss, gradient=fastnn.Backprop(), optimizer=optimizer)
     trainer.fit(case.x, case.y)
-    for w, old, g in zip(case.network.weights, before, gradients, strict=True):
-        decay = weight_decay * old if w.ndim > 1 else 0.0
+    names = [name for layer in case.network.layers for name in layer.parameters]
+    for name, w, old, g in zip(names, case.network.weights, before, gradients, strict=True):
+        decay = weight_decay * old if name != "bias" else 0.0
         np.testing.assert_allclose(w, old - 0.5 * (g + decay), rtol=1e-14, atol=1e-15)  # four roundings
 
 
@@ -145,8 +149,89 @@ def test_a_feature_alone_may_be_left_out():
     np.testing.assert_array_equal(network.predict(x), network.predict(x[..., None]))
 
 
+def test_tokens_may_be_of_any_kind_of_number():
+    network = fastnn.Network(4, [Embedding(3, 2), RNN(2, "tanh"), Dense(1, "identity")], seed=0)
+    x = np.random.default_rng(0).integers(0, 3, (5, 4))
+    for kind in (np.uint8, np.float32, float):
+        np.testing.assert_array_equal(network.predict(x.astype(kind)), network.predict(x))
+    np.testing.assert_array_equal(network.forward(x).activations[0], network.weights[0][x])
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.array([[0, 1], [1, 3]]), r"X must be whole numbers from 0 to 2, got 3 at index \(1, 1\)"),
+        (np.array([[0, -1]]), r"X must be whole numbers from 0 to 2, got -1 at index \(0, 1\)"),
+        (np.array([[0.5, 1]]), r"X must be whole numbers from 0 to 2, got 0.5 at index \(0, 0\)"),
+        (np.zeros((5, 3), int), r"X must have shape \(n_samples, 2\), the token of each step, got \(5, 3\)"),
+        (np.zeros(2, int), r"X must have shape \(n_samples, 2\), the token of each step, got \(2,\)"),
+    ],
+)
+def test_bad_tokens(x, message):
+    network = fastnn.Network(2, [Embedding(3, 2), Dense(1, "identity")], seed=0)
+    with pytest.raises(ValueError, match=message):
+        network.predict(x)
+
+
+def test_initial_embeddings_are_of_size_one():
+    network = fastnn.Network(2, [Embedding(200, 50), Dense(1, "identity")], seed=0)
+    assert network.weights[0].var() == pytest.approx(1, rel=4 * np.sqrt(2 / network.weights[0].size))
+
+
+def test_only_tokens_that_are_there_have_a_gradient():
+    network = fastnn.Network(3, [Embedding(9, 2), RNN(2, "tanh"), Dense(1, "identity")], seed=0)
+    for method in (fastnn.Perturbation(), fastnn.Backprop()):
+        dw, *_ = fastnn.gradient(network, [[2, 5, 2]], [1.0], method=method)
+        assert dw.any(axis=1).nonzero()[0].tolist() == [2, 5]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
+def test_what_pytorch_computes(kind, sequences):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    layer = kind(3, "tanh", sequences) if kind is RNN else kind(3, sequences)
+    network = fastnn.Network(SEQUENCE, [layer, Dense(2, "identity")], seed=0)
+    for array in network.weights:
+        array[:] = rng.normal(size=array.shape)
+    twin, head = getattr(torch.nn, kind.__name__)(3, 3, batch_first=True).double(), torch.nn.Linear(3, 2).double()
+    w, u, b, w_head, b_head = (torch.tensor(array) for array in network.weights)
+    both = b if kind is GRU else torch.stack([b, torch.zeros_like(b)])
+    theirs = [*twin.parameters(), *head.parameters()]
+    with torch.no_grad():
+        for parameter, array in zip(theirs, (w.T, u.T, *both, w_head.T, b_head), strict=True):
+            parameter[:] = array
+    x, y = rng.normal(size=(5, *SEQUENCE)), rng.normal(size=(5, *network.output_shape))
+    states = twin(torch.tensor(x))[0]
+    found = head(states if sequences else states[:, -1])
+    np.testing.assert_allclose(network.predict(x), found.detach().numpy(), rtol=1e-13, atol=1e-13)
+    ((found - torch.tensor(y)) ** 2).sum().div(5).backward()
+    gradients = fastnn.gradient(network, x, y, method=fastnn.Backprop())
+    w, u, first, second, w_head, b_head = (parameter.grad.numpy().T for parameter in theirs)
+    expected = [w, u, np.stack([first, second]) if kind is GRU else first, w_head, b_head]
+    for ours, other in zip(gradients, expected, strict=True):
+        # Some thirty roundings of terms of the gradient's size, which four steps may double.
+        np.testing.assert_allclose(ours, other, rtol=0, atol=1e-13 * np.abs(other).max())
+
+
 CONSTRUCTIONS = [
     (lambda: RNN(0, "tanh"), ValueError, "n_units must be an integer >= 1, got 0"),
+    (lambda: GRU(2, "tanh"), TypeError, "return_sequences must be True or False, got 'tanh'"),
+    (lambda: LSTM(2.5), TypeError, "n_units must be an integer, got 2.5"),
+    (lambda: Embedding(0, 2), ValueError, "n_tokens must be an integer >= 1, got 0"),
+    (lambda: Embedding(2**24 + 1, 2), ValueError, "n_tokens must be an integer <= 16777216"),
+    (lambda: Embedding(5, 0), ValueError, "n_units must be an integer >= 1, got 0"),
+    (
+        lambda: fastnn.Network((4, 1), [Embedding(3, 2), Dense(1, "tanh")]),
+        ValueError,
+        r"layers\[0\] is Embedding\(3, 2\), which takes a network's inputs; put it first in Network\(steps, ...\)",
+    ),
+    (
+        lambda: fastnn.Network(4, [Dense(3, "tanh"), Embedding(3, 2), Dense(1, "tanh")]),
+        ValueError,
+        r"layers\[1\] is Embedding\(3, 2\), which takes a network's inputs",
+    ),
     (lambda: RNN(2, "softmax"), ValueError, "softmax is for the output layer only, a Dense; use identity"),
     (lambda: RNN(2, "tanx"), ValueError, "activation must be one of .*; did you mean 'tanh'"),
     (lambda: RNN(2, "tanh", 1), TypeError, "return_sequences must be True or False, got 1"),

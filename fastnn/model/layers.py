@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from fastnn._support import validate
 from fastnn.kernels.activations import MODULES, Activation
-from fastnn.kernels.layers import Kind, average_pool, conv, embedding, lstm, max_pool, repeat, rnn
+from fastnn.kernels.layers import Kind, average_pool, conv, embedding, gru, lstm, max_pool, repeat, rnn
 from fastnn.kernels.layers.maps import Geometry
 
 PADDINGS = ("valid", "same")
@@ -19,8 +19,8 @@ IMAGE, SEQUENCE, FLAT = "an image", "a sequence", "a flat level"
 class Dense:
     """A fully connected layer: ``z = a_prev @ W + b``, ``a = activation(z)``.
 
-    It takes an image as a vector, and works on every step of a sequence by itself. Its weights are ``W`` (n_in, n_units)
-    and ``b`` (n_units,).
+    It takes an image as a vector, and works on every step of a sequence by itself. Its weights are ``W``
+    (n_in, n_units) and ``b`` (n_units,).
 
     Parameters
     ----------
@@ -326,6 +326,41 @@ class LSTM(_Recurrent):
 
 
 @dataclass(frozen=True)
+class GRU(_Recurrent):
+    """Gated recurrent units over a sequence, as in PyTorch [1]_.
+
+    Step by step, with a third of the columns each for r, z and n in this order, ``r, z = sigmoid`` of
+    ``x @ W + b[0] + a_before @ U + b[1]`` and ``n = tanh(x @ W + b[0] + r * (a_before @ U + b[1]))``; then
+    ``a = (1 - z) * n + z * a_before``, zero before the first step. Its weights are ``W`` (n_in, 3 n_units), ``U``
+    (n_units, 3 n_units) and ``b`` (2, 3 n_units).
+
+    Parameters
+    ----------
+    n_units : int
+        Units of the state, at least 1.
+    return_sequences : bool, default False
+        Put out every step's ``a``, a sequence; else the last step's alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described.
+
+    References
+    ----------
+    .. [1] Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine
+       Translation", 2014; r is applied after the product with U, as in PyTorch. ``W`` is ``weight_ih_l0.T`` of
+       ``torch.nn.GRU``, ``U`` is ``weight_hh_l0.T``, and ``b`` has ``bias_ih_l0`` and ``bias_hh_l0`` as its rows.
+    """
+
+    n_units: int
+    return_sequences: bool = False
+
+    kind: ClassVar[Kind] = Kind.GRU
+    shape: ClassVar[Any] = staticmethod(gru.shape)
+
+
+@dataclass(frozen=True)
 class Repeat:
     """A flat level as every step of a sequence: what a decoder starts from. It has no weights.
 
@@ -405,8 +440,8 @@ class Embedding:
         return f"Embedding({self.n_tokens}, {self.n_units})"
 
 
-Layer = Dense | Conv2D | MaxPool2D | AveragePool2D | Flatten | RNN | LSTM | Repeat | Embedding
-LAYERS = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten, RNN, LSTM, Repeat, Embedding)
+Layer = Dense | Conv2D | MaxPool2D | AveragePool2D | Flatten | RNN | GRU | LSTM | Repeat | Embedding
+LAYERS = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten, RNN, GRU, LSTM, Repeat, Embedding)
 OTHERS = f"use {', '.join(code.name.lower() for code in MODULES)}"
 
 

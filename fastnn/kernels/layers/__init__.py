@@ -20,7 +20,7 @@ of their rows, and moves all its units by ``start`` and ``carry``; what such lay
 
 from enum import IntEnum
 
-from fastnn.kernels.layers import average_pool, conv, embedding, lstm, max_pool, repeat, rnn
+from fastnn.kernels.layers import average_pool, conv, embedding, gru, lstm, max_pool, repeat, rnn
 
 
 class Kind(IntEnum):
@@ -33,6 +33,7 @@ class Kind(IntEnum):
     RNN = 4
     LSTM = 5
     EMBEDDING = 6
+    GRU = 7
 
 
 MODULES = {
@@ -43,6 +44,7 @@ MODULES = {
     Kind.RNN: rnn,
     Kind.LSTM: lstm,
     Kind.EMBEDDING: embedding,
+    Kind.GRU: gru,
 }
 # Columns of Stem.units.
 FUNCTIONS = ("forward", "back", "add", "reach", "want", "start", "carry")
