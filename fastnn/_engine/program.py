@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._compiler.jit import ADDRESS
 from fastnn._engine.plan import find_plan
 from fastnn._engine.threads import load_layer
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
-from fastnn.kernels.direct import run_direct
+from fastnn.kernels.direct import Rise, run_carry, run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
 from fastnn.kernels.layers.maps import Part, Stem
@@ -27,7 +27,7 @@ from fastnn.kernels.stem import (
     run_stem_inputs,
 )
 from fastnn.kernels.training import Phase, Program
-from fastnn.kernels.work import Block, Method, Task
+from fastnn.kernels.work import Block, Method, Task, Work
 
 Units = dict[Phase, list[Any]]
 
@@ -40,6 +40,8 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_direct: ("reach", "want", "start", "carry"),
     run_stem_descent: (),
 }
+# Those that have changes carried up to the loss.
+CARRYING = {run_direct, run_stem_direct}
 
 _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
@@ -96,7 +98,7 @@ def find_program(
     dtype : dtype
         The network's.
     shared : tuple
-        What units are handed packed.
+        What units are handed packed; the address of what carries changes up is written into the workspace, the last.
     stem : Stem or an empty tuple
         What those that have to do with layers below the dense ones are handed besides; the units of these are written
         into it.
@@ -116,11 +118,14 @@ def find_program(
         ]
         counts = [len(units.get(phase, [])) for phase in Phase]
         program = Program(
-            units=np.array(addresses, object if JIT_DISABLED else np.int64),
+            units=np.array(addresses, ADDRESS),
             starts=np.cumsum([0, *counts], dtype=np.int64),
         )
         call(program)
         _programs[key] = program
+
+    def compile_carry() -> None:
+        work.carry[0] = run_carry.address((shared, Rise(0, 0, 0, 0.0, 0, 0, 0)))
 
     def compile_layers() -> None:
         plan = find_plan(layout)
@@ -134,6 +139,9 @@ def find_program(
 
     if stem and not stem.units[:, 0].all():
         call_apart(compile_layers)
+    work: Work = shared[-1]
+    if not work.carry[0] and any(unit in CARRYING for phase in units for unit in units[phase]):
+        call_apart(compile_carry)
     if key not in _programs:
         call_apart(compile_units)
     return _programs[key]

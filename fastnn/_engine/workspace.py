@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._compiler.jit import ADDRESS
 from fastnn._engine.plan import StemLayout, StemPlan, count_steps, find_plan
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
@@ -135,7 +135,7 @@ def make_stem(plan: StemPlan, block: int, method: Method, dtype: np.dtype[Any], 
     n_kinds = 4 if method == Method.BACKPROP else 3
     return Stem(
         table=plan.table,
-        units=np.zeros((n_levels - 1, len(FUNCTIONS)), object if JIT_DISABLED else np.int64),
+        units=np.zeros((n_levels - 1, len(FUNCTIONS)), ADDRESS),
         values=np.zeros((n_kinds, block, sizes.n_units), dtype),  # zeros around images stay zero
         transposed=np.empty(sizes.n_weights if method != Method.NONE else 0, dtype),
         norms=np.empty(sizes.n_norms, np.float64),
@@ -179,6 +179,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         scratch=np.zeros((n_chunks, scratch_size(widest if perturbs else 0)), np.float64),
         listed=np.empty((n_chunks, 4, widest + PERTURBATIONS), np.int64),
         stop=np.zeros(1, np.int64),
+        carry=np.zeros(1, ADDRESS),
     )
     if plan is None:
         return work

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from fastnn._compiler.jit import call_layer, kernel, line, unit, unpack_stem
+from fastnn._compiler.jit import call_part, kernel, line, unit, unpack_stem
 from fastnn.kernels.activations import derivative_bounds
 from fastnn.kernels.direct import carry, per_change
 from fastnn.kernels.forward import add_inputs, prepare
@@ -108,7 +108,7 @@ def call_samples(packed, stem, layer, function, first, last, chunk):
     """Have a layer do something with samples first to last: a recurrent one with all at once."""
     each = last - first if stem.table[layer + 1, RECURRENT] != 0 else 1
     for n in range(first, last, each):
-        call_layer(stem.units[layer, function], packed, make_part(layer, n, -1, 0, each, 0.0, chunk))
+        call_part(stem.units[layer, function], packed, make_part(layer, n, -1, 0, each, 0.0, chunk))
 
 
 @unit
@@ -184,7 +184,7 @@ def run_stem_add(packed, block, task, step, chunk):
         for part in range(stem.table[layer + 1, SHARES]):
             if turn % task.n_chunks == chunk:
                 for n in range(block.n_samples // stem.n_steps):
-                    call_layer(stem.units[layer, ADD], packed, make_part(layer, n, -1, part, 0, 0.0, chunk))
+                    call_part(stem.units[layer, ADD], packed, make_part(layer, n, -1, part, 0, 0.0, chunk))
             turn += 1
 
 
@@ -220,7 +220,7 @@ def set_reach(packed, stem, layer, n, eps, chunk):
     alone = next_mixing(stem, layer)
     for above in range(layer + 1, stem.units.shape[0]):
         part = make_part(above, n, 0 if above <= alone else -1, 0, 0, 0.0, chunk)
-        call_layer(stem.units[above, REACH], packed, part)
+        call_part(stem.units[above, REACH], packed, part)
 
 
 @kernel
@@ -229,20 +229,20 @@ def list_wanted(packed, stem, n, channel, lowest, end, chunk):
     list_all(stem, end, channel, chunk)
     for layer in range(end - 1, lowest, -1):
         if stem.table[layer + 1, SELECTS] != 0:
-            call_layer(stem.units[layer, WANT], packed, make_part(layer, n, channel, 0, 0, 0.0, chunk))
+            call_part(stem.units[layer, WANT], packed, make_part(layer, n, channel, 0, 0, 0.0, chunk))
         else:
             list_all(stem, layer, channel, chunk)
 
 
 @kernel
-def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, total):
+def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, count):
     """Add sign times the changes of sample n's loss by perturbations of a channel's weights, `first` and on."""
-    n_layers, count = stem.units.shape[0], total.size
+    n_layers = stem.units.shape[0]
     part = make_part(layer, n, channel, first, count, sign * task.eps, chunk)
-    call_layer(stem.units[layer, START], packed, part)
+    call_part(stem.units[layer, START], packed, part)
     moving = channel if stem.table[layer + 1, RECURRENT] == 0 else -1
     for above in range(layer + 1, n_layers):
-        call_layer(stem.units[above, CARRY], packed, make_part(above, n, moving, 0, count, 0.0, chunk))
+        call_part(stem.units[above, CARRY], packed, make_part(above, n, moving, 0, count, 0.0, chunk))
         if stem.table[above + 1, MIXES] != 0:
             moving = -1
     n_channels, n_steps = stem.table[n_layers, CHANNELS], stem.n_steps
@@ -260,7 +260,7 @@ def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, tas
             add_product(through, here, 0, z.shape[0], z)
         else:
             add_product(through[:, moving::n_channels], here, 0, z.shape[0], z)
-        carry(layout, 1, row, block.n_samples, sign * weight, task.loss, chunk, work, total)
+        carry(packed, work, 1, row, block.n_samples, sign * weight, task.loss, count, chunk)
 
 
 @kernel
@@ -270,7 +270,7 @@ def add_part(packed, layout, stem, layer, n, channel, first, size, block, task, 
     total = total_scratch(work, chunk, size)
     clear(total)
     for sign in range(1, -2 if task.central else 0, -2):
-        add_changes(packed, layout, stem, layer, n, channel, first, 1.0 * sign, block, task, chunk, work, total)
+        add_changes(packed, layout, stem, layer, n, channel, first, 1.0 * sign, block, task, chunk, work, size)
     factor = 1.0 / block.batch_size * per_change(task)
     for b in range(min(size, here[N_MET] - first)):
         row = met_row(stem, layer, n, first + b)
