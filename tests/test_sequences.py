@@ -1,5 +1,7 @@
 """Networks over sequences: what they take, what they say, and that they learn. Their numbers: `test_layers.py`."""
 
+from pathlib import Path
+
 import naive
 import numpy as np
 import pytest
@@ -183,6 +185,18 @@ def test_only_tokens_that_are_there_have_a_gradient():
     for method in (fastnn.Perturbation(), fastnn.Backprop()):
         dw, *_ = fastnn.gradient(network, [[2, 5, 2]], [1.0], method=method)
         assert dw.any(axis=1).nonzero()[0].tolist() == [2, 5]
+
+
+def test_a_file_of_sequences_stays_readable():
+    pytest.importorskip("safetensors")
+    network = fastnn.load(Path(__file__).parent / "golden" / "sequences-1.safetensors")
+    assert network.input_shape == (4,)
+    assert network.layers == (
+        *(Embedding(3, 2), Dense(2, "tanh"), GRU(2, return_sequences=True), LSTM(2), Repeat(3)),
+        *(RNN(2, "tanh", return_sequences=True), Dense(2, "softmax")),
+    )
+    assert network.dtype == np.float32
+    np.testing.assert_array_equal(network._theta, np.arange(network.n_parameters, dtype=np.float32) / 64)
 
 
 @pytest.mark.torch
