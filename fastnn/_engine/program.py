@@ -18,7 +18,6 @@ from fastnn.kernels.layers.maps import Part, Stem
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.series.carried import run_carried
 from fastnn.kernels.series.expansion import is_curved_above, run_expansion
-from fastnn.kernels.series.recurrent import run_recurrent, run_second
 from fastnn.kernels.stem import (
     run_stem_add,
     run_stem_back,
@@ -27,6 +26,7 @@ from fastnn.kernels.stem import (
     run_stem_forward,
     run_stem_inputs,
 )
+from fastnn.kernels.stem_series import run_recurrent, run_second
 from fastnn.kernels.training import Phase, Program
 from fastnn.kernels.work import Block, Method, Task, Work
 

@@ -25,7 +25,7 @@ from fastnn.kernels.layers.maps import (
     make_table,
 )
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.series.recurrent import CHECKED, Q
+from fastnn.kernels.stem_series import CHECKED, Q
 from fastnn.kernels.work import (
     CHECKS,
     KINDS,

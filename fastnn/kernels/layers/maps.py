@@ -33,7 +33,7 @@ REACH_Z, REACH_A = range(2)
 # Moves of z so small that a fourth term, at most 0.171 of their fourth power (`activations`), is less than the rounding
 # of the first: 0.171 * 2**-51 < 2**-53.
 SHORT = 2.0**-17
-# Of Stem.verdicts: how the differences of a layer's weights are found, see `series.recurrent`.
+# Of Stem.verdicts: how the differences of a layer's weights are found, see `stem_series`.
 MEASURED, ONE_TERM, TWO_TERMS = range(3)
 # Perturbations stand in fours: four numbers of float64 fill a register.
 LANES = 4
@@ -54,8 +54,8 @@ class Stem(NamedTuple):
     candidates: ndarray  # (n_chunks, n) int64: how many of what each listed window has are listed below it
     moved: ndarray  # (n_chunks, n) float64, see `moved_units`
     verdicts: ndarray  # (n_chunks, n_layers) int64, see MEASURED
-    checked: ndarray  # (n_chunks, 4, CHECKED) float64, see `series.recurrent`
-    bent: ndarray  # (n_chunks, n_slots, n) float32, see `series.recurrent`
+    checked: ndarray  # (n_chunks, 4, CHECKED) float64, see `stem_series`
+    bent: ndarray  # (n_chunks, n_slots, n) float32, see `stem_series`
     second: ndarray  # (block, n) float32, second coefficients of the topmost layer's weights
     n_together: int  # perturbations that are carried together at most
     n_steps: int  # samples of the dense layers that one of these makes: steps of a sequence, else 1

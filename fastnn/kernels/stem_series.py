@@ -95,7 +95,7 @@ def scale_both(factors, out):
 def curve_loss(layout, row, block, task, work, pairs, centered, total, out):
     """Write half the second derivatives of a row's share of the loss with the outputs' z, (n, n).
 
-    By `add_loss_curvature` along one output and along two at once. pairs and centered are scratch like out, total (4, n).
+    By `add_loss_curvature` along one output, and two at once. pairs and centered are scratch like out, total (4, n).
     """
     top, n_samples = layout.activations.size, block.n_samples
     code, scale, n = layout.activations[top - 1], share(block, work, row), out.shape[0]

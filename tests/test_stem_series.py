@@ -10,7 +10,7 @@ from fastnn._engine import loop, workspace
 from fastnn._engine.workspace import make_data, make_work
 from fastnn.kernels.layers.maps import MEASURED, ONE_TERM, TWO_TERMS
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.series.recurrent import run_recurrent
+from fastnn.kernels.stem_series import run_recurrent
 from fastnn.kernels.work import Block, Method
 
 MANY = {"return_sequences": True}
