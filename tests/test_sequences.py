@@ -145,6 +145,16 @@ def test_weights_decay_and_biases_do_not(stack, weight_decay):
         np.testing.assert_allclose(w, old - 0.5 * (g + decay), rtol=1e-14, atol=1e-15)  # four roundings
 
 
+@pytest.mark.parametrize("kind", [RNN, GRU, LSTM])
+def test_a_unit_may_have_more_weights_than_are_taken_together(kind):
+    case = Case(((2, 70), [kind(1, "tanh") if kind is RNN else kind(1)]), n_samples=2)
+    case.check(("direct",), 1e-3)
+    truth, sizes = case.truth(eps=1e-6, scheme="central")
+    for ours, theirs in zip(case.gradient(fastnn.Backprop()), truth, strict=True):
+        # See `test_backprop_is_the_limit_of_central_differences`.
+        assert np.abs(ours - theirs).max() <= 1e-10 * max(1.0, *(float(s.max()) for s in sizes))
+
+
 def test_a_feature_alone_may_be_left_out():
     network = fastnn.Network((4, 1), [RNN(2, "tanh"), Dense(1, "identity")], seed=0)
     x = np.random.default_rng(0).normal(size=(5, 4))

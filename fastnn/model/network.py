@@ -171,7 +171,13 @@ class Network:
         return tuple(layer for layer in self._layers if isinstance(layer, Dense))
 
     def shared_layers(self) -> tuple[Layer, ...]:
-        """Return the layers below the trailing dense ones, whose weights each work at many places."""
+        """Return the layers below the trailing dense ones.
+
+        Returns
+        -------
+        tuple of layers
+            Their weights each work at many places; none in a network of dense layers.
+        """
         return self._layers[: len(self._layers) - len(self._layout.activations)]
 
     @property

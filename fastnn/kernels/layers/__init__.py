@@ -12,10 +12,11 @@ A new one is a file with the same names as the others, and two lines here: its m
 - ``start``: what perturbations of a channel's weights make of the units that are listed;
 - ``carry``: what the changes below make of the units that are listed, exactly.
 
-All but ``shape`` are units, called as ``(packed, Part)``. Without weights there is no ``add`` and no ``start``. A
-change is carried in float64, never two values subtracted; perturbations run innermost. A sequence is an image of one
-row. What is recurrent has its ``forward`` and ``back`` called with some samples at a time, so that a step is a product
-of their rows, and moves all its units by ``start`` and ``carry``; what such layers share is in `recurrent`.
+All but ``shape`` are units, called as ``(packed, Part)``. Without weights there is no ``add`` and no ``start``, and
+where the inputs alone may be below, no ``back``, ``reach`` and ``carry``. A change is carried in float64, never two
+values subtracted; perturbations run innermost. A sequence is an image of one row. What is recurrent
+has its ``forward`` and ``back`` called with some samples at a time, so that a step is a product of their rows, and
+moves all its units by ``start`` and ``carry``; what such layers share is in `recurrent`.
 """
 
 from enum import IntEnum
