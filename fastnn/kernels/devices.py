@@ -14,7 +14,7 @@ from numpy import int64, uint64
 
 from fastnn._compiler.jit import kernel, line, unit, unpack, unpack_stem
 from fastnn.kernels.counter import HALF, UNIT, draw_normals, draw_words
-from fastnn.kernels.layers.maps import CHANNELS, N_INPUTS, WEIGHTS
+from fastnn.kernels.layers.maps import BIASES, FILTERS, N_INPUTS, WEIGHTS
 from fastnn.kernels.layout import weights_start
 from fastnn.kernels.optimizers import Update, update
 from fastnn.kernels.work import span
@@ -174,8 +174,8 @@ def run_stem_devices(packed, block, task, step, chunk):
         return
     for layer in range(stem.units.shape[0]):
         here = stem.table[layer + 1]
-        start, middle = here[WEIGHTS], here[WEIGHTS] + here[N_INPUTS] * here[CHANNELS]
+        start, middle = here[WEIGHTS], here[WEIGHTS] + here[N_INPUTS] * here[FILTERS]
         first, last = span(middle - start, chunk, task.n_chunks)
         move(optimizer, step, optimizer.weight_decay, start + first, start + last, work.gradient, theta)
-        if here[N_INPUTS] > 0 and layer % task.n_chunks == chunk:
-            move(optimizer, step, 0.0, middle, middle + here[CHANNELS], work.gradient, theta)
+        if here[BIASES] > 0 and layer % task.n_chunks == chunk:
+            move(optimizer, step, 0.0, middle, middle + here[BIASES] * here[FILTERS], work.gradient, theta)

@@ -22,7 +22,7 @@ from fastnn.callbacks import Callback
 from fastnn.hardware import Devices, check_devices
 from fastnn.kernels.losses import MODULES
 from fastnn.kernels.work import Data, Method
-from fastnn.model.losses import find_loss
+from fastnn.model.losses import count_rows, find_loss
 from fastnn.model.network import Network
 from fastnn.training import checkpoint
 from fastnn.training.checkpoint import Position
@@ -40,7 +40,8 @@ class Trainer:
     network : Network
         Trained in place.
     loss : str, default "squared_error"
-        Summed over outputs, averaged over samples, without a factor of one half:
+        Summed over outputs, of a sequence over those of all steps, averaged over samples, without a factor of one
+        half:
 
         - ``"squared_error"``: ``(a - y)**2``, any output layer;
         - ``"absolute_error"``: ``abs(a - y)``, any output layer but softmax;
@@ -171,10 +172,10 @@ class Trainer:
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_inputs)
-        y : array_like, shape (n_samples, n_outputs)
-            For categorical cross-entropy also integer labels, (n_samples,); for one
-            output also (n_samples,).
+        X : array_like, shape (n_samples, *input_shape)
+        y : array_like, shape (n_samples, *output_shape)
+            For categorical cross-entropy also integer labels, (n_samples,), or of sequences
+            (n_samples, n_steps); of one output also the same shape.
         epochs : int, default 1
             Passes over the samples, at least 0; an epoch that an interrupt left
             unfinished is the first of them.
@@ -183,7 +184,8 @@ class Trainer:
         sample_weight : array_like, shape (n_samples,), or None
             Numbers >= 0. The loss is the mean weighted by them; their common size is of
             no account, and a batch is divided by its number of samples, as without
-            weights. Accuracy counts every sample alike. None weighs all alike.
+            weights. Accuracy counts every sample alike. None weighs all alike. Of sequences also
+            (n_samples, n_steps), one for each step: 0 leaves a step out, of accuracy, too.
         class_weight : mapping of int to float, "balanced" or None
             What the samples of each class count, besides sample_weight; 1 for classes
             that are not named. "balanced" has every class count the same. For labels
@@ -309,7 +311,7 @@ class Trainer:
                 if validation and whole:  # Ctrl-C does not wait for its measurement: the next fit makes up for it
                     unmeasured = Position(before.order, reached, totals[0].copy(), float(seconds[0]))
                     self._n_steps, self._position = loop.done, unmeasured
-                rows = self._make_rows(totals[counted:whole] / n_samples, seconds[counted:whole], validation)
+                rows = self._make_rows(totals[counted:whole], seconds[counted:whole], data, validation)
                 for k, row in enumerate(rows, counted + 1):  # the last one ended with the step before `batch`
                     row[QUERIES] = (loop.done - batch - (whole - k) * loop.n_batches) * (self._step_queries or math.nan)
                 left = before.order[whole:] if rng else before.order
@@ -328,12 +330,12 @@ class Trainer:
         except Diverged as event:
             raise Diverged(first_row + event.epoch, event.batch, event.what) from None
 
-    def _make_rows(self, means: Array, seconds: Array, validation: Data | None) -> list[Array]:
+    def _make_rows(self, totals: Array, seconds: Array, data: Data, validation: Data | None) -> list[Array]:
         """Return what was measured in some epochs, the last of which has just ended."""
-        rows = np.full((len(means), len(COLUMNS)), np.nan)
-        rows[:, 0], rows[:, SECONDS] = means[:, 0], seconds
+        rows = np.full((len(totals), len(COLUMNS)), np.nan)
+        rows[:, 0], rows[:, SECONDS] = totals[:, 0] / len(data.y), seconds
         if self._loss.classifies:
-            rows[:, 1] = means[:, 1] / self._n_predictions
+            rows[:, 1] = totals[:, 1] / self._count_predictions(data)
         if validation and len(rows):
             started = time.perf_counter()
             evaluation = self._measure(validation)
@@ -444,17 +446,17 @@ class Trainer:
         """Readings that a step would take, None where its gradient is none that readings could tell."""
         return self.gradient.queries(self.network.n_parameters)
 
-    @property
-    def _n_predictions(self) -> int:
-        """Predictions a sample: one an output, or one of all, a class."""
-        return self.network.output_layer.n_units if MODULES[self._loss].TARGETS == "probabilities" else 1
+    def _count_predictions(self, data: Data) -> float:
+        """Return how many predictions count: of a sample or step one an output, or one of all, a class."""
+        n_outputs = self.network.output_layer.n_units
+        n_each = n_outputs if MODULES[self._loss].TARGETS == "probabilities" else 1
+        return n_each * count_rows(data.y, n_outputs)
 
     def _measure(self, data: Data) -> Evaluation:
         """Return the mean loss and accuracy over checked samples."""
         network = self.network
-        n_samples = len(data.x)
-        n_chunks = count_chunks(network._layout, Method.NONE, n_samples)
+        n_chunks = count_chunks(network._layout, Method.NONE, len(data.x))
         task = make_plain_task(int(self._loss), Method.NONE, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
-        accuracy = correct / (n_samples * self._n_predictions) if self._loss.classifies else None
-        return Evaluation(loss / n_samples, accuracy)
+        accuracy = correct / self._count_predictions(data) if self._loss.classifies else None
+        return Evaluation(loss / len(data.y), accuracy)
