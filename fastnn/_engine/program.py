@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._compiler.jit import JIT_DISABLED
-from fastnn._engine.plan import find_plan
+from fastnn._compiler.jit import ADDRESS
+from fastnn._engine.plan import find_plan, has_series
 from fastnn._engine.threads import load_layer
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
-from fastnn.kernels.direct import run_direct
+from fastnn.kernels.devices import run_devices, run_stem_devices
+from fastnn.kernels.direct import Rise, run_carry, run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
 from fastnn.kernels.layers.maps import Part, Stem
@@ -26,8 +27,9 @@ from fastnn.kernels.stem import (
     run_stem_forward,
     run_stem_inputs,
 )
+from fastnn.kernels.stem_series import run_recurrent, run_second
 from fastnn.kernels.training import Phase, Program
-from fastnn.kernels.work import Block, Method, Task
+from fastnn.kernels.work import Block, Method, Task, Work
 
 Units = dict[Phase, list[Any]]
 
@@ -38,14 +40,19 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_back: ("back",),
     run_stem_add: ("add",),
     run_stem_direct: ("reach", "want", "start", "carry"),
+    run_recurrent: ("add", "reach", "want", "start", "carry"),
+    run_second: (),
     run_stem_descent: (),
+    run_stem_devices: (),
 }
+# Those that have changes carried up to the loss.
+CARRYING = {run_direct, run_stem_direct, run_recurrent}
 
 _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
 
 
-def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
+def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool) -> Units:
     """Return the units of each phase of a step; those of `Phase.DIRECT` are left out until they are needed."""
     units: Units = {Phase.INPUTS: [run_inputs], Phase.FORWARD: [run_forward]}
     if task.method == Method.BACKPROP:
@@ -56,19 +63,23 @@ def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
         units[Phase.DIRECT] = [run_direct]
     if task.method != Method.NONE:
         units[Phase.DESCENT] = [run_descent]
-    if find_plan(layout):
-        _add_stem(units, Method(task.method))
+    if plan := find_plan(layout):
+        _add_stem(units, Method(task.method), has_series(plan, Method(task.method)))
+    if on_devices:
+        units[Phase.DESCENT] += [run_stem_devices, run_devices] if find_plan(layout) else [run_devices]
     return dict(sorted(units.items()))
 
 
-def _add_stem(units: Units, method: Method) -> None:
+def _add_stem(units: Units, method: Method, by_series: bool) -> None:
     """Add what takes the place of the inputs, and what is done with the layers below the dense ones."""
-    units[Phase.INPUTS] = [run_stem_inputs]
-    units[Phase.FORWARD].insert(0, run_stem_forward)
-    if method == Method.BACKPROP:
-        units[Phase.BACK].append(run_stem_back)
+    units[Phase.INPUTS] = [run_stem_inputs, run_stem_forward]
+    if method == Method.BACKPROP or by_series:
+        units[Phase.BELOW] = [run_stem_back]
     if method != Method.NONE:
         units[Phase.SHARED] = [run_stem_add if method == Method.BACKPROP else run_stem_direct]
+        if by_series:
+            units[Phase.SHARED].insert(0, run_recurrent)
+            units[Phase.DESCENT].append(run_second)
         units[Phase.DESCENT].append(run_stem_descent)
 
 
@@ -81,6 +92,7 @@ def find_program(
     layout: Layout,
     task: Task,
     needs_direct: bool,
+    on_devices: bool,
     dtype: np.dtype[Any],
     shared: tuple[Any, ...],
     stem: Stem | tuple[()],
@@ -92,19 +104,19 @@ def find_program(
 
     Parameters
     ----------
-    layout, task, needs_direct
+    layout, task, needs_direct, on_devices
         See `list_units`.
     dtype : dtype
         The network's.
     shared : tuple
-        What units are handed packed.
+        What units are handed packed; the address of what carries changes up is written into the workspace, the last.
     stem : Stem or an empty tuple
         What those that have to do with layers below the dense ones are handed besides; the units of these are written
         into it.
     call : callable
         It runs a program without taking a step.
     """
-    units = list_units(layout, task, needs_direct)
+    units = list_units(layout, task, needs_direct, on_devices)
     key = dtype, *((phase, unit) for phase in units for unit in units[phase])
 
     def compile_units() -> None:
@@ -117,11 +129,14 @@ def find_program(
         ]
         counts = [len(units.get(phase, [])) for phase in Phase]
         program = Program(
-            units=np.array(addresses, object if JIT_DISABLED else np.int64),
+            units=np.array(addresses, ADDRESS),
             starts=np.cumsum([0, *counts], dtype=np.int64),
         )
         call(program)
         _programs[key] = program
+
+    def compile_carry() -> None:
+        work.carry[0] = run_carry.address((shared, Rise(0, 0, 0, 0.0, 0, 0, 0)))
 
     def compile_layers() -> None:
         plan = find_plan(layout)
@@ -133,8 +148,11 @@ def find_program(
             for layer in np.flatnonzero([other == kind for other in plan.kinds]):
                 stem.units[layer] = addresses
 
-    if stem and not stem.units[0, 0]:
+    if stem and not stem.units[:, 0].all():
         call_apart(compile_layers)
+    work: Work = shared[-1]
+    if not work.carry[0] and any(unit in CARRYING for phase in units for unit in units[phase]):
+        call_apart(compile_carry)
     if key not in _programs:
         call_apart(compile_units)
     return _programs[key]
