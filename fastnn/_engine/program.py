@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn._compiler.jit import JIT_DISABLED
 from fastnn._engine.plan import find_plan
+from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import load_layer
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
@@ -16,6 +17,8 @@ from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
 from fastnn.kernels.layers.maps import Part, Stem
 from fastnn.kernels.layout import Layout
+from fastnn.kernels.schemes import MODULES as SCHEMES
+from fastnn.kernels.schemes.directions import run_order
 from fastnn.kernels.series.carried import run_carried
 from fastnn.kernels.series.expansion import is_curved_above, run_expansion
 from fastnn.kernels.stem import (
@@ -45,7 +48,7 @@ _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
 
 
-def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
+def list_units(layout: Layout, task: Task, needs_direct: bool, recipe: Recipe | None = None) -> Units:
     """Return the units of each phase of a step; those of `Phase.DIRECT` are left out until they are needed."""
     units: Units = {Phase.INPUTS: [run_inputs], Phase.FORWARD: [run_forward]}
     if task.method == Method.BACKPROP:
@@ -58,7 +61,20 @@ def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
         units[Phase.DESCENT] = [run_descent]
     if find_plan(layout):
         _add_stem(units, Method(task.method))
+    if recipe:
+        _add_scheme(units, recipe)
     return dict(sorted(units.items()))
+
+
+def _add_scheme(units: Units, recipe: Recipe) -> None:
+    """Add what an estimate does besides."""
+    module = SCHEMES[recipe.estimator]
+    if module.REPLACES:
+        units[Phase.BACK] = []  # transposes are not wanted, either, but cost next to nothing
+    if recipe.plan.n_rows:
+        units[Phase.INPUTS].append(run_order)
+    for name, unit in module.UNITS.items():
+        units.setdefault(Phase[name], []).append(unit)
 
 
 def _add_stem(units: Units, method: Method) -> None:
@@ -81,9 +97,10 @@ def find_program(
     layout: Layout,
     task: Task,
     needs_direct: bool,
-    dtype: np.dtype[Any],
+    recipe: Recipe | None,
     shared: tuple[Any, ...],
     stem: Stem | tuple[()],
+    more: tuple[Any, ...],
     call: Callable[[Program], object],
 ) -> Program:
     """Return the program of a step, its units compiled; what calls them is compiled by calling it once.
@@ -92,26 +109,28 @@ def find_program(
 
     Parameters
     ----------
-    layout, task, needs_direct
+    layout, task, needs_direct, recipe
         See `list_units`.
-    dtype : dtype
-        The network's.
     shared : tuple
         What units are handed packed.
     stem : Stem or an empty tuple
         What those that have to do with layers below the dense ones are handed besides; the units of these are written
         into it.
+    more : tuple
+        What those of an estimate are handed besides. The stem comes first in it, or is all of it.
     call : callable
         It runs a program without taking a step.
     """
-    units = list_units(layout, task, needs_direct)
-    key = dtype, *((phase, unit) for phase in units for unit in units[phase])
+    units = list_units(layout, task, needs_direct, recipe)
+    key = shared[1].dtype, *((phase, unit) for phase in units for unit in units[phase])
+    own = set(SCHEMES[recipe.estimator].UNITS.values()) | {run_order} if recipe else set()
+    handed = {unit: (shared, more) for unit in own} | {unit: (shared, stem) for unit in STEM_UNITS}
 
     def compile_units() -> None:
         load_layer()
         arguments = Block(0, 0, 1, 1, True, True), task, 1, np.int64(0)
         addresses = [
-            unit.address(((shared, stem) if unit in STEM_UNITS else shared, *arguments))
+            unit.address((handed.get(unit, shared), *arguments))
             for phase in units
             for unit in units[phase]
         ]

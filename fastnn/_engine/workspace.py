@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn._compiler.jit import JIT_DISABLED
 from fastnn._engine.plan import StemLayout, StemPlan, find_plan
+from fastnn._engine.recipe import Recipe, count_bytes, make_scheme
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layers import FUNCTIONS, Kind
@@ -25,6 +26,7 @@ from fastnn.kernels.layers.maps import (
     make_table,
 )
 from fastnn.kernels.layout import Layout
+from fastnn.kernels.schemes.scheme import Scheme
 from fastnn.kernels.work import (
     CHECKS,
     KINDS,
@@ -48,10 +50,11 @@ KEPT = 2 * BUDGET
 _kept: dict[tuple[Any, ...], Work] = {}
 
 
-class StemWork(Work):
-    """Workspace of such a network. Kernels are handed a `Work`, and the `Stem`."""
+class WideWork(Work):
+    """Workspace with more than dense layers need. Kernels are handed a `Work`, and the rest."""
 
-    stem: Stem
+    stem: Stem | tuple[()] = ()
+    scheme: Scheme | None = None
 
 
 def make_layout(
@@ -88,11 +91,11 @@ def identify(layout: Layout) -> tuple[bytes, ...]:
     return layout.sizes.tobytes(), layout.activations.tobytes(), below
 
 
-def hand_over(layout: Layout, work: Work) -> tuple[Layout, Work, Stem | tuple[()]]:
-    """Return what kernels are handed: the dense layers and their workspace, and that of the layers below, if any."""
-    if isinstance(layout, StemLayout) and isinstance(work, StemWork):
-        return Layout(*layout), Work(*work), work.stem
-    return layout, work, ()
+def hand_over(layout: Layout, work: Work) -> tuple[Layout, Work, Stem | tuple[()], Scheme | None]:
+    """Return what kernels are handed: the dense layers and their workspace, that of the layers below, the estimate's."""
+    if isinstance(work, WideWork):
+        return Layout(*layout), Work(*work), work.stem, work.scheme
+    return layout, work, (), None
 
 
 def count_parameters(layout: Layout) -> int:
@@ -152,16 +155,19 @@ def make_stem(plan: StemPlan, block: int, method: Method, dtype: np.dtype[Any], 
     )
 
 
-def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Work:
+def make_work(
+    layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int, recipe: Recipe | None = None
+) -> Work:
     """Return a workspace for blocks of up to n_samples samples."""
     plan = find_plan(layout)
     n_layers = len(layout.activations)
     widest = int(layout.sizes.max())
     n_units, n_outputs = int(layout.sizes.sum()), int(layout.sizes[-1])
-    n_parameters = count_parameters(layout) if method != Method.NONE else 0
+    n_parameters = count_parameters(layout) if method != Method.NONE or recipe else 0
     n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method]
     n_images = (4 if method == Method.BACKPROP else 3) * plan.sizes.n_units if plan else 0
     per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs + n_images)
+    per_sample += count_bytes(recipe, layout, dtype, n_chunks)
     block = max(1, min(n_samples, BUDGET // per_sample))
     perturbs = method in (Method.DIRECT, Method.SERIES)
     # Only these can be curved above the next level: see `series.is_curved_above`.
@@ -180,27 +186,33 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         listed=np.empty((n_chunks, 4, widest + PERTURBATIONS), np.int64),
         stop=np.zeros(1, np.int64),
     )
-    if plan is None:
+    if plan is None and recipe is None:
         return work
-    whole = StemWork(*work)
-    whole.stem = make_stem(plan, block, method, dtype, n_chunks)
+    whole = WideWork(*work)
+    if plan:
+        whole.stem = make_stem(plan, block, method, dtype, n_chunks)
+    if recipe:
+        edges = [0, *accumulate(math.prod(shape) for shape in parameter_shapes(layout))]
+        whole.scheme = make_scheme(recipe, layout, edges, block, dtype, n_chunks)
     return whole
 
 
 def list_arrays(work: Work) -> list[Array]:
     """Return all that a workspace consists of."""
-    stem = getattr(work, "stem", ())
-    return [*work, *(part for part in stem if isinstance(part, np.ndarray))]
+    more = [*work.stem, *(work.scheme or ())] if isinstance(work, WideWork) else []
+    return [*work, *(part for part in more if isinstance(part, np.ndarray))]
 
 
 @contextlib.contextmanager
-def borrow_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Iterator[Work]:
+def borrow_work(
+    layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int, recipe: Recipe | None = None
+) -> Iterator[Work]:
     """Lend what `make_work` makes; it is kept for the next call, and nobody else has it meanwhile.
 
     Whoever leaves by an exception does not give it back: somebody may still write there.
     """
-    key = *identify(layout), n_samples, BUDGET, method, dtype, n_chunks
-    work = _kept.pop(key, None) or make_work(layout, n_samples, method, dtype, n_chunks)
+    key = *identify(layout), n_samples, BUDGET, method, dtype, n_chunks, recipe
+    work = _kept.pop(key, None) or make_work(layout, n_samples, method, dtype, n_chunks, recipe)
     yield work
     _kept[key] = work
     while (
@@ -238,7 +250,8 @@ def view(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> A
 
 def view_images(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> Array:
     """Return one kind of the values of a level below the dense layers, (n_samples, height, width, channels)."""
-    assert isinstance(work, StemWork)
+    assert isinstance(work, WideWork)
+    assert work.stem
     assert isinstance(layout, StemLayout)
     here = layout.plan.table[level].tolist()
     height, width, channels = here[HEIGHT], here[WIDTH], here[CHANNELS]

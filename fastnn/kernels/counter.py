@@ -36,11 +36,11 @@ def draw_words(key, stream, step, index, block):
 
 
 @kernel
-def fill_signs(key, stream, step, index, out):
-    """Fill a vector with +1 and -1, a bit each."""
+def fill_signs(key, stream, step, index, first, out):
+    """Fill a vector with +1 and -1, a bit each, the first being number `first` of them, a multiple of 128."""
     n_whole = out.size // 32
     for block in range((out.size + 127) // 128):
-        words = draw_words(key, stream, step, index, block)
+        words = draw_words(key, stream, step, index, first // 128 + block)
         for quarter in range(4):
             word, start = int64(words[quarter]), 4 * block + quarter
             if start < n_whole:
@@ -62,10 +62,10 @@ def draw_normals(key, stream, step, index, block):
 
 
 @kernel
-def fill_normals(key, stream, step, index, out):
-    """Fill a vector with normal numbers."""
+def fill_normals(key, stream, step, index, first, out):
+    """Fill a vector with normal numbers, the first being number `first` of them, a multiple of 4."""
     for block in range((out.size + 3) // 4):
-        numbers = draw_normals(key, stream, step, index, block)
+        numbers = draw_normals(key, stream, step, index, first // 4 + block)
         for k in range(4 * block, min(4 * block + 4, out.size)):
             out[k] = numbers[k - 4 * block]
 

@@ -27,6 +27,8 @@ class Phase(IntEnum):
     DIRECT = 3  # parameters; only where some are to be measured
     SHARED = 4  # parameters: those that are shared, of the layers below the dense ones
     DESCENT = 5  # parameters
+    READ = 6  # directions, or parameters; only with a scheme, as is the next
+    MOVE = 7  # parameters
 
 
 N_PHASES = len(Phase)
@@ -56,7 +58,7 @@ MOST_DIRECT = 2e7
 
 
 @entry_point(parallel=True)
-def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, stem, work, totals):
+def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, more, work, totals):
     """Take training steps first to last; return how far that went, and why no further.
 
     A step that an end prevents is not taken: parameters are as before it.
@@ -64,11 +66,12 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
     Steps count through the batches of one epoch after another; `done` steps were
     taken before step 0. totals (n_epochs, 2) gathers each epoch's summed loss and
     number of correct predictions, measured before each step. With Optimizer.NONE the
-    gradient of the mean loss is left in work.gradient. Without layers below the dense ones, stem is an empty tuple.
+    gradient of the mean loss is left in work.gradient. Of what only some units are handed, more is what there is: the
+    stem of layers below the dense ones, or (stem, scheme, below), or an empty tuple.
     """
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
-    packed = pack(((layout, theta, data, optimizer, work), stem))
+    packed = pack(((layout, theta, data, optimizer, work), more))
     starts = program.starts
     before = sum_direct(work)
     for step in range(first, last):
@@ -126,7 +129,7 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
                         phase = Phase.SHARED.value
                     elif starts[Phase.DIRECT] == starts[Phase.SHARED]:
                         return step, End.NEEDS_DIRECT.value
-                if phase == Phase.SHARED and starts[phase] == starts[phase + 1]:
+                while Phase.SHARED <= phase < N_PHASES and starts[phase] == starts[phase + 1]:
                     phase += 1
         totals[epoch, 0] += loss
         totals[epoch, 1] += correct

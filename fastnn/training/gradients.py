@@ -1,4 +1,4 @@
-"""How a gradient is found: by perturbation or by back-propagation."""
+"""How a gradient is found: by perturbation of every weight, by back-propagation, or as an estimate."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._engine.loop import measure
+from fastnn._engine.loop import count_passes, measure
+from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task, split
 from fastnn._support import validate
@@ -17,8 +18,8 @@ from fastnn.kernels.work import Data, Method, Task
 from fastnn.model.layers import Conv2D
 from fastnn.model.losses import encode_targets, find_loss, weigh
 from fastnn.model.network import Network
+from fastnn.training.schemes import SCHEMES, ForwardGradient, NodePerturbation, RandomDirections
 
-SCHEMES = ("forward", "central")
 EVALUATIONS = ("auto", "series", "direct")
 # What a series may leave out, relative to the layer's differences. The plain float64
 # loop's rounding is 1e-12 to 1e-11 of them at eps = 1e-4, and eps itself costs 1e-5.
@@ -85,7 +86,7 @@ class Perturbation:
         validate.choice("evaluate", self.evaluate, EVALUATIONS)
 
     def queries(self, n_weights: int) -> int:
-        """Return how many readings of a loss of n_weights weights a step takes, see `minimize`."""
+        """Return how many readings of a loss of n_weights weights a step costs: one a weight and one more, or two."""
         return 2 * n_weights if self.scheme == "central" else n_weights + 1
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
@@ -113,6 +114,9 @@ class Backprop:
     (relu, leaky_relu at exactly 0) it takes the slope on the left; of an absolute error of exactly 0, none.
     """
 
+    def queries(self, n_weights: int) -> None:
+        """Return None: what is differentiated cannot be measured."""
+
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
         return make_plain_task(int(loss), self.method, n_chunks)
@@ -123,7 +127,8 @@ class Backprop:
         return Method.BACKPROP
 
 
-METHODS = (Perturbation, Backprop)
+Gradient = Perturbation | Backprop | RandomDirections | NodePerturbation | ForwardGradient
+METHODS = (Perturbation, Backprop, RandomDirections, NodePerturbation, ForwardGradient)
 
 
 def gradient(
@@ -132,7 +137,7 @@ def gradient(
     y: ArrayLike,
     *,
     loss: str = "squared_error",
-    method: Perturbation | Backprop = Perturbation(),
+    method: Gradient = Perturbation(),
     sample_weight: ArrayLike | None = None,
 ) -> list[Array]:
     """Return the gradient of the mean loss over the samples: what `Trainer` steps against.
@@ -147,7 +152,8 @@ def gradient(
         output also (n_samples,).
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
-    method : Perturbation or Backprop, default ``Perturbation()``
+    method : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
+        Of those that draw, the directions of a first step: another seed draws others.
     sample_weight : array_like, shape (n_samples,), or None
         Numbers >= 0: the loss is the mean weighted by them. None weighs all alike.
 
@@ -175,25 +181,41 @@ def gradient(
     """
     validate.instance("network", network, (Network,))
     validate.instance("method", method, METHODS)
-    check_method(network, method)
+    recipe = make_recipe(network, method)
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
-    n_chunks = count_chunks(network._layout, method.method, len(data.x))
+    n_chunks = count_chunks(network._layout, method.method, len(data.x) * count_passes(recipe))
     task = method.make_task(code, network.dtype, n_chunks)
-    value, _, differences = measure(network._layout, network._theta, data, task)
+    value, _, differences = measure(network._layout, network._theta, data, task, recipe)
     if not math.isfinite(value):
         raise FloatingPointError("the loss is not finite: weights are too large, or inputs are not scaled to about 1")
     return split(network._layout, differences)
 
 
-def check_method(network: Network, method: Perturbation | Backprop) -> None:
-    """Refuse what is not proved for a network's layers."""
+def make_recipe(network: Network, method: Gradient) -> Recipe | None:
+    """Return how kernels estimate a network's gradient, if they do; refuse what is not proved for its layers."""
     shared = [str(layer) for layer in network.layers if isinstance(layer, Conv2D)]
     if shared and isinstance(method, Perturbation) and method.evaluate == "series":
         raise ValueError(
             f"evaluate='series' is proved for dense layers only, and this network has a {shared[0]}; "
             "use evaluate='auto', which measures the weights of such layers directly"
         )
+    of_units = isinstance(method, NodePerturbation) or (isinstance(method, ForwardGradient) and method.of == "units")
+    if shared and of_units:
+        raise ValueError(
+            f"{method} perturbs the sums of dense layers, and this network has a {shared[0]}; "
+            "use RandomDirections or ForwardGradient(of='weights')"
+        )
+    if isinstance(method, Perturbation | Backprop):
+        return None
+    return method.make_recipe(network._theta.size)
+
+
+def count_queries(network: Network, method: Gradient) -> int | None:
+    """Return how many readings of the loss a step costs on a device, None for what cannot be measured there."""
+    if isinstance(method, NodePerturbation):
+        return method.queries(network._theta.size, len(network._layout.activations))
+    return method.queries(network._theta.size)
 
 
 def check_data(

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._engine.loop import Diverged, Loop, draw_orders, measure
+from fastnn._engine.loop import Diverged, Loop, count_passes, draw_orders, measure
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
 from fastnn._support import validate
@@ -23,14 +23,14 @@ from fastnn.model.losses import find_loss
 from fastnn.model.network import Network
 from fastnn.training import checkpoint
 from fastnn.training.checkpoint import Position
-from fastnn.training.gradients import METHODS, Backprop, Perturbation, check_data, check_method
+from fastnn.training.gradients import METHODS, Gradient, Perturbation, check_data, make_recipe
 from fastnn.training.history import COLUMNS, Evaluation, History, make_history
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
 
 class Trainer:
-    """Train a network, by perturbing every weight or by back-propagation.
+    """Train a network, by perturbing every weight, by back-propagation, or along estimates of the gradient.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Trainer:
         - ``"categorical_cross_entropy"``: ``-y log a``, a softmax output layer.
 
         The cross-entropies are computed from the logits.
-    gradient : Perturbation or Backprop, default ``Perturbation()``
+    gradient : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
     optimizer : SGD, Adam, AdamW or RMSprop, default ``SGD(0.01)``
     batch_size : int or None, default 32
         Samples a step; None is all of them. The last batch of an epoch may be
@@ -77,7 +77,7 @@ class Trainer:
         network: Network,
         *,
         loss: str = "squared_error",
-        gradient: Perturbation | Backprop = Perturbation(),  # noqa: B008 (frozen)
+        gradient: Gradient = Perturbation(),  # noqa: B008 (frozen)
         optimizer: Optimizer = SGD(0.01),  # noqa: B008 (frozen)
         batch_size: int | None = 32,
         shuffle: bool = True,
@@ -86,7 +86,7 @@ class Trainer:
         validate.instance("network", network, (Network,))
         validate.instance("gradient", gradient, METHODS)
         validate.instance("optimizer", optimizer, OPTIMIZERS)
-        check_method(network, gradient)
+        self._recipe = make_recipe(network, gradient)
         self.network = network
         self.gradient = gradient
         self.optimizer = optimizer
@@ -213,10 +213,12 @@ class Trainer:
             validation = check_data(self.network, self._loss, *validation_data)
         n_samples = len(data.x)
         batch_size = min(self._batch_size or n_samples, n_samples)
-        n_chunks = count_chunks(self.network._layout, self.gradient.method, batch_size)
+        n_passes = count_passes(self._recipe)
+        n_chunks = count_chunks(self.network._layout, self.gradient.method, batch_size * n_passes)
         task = self.gradient.make_task(self._loss, self.network.dtype, n_chunks)
         network = self.network
-        loop = Loop(network._layout, network._theta, task, self._update, n_samples, batch_size, self._n_steps)
+        steps = n_samples, batch_size, self._n_steps
+        loop = Loop(network._layout, network._theta, task, self._update, *steps, self._recipe)
         with Interrupt() as interrupt:
             history = self._fit(loop, data, validation, epochs, ahead, called, interrupt)
         return replace(history, interrupted=True) if interrupt.is_pressed() else history

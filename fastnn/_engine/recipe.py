@@ -1,0 +1,70 @@
+"""What an estimate of a gradient is made by, as Python knows it, and its workspace."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn._support.validate import Array
+from fastnn.kernels.directions import Kind, Plan
+from fastnn.kernels.layout import Layout
+from fastnn.kernels.optimizers import Optimizer, Update
+from fastnn.kernels.schemes import MODULES, Estimator
+from fastnn.kernels.schemes.scheme import PART, TOGETHER, Scheme
+
+
+class Recipe(NamedTuple):
+    """How a gradient is estimated: numbers only, so that equal ones are known."""
+
+    estimator: Estimator
+    plan: Plan
+
+    @property
+    def moves(self) -> bool:
+        """Whether the estimate's own unit moves the weights."""
+        return bool(MODULES[self.estimator].MOVES)
+
+    @property
+    def n_changes(self) -> int:
+        """Readings a step at weights that are nudged."""
+        return self.plan.q * (1 + self.plan.is_central)
+
+
+def rest(theta: Array) -> Update:
+    """Return the optimiser that leaves the parameters as they are."""
+    return Update(int(Optimizer.NONE), 0.0, 0.0, np.zeros(0), np.zeros((0, 0), theta.dtype))
+
+
+def count_bytes(recipe: Recipe | None, layout: Layout, dtype: np.dtype[Any], n_chunks: int) -> int:
+    """Return how much workspace an estimate takes of each sample."""
+    if recipe is None:
+        return 0
+    n_outputs, widest = int(layout.sizes[-1]), int(layout.sizes[1:].max())
+    return 8 * recipe.n_changes + n_chunks * (8 * n_outputs * TOGETHER + 4 * widest * dtype.itemsize)
+
+
+def make_scheme(
+    recipe: Recipe, layout: Layout, edges: list[int], block: int, dtype: np.dtype[Any], n_chunks: int
+) -> Scheme:
+    """Return workspace of an estimate for blocks of so many samples; the optimiser in it rests."""
+    plan, sizes = recipe.plan, layout.sizes
+    n_parameters, n_units = edges[-1], int(sizes[1:].sum())
+    of_units = recipe.estimator in (Estimator.NODES, Estimator.UNIT_SLOPES)
+    is_carried = recipe.estimator in (Estimator.DIRECTIONS, Estimator.NODES)
+    return Scheme(
+        plan=plan,
+        update=rest(np.empty(0, dtype)),
+        edges=np.array(edges, np.int64),
+        order=np.arange(plan.n_rows),
+        held=np.full(1, -1),
+        columns=np.ones(n_parameters if plan.kind == Kind.WALSH else 0),
+        drawn=np.empty((n_chunks, n_units if of_units else n_parameters), dtype),
+        scales=np.ones(plan.q),
+        weights=np.empty((n_chunks, plan.q)),
+        changes=np.empty((block, recipe.n_changes)),
+        readings=np.empty((n_chunks, recipe.n_changes + 1)),
+        moved=np.empty((n_chunks, 4 * block * int(sizes[1:].max()) if is_carried else n_units), dtype),
+        nudged=np.empty((n_chunks, int((sizes[1:-1] * sizes[2:]).max(initial=0))), dtype),
+        parts=np.empty((n_chunks, PART), dtype),
+        outputs=np.empty((n_chunks, block * int(sizes[-1]) * TOGETHER)),
+        sums=np.empty((n_chunks, PART + 2 * TOGETHER)),
+    )

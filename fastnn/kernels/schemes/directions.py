@@ -1,0 +1,128 @@
+"""Random directions of all weights at once: the loss's changes along them, carried up through the layers."""
+
+from fastnn._compiler.jit import kernel, line, unit, unpack_stem
+from fastnn.kernels.directions import Kind, has_base, prepare, weigh
+from fastnn.kernels.schemes.scheme import (
+    TOGETHER,
+    change_level,
+    change_loss,
+    combine,
+    draw_whole,
+    gather,
+    move_weights,
+    nudge_level,
+    sum_scratch,
+)
+from fastnn.kernels.vectors import clear
+from fastnn.kernels.work import WEIGHT, Method, span
+
+
+@kernel(inline=True)
+def share_out(plan, n_chunks):
+    """Return into how many shares the samples are cut, and into how many groups the directions."""
+    shares = max(1, n_chunks // plan.q)
+    return shares, n_chunks // shares
+
+
+@unit
+def run_order(packed, block, task, step, chunk):
+    """Draw the order of the sweep that a step is of."""
+    _, (_, scheme, _) = unpack_stem(packed)
+    if chunk == 0:
+        prepare(scheme.plan, step - 1, scheme)
+
+
+@kernel(inline=True)
+def carry_up(layout, theta, scheme, lowest, n_signs, column, n_readings, eps, n_samples, first, last, chunk, work):
+    """Carry changes of a direction up from layer `lowest`, and put those of the outputs into columns.
+
+    What the z below it have moved, where it is not the lowest of all, is in the arrays of turn 0.
+    """
+    top, turn = layout.activations.size, 0
+    for layer in range(lowest, top):
+        if layer > 0:
+            change_level(layout, scheme, layer, turn, n_signs, n_samples, first, last, chunk, work)
+        nudge_level(layout, theta, scheme, layer, turn, n_signs, layer > 0, eps, n_samples, first, last, chunk, work)
+        turn = 1 - turn
+    gather(layout, scheme, turn, n_signs, column, n_readings, n_samples, first, last, chunk)
+
+
+@kernel(inline=True)
+def sum_samples(layout, scheme, loss, index, step, count, n_signs, n_samples, first, last, chunk, work):
+    """Write changes of the loss of samples first to last along `count` directions, the first of them `index`."""
+    for n in range(first, last):
+        change_loss(layout, scheme, loss, n, count * n_signs, n_samples, chunk, work)
+        total = sum_scratch(scheme, chunk, 1, count * n_signs)
+        for b in range(count):
+            for sign in range(n_signs):
+                change = work.measured[WEIGHT, n] * total[b * n_signs + sign]
+                scheme.changes[n, (index + b * step) * n_signs + sign] = change
+
+
+@unit
+def run_read(packed, block, task, step, chunk):
+    """Find how each sample's loss changes along this chunk's directions."""
+    (layout, theta, _, _, work), (_, scheme, _) = unpack_stem(packed)
+    plan, n_samples = scheme.plan, block.n_samples
+    shares, n_groups = share_out(plan, task.n_chunks)
+    if chunk >= shares * n_groups:
+        return
+    first, last = span(n_samples, chunk % shares, shares)
+    n_signs = 2 if plan.is_central else 1
+    drawn = line(scheme.drawn, chunk * scheme.drawn.shape[1], theta.size)
+    index = chunk // shares
+    while index < plan.q:
+        count = min(TOGETHER // n_signs, (plan.q - index + n_groups - 1) // n_groups)
+        for b in range(count):
+            if work.stop[0] != 0:
+                return
+            draw_whole(scheme, step, index + b * n_groups, drawn)
+            carry_up(
+                layout, theta, scheme, 0, n_signs, b * n_signs, count * n_signs, task.eps, n_samples, first, last,
+                chunk, work,
+            )  # fmt: skip
+        sum_samples(layout, scheme, task.loss, index, n_groups, count, n_signs, n_samples, first, last, chunk, work)
+        index += count * n_groups
+
+
+@kernel(returns_view=True)
+def readings_of(scheme, chunk):
+    """Return a chunk's readings."""
+    n_changes = scheme.changes.shape[1]
+    return line(scheme.readings, chunk * (n_changes + 1), n_changes + (1 if has_base(scheme.plan) else 0))
+
+
+@kernel(inline=True)
+def add_readings(scheme, block, chunk):
+    """Add a block's changes to those of the batch's mean loss; each chunk has its own copy."""
+    n_changes, base = scheme.changes.shape[1], 1 if has_base(scheme.plan) else 0
+    readings = readings_of(scheme, chunk)
+    if block.opens:
+        clear(readings)
+    for n in range(block.n_samples):
+        changes = line(scheme.changes, n * n_changes, n_changes)
+        for k in range(n_changes):
+            readings[base + k] += changes[k] / block.batch_size
+
+
+@unit
+def run_move(packed, block, task, step, chunk):
+    """Weigh the directions, put this chunk's entries of the estimate together, and take the step."""
+    (_, theta, _, _, work), (_, scheme, _) = unpack_stem(packed)
+    plan = scheme.plan
+    add_readings(scheme, block, chunk)
+    if not block.closes:
+        return
+    readings = readings_of(scheme, chunk)
+    times = 1.0 / plan.q if plan.kind != Kind.COORDINATE else theta.size / plan.q
+    for index in range(plan.q):
+        scheme.weights[chunk, index] = times * weigh(plan, task.eps, readings, index)
+    shares, n_groups = share_out(plan, task.n_chunks)
+    combine(scheme, step, min(n_groups, plan.q), shares, chunk, task.n_chunks, work.gradient)
+    move_weights(scheme, step, chunk, task.n_chunks, work.gradient, theta)
+
+
+METHOD = Method.NONE
+UNITS = {"READ": run_read, "MOVE": run_move}
+REPLACES = False
+MOVES = True

@@ -1,0 +1,219 @@
+"""What all estimates share: what they are handed, the directions that are drawn, the changes that are carried."""
+
+from typing import NamedTuple
+
+from numpy import ndarray
+
+from fastnn._compiler.jit import kernel, line, view
+from fastnn.kernels.activations import change_units
+from fastnn.kernels.directions import Kind, Plan, fill_entries, find_place, find_scale
+from fastnn.kernels.layout import biases, weights
+from fastnn.kernels.losses import add_loss_change
+from fastnn.kernels.optimizers import Update, update
+from fastnn.kernels.products import add_product, add_scaled_product
+from fastnn.kernels.vectors import clear
+from fastnn.kernels.work import SLOPE, A, Z, values
+
+# Directions are put together so many entries at a time, whole blocks of random words.
+PART = 1024
+# Words of random bits make so many signs.
+BLOCK = 128
+# Readings whose changes of the loss are found together, at most.
+TOGETHER = 64
+
+
+class Scheme(NamedTuple):
+    """An estimate of the gradient, and workspace for a block of samples."""
+
+    plan: Plan
+    update: Update  # what moves the weights where the scheme does
+    edges: ndarray  # (n_arrays + 1,) int64: where each W and its b begin in theta, and where the last ends
+    order: ndarray  # (n_rows,) int64: see `directions.prepare`, as of the next two
+    held: ndarray  # (1,) int64
+    columns: ndarray  # (n_parameters,) float64; empty unless of a code
+    drawn: ndarray  # (n_chunks, n) in the network's dtype: a direction, of the weights or of a sample's units
+    scales: ndarray  # (q,) float64, see `find_scale`
+    weights: ndarray  # (n_chunks, q) float64: what each direction is weighed by
+    changes: ndarray  # (block, n_readings) float64: of each sample's loss
+    readings: ndarray  # (n_chunks, n_readings + 1) float64: of the mean loss, how it differs from that at the weights
+    moved: ndarray  # (n_chunks, n) in the network's dtype, see `moved_values`
+    nudged: ndarray  # (n_chunks, n) in the network's dtype: the weights of a layer with a direction added
+    parts: ndarray  # (n_chunks, PART) in the network's dtype
+    outputs: ndarray  # (n_chunks, n) float64, see `moved_outputs`
+    sums: ndarray  # (n_chunks, n) float64: PART sums, and rows for two times TOGETHER readings
+
+
+@kernel(returns_view=True)
+def moved_values(layout, scheme, chunk, turn, sign, level, n_samples):
+    """Return a chunk's changes of a level, (n_samples, n_units); levels take turns with two arrays for each sign."""
+    each = scheme.moved.shape[1] // 4
+    return view(scheme.moved, (chunk * 4 + 2 * turn + sign) * each, n_samples, layout.sizes[level])
+
+
+@kernel(returns_view=True)
+def moved_outputs(layout, scheme, chunk, n, n_readings):
+    """Return a chunk's changes of sample n's outputs, (n_outputs, n_readings)."""
+    n_outputs = layout.sizes[layout.activations.size]
+    start = chunk * scheme.outputs.shape[1] + n * n_outputs * TOGETHER
+    return view(scheme.outputs, start, n_outputs, n_readings)
+
+
+@kernel(returns_view=True)
+def sum_scratch(scheme, chunk, which, size):
+    """Return a chunk's row `which` of 0, PART sums, and 1 and 2, sums for TOGETHER readings."""
+    start = chunk * scheme.sums.shape[1] + (0 if which == 0 else PART + (which - 1) * TOGETHER)
+    return line(scheme.sums, start, size)
+
+
+@kernel(inline=True)
+def draw(scheme, step, index, first, out):
+    """Write entries `first` and on, whole blocks, of a direction of a step; a sphere's as they are before it is scaled.
+
+    A step is counted from 1 here.
+    """
+    plan = scheme.plan
+    row = scheme.order[find_place(plan, step - 1) + index] if plan.n_rows > 0 else 0
+    columns = line(scheme.columns, first, out.size if plan.kind == Kind.WALSH else 0)
+    fill_entries(plan, step - 1, index, row, columns, first, out)
+
+
+@kernel(inline=True)
+def scale_entries(plan, scale, out):
+    """Scale what was drawn."""
+    if plan.kind == Kind.SPHERE:
+        for k in range(out.size):
+            out[k] *= scale
+
+
+@kernel(inline=True)
+def draw_whole(scheme, step, index, out):
+    """Write a direction of a step."""
+    draw(scheme, step, index, 0, out)
+    scale = find_scale(scheme.plan, out)
+    scheme.scales[index] = scale
+    scale_entries(scheme.plan, scale, out)
+
+
+@kernel(inline=True)
+def draw_units(scheme, step, index, out):
+    """Write what a sample's units are perturbed by, or one of such."""
+    plan = scheme.plan
+    fill_entries(plan, step - 1, index, 0, scheme.columns, 0, out)
+    scale_entries(plan, find_scale(plan, out), out)
+
+
+@kernel(inline=True)
+def change_level(layout, scheme, level, turn, n_signs, n_samples, first, last, chunk, work):
+    """Replace changes of a level's z, of samples first to last, by those of a."""
+    n_units = layout.sizes[level]
+    start, size = first * n_units, (last - first) * n_units
+    z = line(values(layout, work, Z, level, n_samples), start, size)
+    a = line(values(layout, work, A, level, n_samples), start, size)
+    slope = line(values(layout, work, SLOPE, level, n_samples), start, size)
+    for sign in range(n_signs):
+        moved = moved_values(layout, scheme, chunk, turn, sign, level, n_samples)
+        change_units(layout.activations[level - 1], z, a, slope, line(moved, start, size))
+
+
+@kernel(inline=True)
+def gather(layout, scheme, turn, n_signs, column, n_readings, n_samples, first, last, chunk):
+    """Put changes of the outputs' z where those of other readings of a sample are: in columns `column` and on."""
+    top = layout.activations.size
+    for sign in range(n_signs):
+        moved = moved_values(layout, scheme, chunk, turn, sign, top, n_samples)
+        for n in range(first, last):
+            outputs = moved_outputs(layout, scheme, chunk, n, n_readings)
+            for k in range(moved.shape[1]):
+                outputs[k, column + sign] = moved[n, k]
+
+
+@kernel(inline=True)
+def change_loss(layout, scheme, loss, n, n_readings, n_samples, chunk, work):
+    """Write the changes of sample n's loss, (n_readings,), into sums 1, from what was gathered, which is overwritten."""
+    top = layout.activations.size
+    z = values(layout, work, Z, top, n_samples)[n]
+    a = values(layout, work, A, top, n_samples)[n]
+    slope = values(layout, work, SLOPE, top, n_samples)[n]
+    moved = moved_outputs(layout, scheme, chunk, n, n_readings)
+    total, scratch = sum_scratch(scheme, chunk, 1, n_readings), sum_scratch(scheme, chunk, 2, n_readings)
+    clear(total)
+    add_loss_change(loss, layout.activations[top - 1], z, a, slope, work.y[n], moved, 1.0, scratch, total)
+
+
+@kernel(inline=True)
+def nudge_level(layout, theta, scheme, layer, turn, n_signs, has_moved, eps, n_samples, first, last, chunk, work):
+    """Write changes of the z above a layer whose weights and biases are nudged by eps times the direction.
+
+    With (W + s c D), s a sign, of inputs a that have moved by d, that is s c (a D) + d (W + s c D): no difference of two
+    values. The first term is that of both signs.
+    """
+    d = line(scheme.drawn, chunk * scheme.drawn.shape[1], theta.size)
+    n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
+    above = moved_values(layout, scheme, chunk, 1 - turn, 0, layer + 1, n_samples)
+    bias = biases(layout, d, layer)
+    for n in range(first, last):
+        for k in range(n_out):
+            above[n, k] = eps * bias[k]
+    inputs = values(layout, work, A, layer, n_samples)
+    add_scaled_product(inputs, weights(layout, d, layer), first, last, eps, above)
+    if n_signs == 2:
+        other = moved_values(layout, scheme, chunk, 1 - turn, 1, layer + 1, n_samples)
+        for n in range(first, last):
+            for k in range(n_out):
+                other[n, k] = -above[n, k]
+    if has_moved:
+        w, direction = weights(layout, theta, layer), weights(layout, d, layer)
+        flat, flat_direction = line(w, 0, n_in * n_out), line(direction, 0, n_in * n_out)
+        for sign in range(n_signs):
+            nudge = eps if sign == 0 else -eps
+            nudged = line(scheme.nudged, chunk * scheme.nudged.shape[1], n_in * n_out)
+            for k in range(nudged.size):
+                nudged[k] = flat[k] + nudge * flat_direction[k]
+            below = moved_values(layout, scheme, chunk, turn, sign, layer, n_samples)
+            out = moved_values(layout, scheme, chunk, 1 - turn, sign, layer + 1, n_samples)
+            add_product(below, view(nudged, 0, n_in, n_out), first, last, out)
+
+
+@kernel(inline=True)
+def own_entries(n, chunk, n_chunks):
+    """Return the first and last of n entries that are this chunk's, in whole blocks."""
+    blocks = (n + BLOCK - 1) // BLOCK
+    return blocks * chunk // n_chunks * BLOCK, min(blocks * (chunk + 1) // n_chunks * BLOCK, n)
+
+
+@kernel(inline=True)
+def combine(scheme, step, n_held, pitch, chunk, n_chunks, gradient):
+    """Write this chunk's entries of the directions' sum, each times what it is weighed by.
+
+    The last n_held of them are there, each `pitch` chunks after the one before.
+    """
+    plan, size = scheme.plan, gradient.size
+    first, last = own_entries(size, chunk, n_chunks)
+    for start in range(first, last, PART):
+        n = min(PART, last - start)
+        total = sum_scratch(scheme, chunk, 0, n)
+        clear(total)
+        for index in range(plan.q):
+            part = line(scheme.parts, chunk * PART, n)
+            if index >= plan.q - n_held:
+                row = index % n_held * pitch
+                part = line(scheme.drawn, row * scheme.drawn.shape[1] + start, n)
+            else:
+                draw(scheme, step, index, start, part)
+                scale_entries(plan, scheme.scales[index], part)
+            weight = scheme.weights[chunk, index]
+            for k in range(n):
+                total[k] += weight * part[k]
+        for k in range(n):
+            gradient[start + k] = total[k]
+
+
+@kernel(inline=True)
+def move_weights(scheme, step, chunk, n_chunks, gradient, theta):
+    """Move this chunk's weights and biases along the gradient."""
+    first, last = own_entries(theta.size, chunk, n_chunks)
+    for array in range(scheme.edges.size - 1):
+        begin, end = max(scheme.edges[array], first), min(scheme.edges[array + 1], last)
+        if begin < end:
+            decay = scheme.update.weight_decay if array % 2 == 0 else 0.0
+            update(scheme.update, step, decay, begin, end, gradient, theta)
