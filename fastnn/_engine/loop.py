@@ -14,7 +14,15 @@ from fastnn._engine.plan import count_stem, find_plan
 from fastnn._engine.program import find_program, is_deep
 from fastnn._engine.recipe import Recipe, rest
 from fastnn._engine.threads import count_chunks, find_pace, take_turn
-from fastnn._engine.workspace import borrow_work, hand_over, identify, make_data, make_plain_task, make_work
+from fastnn._engine.workspace import (
+    borrow_work,
+    hand_over,
+    hand_scheme,
+    identify,
+    make_data,
+    make_plain_task,
+    make_work,
+)
 from fastnn._support import validate
 from fastnn._support.interrupt import call_apart, leave_if_pressed
 from fastnn._support.validate import Array, find_caller
@@ -364,21 +372,19 @@ def take_steps(
     def run() -> tuple[int, End]:
         nonlocal first
         with take_turn(task.n_chunks) as n_chunks:
-            dense, space, stem, scheme = hand_over(layout, work)
-            own, more = update, stem
-            if recipe and scheme:
-                own = rest(theta) if recipe.moves else update
-                more = stem, scheme._replace(update=update), ()
+            dense, space, stem = hand_over(layout, work)
+            scheme = hand_scheme(work, update)
+            own = rest(theta) if recipe and recipe.moves else update
 
             def call(program: Program, stop: int, plan: Task) -> tuple[int, int]:
                 result: tuple[int, int] = run_steps(
-                    program, dense, theta, data, batch_size, first, stop, done, plan, own, more, space, totals
+                    program, dense, theta, data, batch_size, first, stop, done, plan, own, stem, scheme, space, totals
                 )
                 return result
 
-            shared = dense, theta, data, own, space
+            packed = (dense, theta, data, own, space), stem, scheme
             program = find_program(
-                layout, task, has_direct, recipe, shared, stem, more, lambda program: call(program, first, task)
+                layout, task, has_direct, recipe, packed, lambda program: call(program, first, task)
             )
             pace = None
             if n_chunks > 1:

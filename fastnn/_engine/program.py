@@ -9,13 +9,14 @@ from fastnn._compiler.jit import JIT_DISABLED
 from fastnn._engine.plan import find_plan
 from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import load_layer
+from fastnn._engine.workspace import make_plain_task
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.direct import run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
-from fastnn.kernels.layers.maps import Part, Stem
+from fastnn.kernels.layers.maps import Part
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.schemes import MODULES as SCHEMES
 from fastnn.kernels.schemes.directions import run_order
@@ -44,6 +45,9 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_descent: (),
 }
 
+# Of every unit, behind what it is handed packed.
+ARGUMENTS = Block(0, 0, 1, 1, True, True), make_plain_task(-1, Method.NONE, 1), 1, np.int64(0)
+
 _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
 
@@ -62,18 +66,18 @@ def list_units(layout: Layout, task: Task, needs_direct: bool, recipe: Recipe | 
     if find_plan(layout):
         _add_stem(units, Method(task.method))
     if recipe:
-        _add_scheme(units, recipe)
+        _add_scheme(units, recipe, find_plan(layout) is not None)
     return dict(sorted(units.items()))
 
 
-def _add_scheme(units: Units, recipe: Recipe) -> None:
+def _add_scheme(units: Units, recipe: Recipe, has_stem: bool) -> None:
     """Add what an estimate does besides."""
     module = SCHEMES[recipe.estimator]
     if module.REPLACES:
         units[Phase.BACK] = []  # transposes are not wanted, either, but cost next to nothing
     if recipe.plan.n_rows:
         units[Phase.INPUTS].append(run_order)
-    for name, unit in module.UNITS.items():
+    for name, unit in (module.STEM_UNITS if has_stem else module.UNITS).items():
         units.setdefault(Phase[name], []).append(unit)
 
 
@@ -88,6 +92,14 @@ def _add_stem(units: Units, method: Method) -> None:
         units[Phase.DESCENT].append(run_stem_descent)
 
 
+def find_own(recipe: Recipe | None) -> set[Any]:
+    """Return the units that are handed the scheme."""
+    if recipe is None:
+        return set()
+    module = SCHEMES[recipe.estimator]
+    return {run_order, *module.UNITS.values(), *(module.STEM_UNITS or {}).values()}
+
+
 def is_deep(layout: Layout, task: Task) -> bool:
     """Return if the series of any layer has to be carried up past the next level."""
     return task.method == Method.SERIES and bool(_is_curved_above(layout, task.loss, 0))
@@ -98,9 +110,7 @@ def find_program(
     task: Task,
     needs_direct: bool,
     recipe: Recipe | None,
-    shared: tuple[Any, ...],
-    stem: Stem | tuple[()],
-    more: tuple[Any, ...],
+    packed: tuple[Any, ...],
     call: Callable[[Program], object],
 ) -> Program:
     """Return the program of a step, its units compiled; what calls them is compiled by calling it once.
@@ -111,28 +121,23 @@ def find_program(
     ----------
     layout, task, needs_direct, recipe
         See `list_units`.
-    shared : tuple
-        What units are handed packed.
-    stem : Stem or an empty tuple
-        What those that have to do with layers below the dense ones are handed besides; the units of these are written
-        into it.
-    more : tuple
-        What those of an estimate are handed besides. The stem comes first in it, or is all of it.
+    packed : tuple
+        What units are handed packed: what all have to do with; the `Stem`, or an empty tuple without layers below the
+        dense ones; and the scheme with what it has below, or an empty tuple. The addresses of layers' units are written
+        into the last two.
     call : callable
         It runs a program without taking a step.
     """
     units = list_units(layout, task, needs_direct, recipe)
+    shared, stem, scheme = packed
     key = shared[1].dtype, *((phase, unit) for phase in units for unit in units[phase])
-    own = set(SCHEMES[recipe.estimator].UNITS.values()) | {run_order} if recipe else set()
-    handed = {unit: (shared, more) for unit in own} | {unit: (shared, stem) for unit in STEM_UNITS}
+    below = scheme[1] if scheme else ()
+    handed = {unit: packed for unit in find_own(recipe)} | {unit: (shared, stem) for unit in STEM_UNITS}
 
     def compile_units() -> None:
         load_layer()
-        arguments = Block(0, 0, 1, 1, True, True), task, 1, np.int64(0)
         addresses = [
-            unit.address((handed.get(unit, shared), *arguments))
-            for phase in units
-            for unit in units[phase]
+            unit.address((handed.get(unit, shared), *ARGUMENTS)) for phase in units for unit in units[phase]
         ]
         counts = [len(units.get(phase, [])) for phase in Phase]
         program = Program(
@@ -142,18 +147,25 @@ def find_program(
         call(program)
         _programs[key] = program
 
-    def compile_layers() -> None:
+    def compile_layers(wanted: list[str], packed: tuple[Any, ...]) -> None:
         plan = find_plan(layout)
         assert plan
-        assert stem
-        wanted = [name for phase in units for unit in units[phase] for name in STEM_UNITS.get(unit, ())]
         for kind in set(plan.kinds):
-            addresses = _find_addresses(kind, wanted, (shared, stem))
+            addresses = _find_addresses(kind, wanted, packed)
             for layer in np.flatnonzero([other == kind for other in plan.kinds]):
-                stem.units[layer] = addresses
+                packed[1].units[layer] = addresses
+
+    def compile_below() -> None:
+        dense, _, data, update, _ = shared
+        packed = (dense, below.theta[0], data, update, below.work), below.stem
+        compile_layers(["forward"], packed)
+        below.units[0] = run_stem_forward.address((packed, *ARGUMENTS))
 
     if stem and not stem.units[0, 0]:
-        call_apart(compile_layers)
+        wanted = [name for phase in units for unit in units[phase] for name in STEM_UNITS.get(unit, ())]
+        call_apart(lambda: compile_layers(wanted, (shared, stem)))
+    if below and not below.units[0]:
+        call_apart(compile_below)
     if key not in _programs:
         call_apart(compile_units)
     return _programs[key]

@@ -24,6 +24,16 @@ class Recipe(NamedTuple):
         return bool(MODULES[self.estimator].MOVES)
 
     @property
+    def nudges(self) -> bool:
+        """Whether the weights themselves are nudged, also those below the dense layers."""
+        return self.estimator == Estimator.DIRECTIONS
+
+    @property
+    def of_units(self) -> bool:
+        """Whether a sample's units are perturbed, not weights."""
+        return self.estimator in (Estimator.NODES, Estimator.UNIT_SLOPES)
+
+    @property
     def n_changes(self) -> int:
         """Readings a step at weights that are nudged."""
         return self.plan.q * (1 + self.plan.is_central)
@@ -48,16 +58,15 @@ def make_scheme(
     """Return workspace of an estimate for blocks of so many samples; the optimiser in it rests."""
     plan, sizes = recipe.plan, layout.sizes
     n_parameters, n_units = edges[-1], int(sizes[1:].sum())
-    of_units = recipe.estimator in (Estimator.NODES, Estimator.UNIT_SLOPES)
     is_carried = recipe.estimator in (Estimator.DIRECTIONS, Estimator.NODES)
     return Scheme(
         plan=plan,
         update=rest(np.empty(0, dtype)),
         edges=np.array(edges, np.int64),
         order=np.arange(plan.n_rows),
-        held=np.full(1, -1),
+        held=np.full(2, -1),
         columns=np.ones(n_parameters if plan.kind == Kind.WALSH else 0),
-        drawn=np.empty((n_chunks, n_units if of_units else n_parameters), dtype),
+        drawn=np.empty((n_chunks, n_units if recipe.of_units else n_parameters), dtype),
         scales=np.ones(plan.q),
         weights=np.empty((n_chunks, plan.q)),
         changes=np.empty((block, recipe.n_changes)),

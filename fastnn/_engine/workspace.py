@@ -26,7 +26,8 @@ from fastnn.kernels.layers.maps import (
     make_table,
 )
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.schemes.scheme import Scheme
+from fastnn.kernels.optimizers import Update
+from fastnn.kernels.schemes.scheme import Below, Scheme
 from fastnn.kernels.work import (
     CHECKS,
     KINDS,
@@ -55,6 +56,7 @@ class WideWork(Work):
 
     stem: Stem | tuple[()] = ()
     scheme: Scheme | None = None
+    below: Below | tuple[()] = ()
 
 
 def make_layout(
@@ -91,11 +93,18 @@ def identify(layout: Layout) -> tuple[bytes, ...]:
     return layout.sizes.tobytes(), layout.activations.tobytes(), below
 
 
-def hand_over(layout: Layout, work: Work) -> tuple[Layout, Work, Stem | tuple[()], Scheme | None]:
-    """Return what kernels are handed: the dense layers and their workspace, that of the layers below, the estimate's."""
+def hand_over(layout: Layout, work: Work) -> tuple[Layout, Work, Stem | tuple[()]]:
+    """Return what kernels are handed: the dense layers and their workspace, and that of the layers below, if any."""
     if isinstance(work, WideWork):
-        return Layout(*layout), Work(*work), work.stem, work.scheme
-    return layout, work, (), None
+        return Layout(*layout), Work(*work), work.stem
+    return layout, work, ()
+
+
+def hand_scheme(work: Work, update: Update) -> tuple[Scheme, Below | tuple[()]] | tuple[()]:
+    """Return what units of an estimate are handed besides, if there is one."""
+    if isinstance(work, WideWork) and work.scheme:
+        return work.scheme._replace(update=update), work.below
+    return ()
 
 
 def count_parameters(layout: Layout) -> int:
@@ -168,6 +177,9 @@ def make_work(
     n_images = (4 if method == Method.BACKPROP else 3) * plan.sizes.n_units if plan else 0
     per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs + n_images)
     per_sample += count_bytes(recipe, layout, dtype, n_chunks)
+    nudges_stem = plan is not None and recipe is not None and recipe.nudges
+    if plan and nudges_stem:
+        per_sample += 8 * (3 * n_units + n_outputs + 3 * plan.sizes.n_units + int(layout.sizes[1]))
     block = max(1, min(n_samples, BUDGET // per_sample))
     perturbs = method in (Method.DIRECT, Method.SERIES)
     # Only these can be curved above the next level: see `series.is_curved_above`.
@@ -194,12 +206,29 @@ def make_work(
     if recipe:
         edges = [0, *accumulate(math.prod(shape) for shape in parameter_shapes(layout))]
         whole.scheme = make_scheme(recipe, layout, edges, block, dtype, n_chunks)
+    if plan and nudges_stem:
+        whole.below = make_below(layout, plan, block, n_chunks)
     return whole
+
+
+def make_below(layout: Layout, plan: StemPlan, block: int, n_chunks: int) -> Below:
+    """Return workspace to run the layers below the dense ones with other weights; no unit is in it yet."""
+    wide = np.dtype(float)
+    return Below(
+        work=make_work(Layout(*layout), block, Method.NONE, wide, n_chunks),
+        stem=make_stem(plan, block, Method.NONE, wide, n_chunks),
+        theta=np.empty((n_chunks, count_parameters(layout))),
+        base=np.empty((block, int(layout.sizes[1]))),
+        units=np.zeros(1, object if JIT_DISABLED else np.int64),
+    )
 
 
 def list_arrays(work: Work) -> list[Array]:
     """Return all that a workspace consists of."""
-    more = [*work.stem, *(work.scheme or ())] if isinstance(work, WideWork) else []
+    more: list[Any] = []
+    if isinstance(work, WideWork):
+        more = [*work.stem, *(work.scheme or ()), *work.below]
+        more += [array for part in work.below if isinstance(part, tuple) for array in part]
     return [*work, *(part for part in more if isinstance(part, np.ndarray))]
 
 

@@ -58,7 +58,7 @@ MOST_DIRECT = 2e7
 
 
 @entry_point(parallel=True)
-def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, more, work, totals):
+def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, stem, scheme, work, totals):
     """Take training steps first to last; return how far that went, and why no further.
 
     A step that an end prevents is not taken: parameters are as before it.
@@ -66,12 +66,12 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
     Steps count through the batches of one epoch after another; `done` steps were
     taken before step 0. totals (n_epochs, 2) gathers each epoch's summed loss and
     number of correct predictions, measured before each step. With Optimizer.NONE the
-    gradient of the mean loss is left in work.gradient. Of what only some units are handed, more is what there is: the
-    stem of layers below the dense ones, or (stem, scheme, below), or an empty tuple.
+    gradient of the mean loss is left in work.gradient. Without layers below the dense ones, stem is an empty tuple;
+    scheme is one where the task's method says all, else a `schemes.scheme.Scheme` and what it has below.
     """
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
-    packed = pack(((layout, theta, data, optimizer, work), more))
+    packed = pack(((layout, theta, data, optimizer, work), stem, scheme))
     starts = program.starts
     before = sum_direct(work)
     for step in range(first, last):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._engine.loop import count_passes, measure
+from fastnn._engine.plan import find_plan
 from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task, split
@@ -15,7 +16,7 @@ from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
-from fastnn.model.layers import Conv2D
+from fastnn.model.layers import Conv2D, Dense
 from fastnn.model.losses import encode_targets, find_loss, weigh
 from fastnn.model.network import Network
 from fastnn.training.schemes import SCHEMES, ForwardGradient, NodePerturbation, RandomDirections
@@ -200,15 +201,16 @@ def make_recipe(network: Network, method: Gradient) -> Recipe | None:
             f"evaluate='series' is proved for dense layers only, and this network has a {shared[0]}; "
             "use evaluate='auto', which measures the weights of such layers directly"
         )
-    of_units = isinstance(method, NodePerturbation) or (isinstance(method, ForwardGradient) and method.of == "units")
-    if shared and of_units:
-        raise ValueError(
-            f"{method} perturbs the sums of dense layers, and this network has a {shared[0]}; "
-            "use RandomDirections or ForwardGradient(of='weights')"
-        )
     if isinstance(method, Perturbation | Backprop):
         return None
-    return method.make_recipe(network._theta.size)
+    recipe = method.make_recipe(network._theta.size)
+    if recipe.of_units and find_plan(network._layout):
+        below = next(str(layer) for layer in network.layers if not isinstance(layer, Dense))
+        raise ValueError(
+            f"{method} is for networks of dense layers, whose sums it perturbs, and this one has a {below}; "
+            "use RandomDirections or ForwardGradient(of='weights')"
+        )
+    return recipe
 
 
 def count_queries(network: Network, method: Gradient) -> int | None:

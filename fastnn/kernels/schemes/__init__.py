@@ -6,6 +6,7 @@ A new one is a file with the same names as the others, and two lines here: its m
 - ``METHOD``: the `work.Method` whose step it is added to;
 - ``UNITS``: by the names of the phases (`training.Phase`), the units that are added to them. A ``BACK`` of its own
   takes the place of the method's where ``REPLACES`` says so;
+- ``STEM_UNITS``: those with layers below the dense ones, None where there are none;
 - ``MOVES``: whether its ``MOVE`` makes the step. The optimiser that all others are handed rests then, so the
   method's own gradient, if there is one, is left whole in work.gradient.
 

@@ -1,6 +1,8 @@
 """Random directions of all weights at once: the loss's changes along them, carried up through the layers."""
 
-from fastnn._compiler.jit import kernel, line, unit, unpack_stem
+import numpy as np
+
+from fastnn._compiler.jit import call, kernel, line, pack, unit, unpack_scheme, view
 from fastnn.kernels.directions import Kind, has_base, prepare, weigh
 from fastnn.kernels.schemes.scheme import (
     TOGETHER,
@@ -10,24 +12,18 @@ from fastnn.kernels.schemes.scheme import (
     draw_whole,
     gather,
     move_weights,
+    moved_values,
     nudge_level,
     sum_scratch,
 )
-from fastnn.kernels.vectors import clear
-from fastnn.kernels.work import WEIGHT, Method, span
-
-
-@kernel(inline=True)
-def share_out(plan, n_chunks):
-    """Return into how many shares the samples are cut, and into how many groups the directions."""
-    shares = max(1, n_chunks // plan.q)
-    return shares, n_chunks // shares
+from fastnn.kernels.vectors import clear, copy
+from fastnn.kernels.work import WEIGHT, A, Method, Z, count_parts, span, values
 
 
 @unit
 def run_order(packed, block, task, step, chunk):
     """Draw the order of the sweep that a step is of."""
-    _, (_, scheme, _) = unpack_stem(packed)
+    _, (scheme, _) = unpack_scheme(packed)
     if chunk == 0:
         prepare(scheme.plan, step - 1, scheme)
 
@@ -62,9 +58,10 @@ def sum_samples(layout, scheme, loss, index, step, count, n_signs, n_samples, fi
 @unit
 def run_read(packed, block, task, step, chunk):
     """Find how each sample's loss changes along this chunk's directions."""
-    (layout, theta, _, _, work), (_, scheme, _) = unpack_stem(packed)
+    (layout, theta, _, _, work), (scheme, _) = unpack_scheme(packed)
     plan, n_samples = scheme.plan, block.n_samples
-    shares, n_groups = share_out(plan, task.n_chunks)
+    shares = max(1, task.n_chunks // plan.q)  # of the samples, for each group of directions
+    n_groups = task.n_chunks // shares
     if chunk >= shares * n_groups:
         return
     first, last = span(n_samples, chunk % shares, shares)
@@ -76,13 +73,65 @@ def run_read(packed, block, task, step, chunk):
         for b in range(count):
             if work.stop[0] != 0:
                 return
-            draw_whole(scheme, step, index + b * n_groups, drawn)
+            draw_whole(scheme, step, index + b * n_groups, chunk, drawn)
             carry_up(
                 layout, theta, scheme, 0, n_signs, b * n_signs, count * n_signs, task.eps, n_samples, first, last,
                 chunk, work,
             )  # fmt: skip
         sum_samples(layout, scheme, task.loss, index, n_groups, count, n_signs, n_samples, first, last, chunk, work)
         index += count * n_groups
+
+
+@kernel(inline=True)
+def take_first(layout, below, n_samples, first, last, base, out):
+    """Write the first dense layer's z, as the layers below and their nudged weights have it, less a base."""
+    z, other = values(layout, below.work, Z, 1, n_samples), values(layout, below.work, A, 1, n_samples)
+    in_parts = count_parts(layout) > 1
+    for n in range(first, last):
+        for k in range(z.shape[1]):
+            out[n, k] = z[n, k] + (other[n, k] if in_parts else 0.0) - base[n, k]
+
+
+@unit
+def run_read_stem(packed, block, task, step, chunk):
+    """Find how the losses of this chunk's samples change along all directions, with layers below the dense ones.
+
+    Those are run anew with nudged weights, in float64, up to the first dense layer's z: there two values are
+    subtracted. From there on changes are carried.
+    """
+    (layout, theta, data, optimizer, work), (scheme, below) = unpack_scheme(packed)
+    plan, n_samples = scheme.plan, block.n_samples
+    first, last = span(n_samples, chunk, task.n_chunks)
+    n_signs = 2 if plan.is_central else 1
+    drawn = line(scheme.drawn, chunk * scheme.drawn.shape[1], theta.size)
+    nudged = line(below.theta, chunk * theta.size, theta.size)
+    inner = pack(((layout, nudged, data, optimizer, below.work), below.stem))
+    base = view(below.base, 0, n_samples, layout.sizes[1])
+    for n in range(first, last):
+        clear(base[n])
+    copy(theta, nudged)
+    call(below.units[0], inner, block, task, step, chunk)
+    take_first(layout, below, n_samples, first, last, base, base)
+    index = 0
+    while index < plan.q:
+        count = min(TOGETHER // n_signs, plan.q - index)
+        for b in range(count):
+            draw_whole(scheme, step, index + b, chunk, drawn)
+            for sign in range(n_signs):
+                if work.stop[0] != 0:
+                    return
+                nudge = task.eps if sign == 0 else -task.eps
+                for k in range(theta.size):
+                    nudged[k] = np.float64(theta[k]) + nudge * np.float64(drawn[k])
+                call(below.units[0], inner, block, task, step, chunk)
+                moved = moved_values(layout, scheme, chunk, 0, sign, 1, n_samples)
+                take_first(layout, below, n_samples, first, last, base, moved)
+            carry_up(
+                layout, theta, scheme, 1, n_signs, b * n_signs, count * n_signs, task.eps, n_samples, first, last,
+                chunk, work,
+            )  # fmt: skip
+        sum_samples(layout, scheme, task.loss, index, 1, count, n_signs, n_samples, first, last, chunk, work)
+        index += count
 
 
 @kernel(returns_view=True)
@@ -108,7 +157,7 @@ def add_readings(scheme, block, chunk):
 @unit
 def run_move(packed, block, task, step, chunk):
     """Weigh the directions, put this chunk's entries of the estimate together, and take the step."""
-    (_, theta, _, _, work), (_, scheme, _) = unpack_stem(packed)
+    (_, theta, _, _, work), (scheme, _) = unpack_scheme(packed)
     plan = scheme.plan
     add_readings(scheme, block, chunk)
     if not block.closes:
@@ -117,12 +166,12 @@ def run_move(packed, block, task, step, chunk):
     times = 1.0 / plan.q if plan.kind != Kind.COORDINATE else theta.size / plan.q
     for index in range(plan.q):
         scheme.weights[chunk, index] = times * weigh(plan, task.eps, readings, index)
-    shares, n_groups = share_out(plan, task.n_chunks)
-    combine(scheme, step, min(n_groups, plan.q), shares, chunk, task.n_chunks, work.gradient)
+    combine(scheme, step, chunk, task.n_chunks, work.gradient)
     move_weights(scheme, step, chunk, task.n_chunks, work.gradient, theta)
 
 
 METHOD = Method.NONE
 UNITS = {"READ": run_read, "MOVE": run_move}
+STEM_UNITS = {"READ": run_read_stem, "MOVE": run_move}
 REPLACES = False
 MOVES = True

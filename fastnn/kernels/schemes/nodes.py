@@ -1,6 +1,6 @@
 """Node perturbation: noise on each sample's sums z, and what it does to that sample's loss."""
 
-from fastnn._compiler.jit import kernel, line, unit, unpack_stem
+from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
 from fastnn.kernels.layout import weights
 from fastnn.kernels.products import add_product
 from fastnn.kernels.schemes.scheme import change_level, change_loss, draw_units, gather, moved_values, sum_scratch
@@ -46,7 +46,7 @@ def carry_noise(layout, theta, scheme, lowest, highest, n_signs, sigma, n_sample
 @unit
 def run_back(packed, block, task, step, chunk):
     """Write what is taken for delta: the noise of this chunk's samples, times what it makes of their losses."""
-    (layout, theta, _, _, work), (_, scheme, _) = unpack_stem(packed)
+    (layout, theta, _, _, work), (scheme, _) = unpack_scheme(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     draw_noise(layout, scheme, block, step, first, last, chunk, work)
     n_signs, top, n_samples = 2 if task.central else 1, layout.activations.size, block.n_samples
@@ -68,5 +68,6 @@ def run_back(packed, block, task, step, chunk):
 
 METHOD = Method.BACKPROP
 UNITS = {"BACK": run_back}
+STEM_UNITS = None
 REPLACES = True
 MOVES = False

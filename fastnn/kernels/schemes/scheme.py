@@ -7,17 +7,19 @@ from numpy import ndarray
 from fastnn._compiler.jit import kernel, line, view
 from fastnn.kernels.activations import change_units
 from fastnn.kernels.directions import Kind, Plan, fill_entries, find_place, find_scale
+from fastnn.kernels.layers.maps import Stem
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import add_loss_change
 from fastnn.kernels.optimizers import Update, update
 from fastnn.kernels.products import add_product, add_scaled_product
 from fastnn.kernels.vectors import clear
-from fastnn.kernels.work import SLOPE, A, Z, values
+from fastnn.kernels.work import SLOPE, A, Work, Z, values
 
 # Directions are put together so many entries at a time, whole blocks of random words.
 PART = 1024
 # Words of random bits make so many signs.
 BLOCK = 128
+HOLDER = 1  # in Scheme.held
 # Readings whose changes of the loss are found together, at most.
 TOGETHER = 64
 
@@ -29,7 +31,7 @@ class Scheme(NamedTuple):
     update: Update  # what moves the weights where the scheme does
     edges: ndarray  # (n_arrays + 1,) int64: where each W and its b begin in theta, and where the last ends
     order: ndarray  # (n_rows,) int64: see `directions.prepare`, as of the next two
-    held: ndarray  # (1,) int64
+    held: ndarray  # (2,) int64; behind that of the next two the chunk that drew the last direction
     columns: ndarray  # (n_parameters,) float64; empty unless of a code
     drawn: ndarray  # (n_chunks, n) in the network's dtype: a direction, of the weights or of a sample's units
     scales: ndarray  # (q,) float64, see `find_scale`
@@ -41,6 +43,16 @@ class Scheme(NamedTuple):
     parts: ndarray  # (n_chunks, PART) in the network's dtype
     outputs: ndarray  # (n_chunks, n) float64, see `moved_outputs`
     sums: ndarray  # (n_chunks, n) float64: PART sums, and rows for two times TOGETHER readings
+
+
+class Below(NamedTuple):
+    """What layers below the dense ones are run with whose weights are nudged: all in float64, forward alone."""
+
+    work: Work
+    stem: Stem
+    theta: ndarray  # (n_chunks, n_parameters) the nudged weights
+    base: ndarray  # (block, n) the first dense layer's z without
+    units: ndarray  # (1,) the address of `stem.run_stem_forward`
 
 
 @kernel(returns_view=True)
@@ -86,11 +98,13 @@ def scale_entries(plan, scale, out):
 
 
 @kernel(inline=True)
-def draw_whole(scheme, step, index, out):
-    """Write a direction of a step."""
+def draw_whole(scheme, step, index, chunk, out):
+    """Write a direction of a step into a chunk's row."""
     draw(scheme, step, index, 0, out)
     scale = find_scale(scheme.plan, out)
     scheme.scales[index] = scale
+    if index == scheme.plan.q - 1:
+        scheme.held[HOLDER] = chunk  # others may hold it as well
     scale_entries(scheme.plan, scale, out)
 
 
@@ -182,11 +196,8 @@ def own_entries(n, chunk, n_chunks):
 
 
 @kernel(inline=True)
-def combine(scheme, step, n_held, pitch, chunk, n_chunks, gradient):
-    """Write this chunk's entries of the directions' sum, each times what it is weighed by.
-
-    The last n_held of them are there, each `pitch` chunks after the one before.
-    """
+def combine(scheme, step, chunk, n_chunks, gradient):
+    """Write this chunk's entries of the directions' sum, each times what it is weighed by; the last is there still."""
     plan, size = scheme.plan, gradient.size
     first, last = own_entries(size, chunk, n_chunks)
     for start in range(first, last, PART):
@@ -195,9 +206,8 @@ def combine(scheme, step, n_held, pitch, chunk, n_chunks, gradient):
         clear(total)
         for index in range(plan.q):
             part = line(scheme.parts, chunk * PART, n)
-            if index >= plan.q - n_held:
-                row = index % n_held * pitch
-                part = line(scheme.drawn, row * scheme.drawn.shape[1] + start, n)
+            if index == plan.q - 1:
+                part = line(scheme.drawn, scheme.held[HOLDER] * size + start, n)
             else:
                 draw(scheme, step, index, start, part)
                 scale_entries(plan, scheme.scales[index], part)

@@ -1,6 +1,6 @@
 """The forward gradient of the units: each sample's exact delta, seen along random directions only."""
 
-from fastnn._compiler.jit import line, unit, unpack_stem
+from fastnn._compiler.jit import line, unit, unpack_scheme
 from fastnn.kernels.schemes.scheme import draw_units
 from fastnn.kernels.vectors import clear, copy
 from fastnn.kernels.work import DELTA, Method, span, values
@@ -9,7 +9,7 @@ from fastnn.kernels.work import DELTA, Method, span, values
 @unit
 def run_back(packed, block, task, step, chunk):
     """Replace delta of this chunk's samples, of all levels together, by the mean of its projections."""
-    (layout, _, _, _, work), (_, scheme, _) = unpack_stem(packed)
+    (layout, _, _, _, work), (scheme, _) = unpack_scheme(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     n_inputs, n_units, q = layout.sizes[0], scheme.drawn.shape[1], scheme.plan.q
     drawn = line(scheme.drawn, chunk * n_units, n_units)
@@ -33,5 +33,6 @@ def run_back(packed, block, task, step, chunk):
 
 METHOD = Method.BACKPROP
 UNITS = {"BACK": run_back}
+STEM_UNITS = None
 REPLACES = False
 MOVES = False

@@ -1,6 +1,6 @@
 """The forward gradient of the weights: the exact one, seen along random directions only."""
 
-from fastnn._compiler.jit import kernel, line, unit, unpack_stem
+from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
 from fastnn.kernels.directions import Kind
 from fastnn.kernels.schemes.scheme import combine, draw_whole, move_weights
 from fastnn.kernels.work import Method
@@ -18,14 +18,14 @@ def dot(a, b):
 @unit
 def run_read(packed, block, task, step, chunk):
     """Find the slopes along this chunk's directions."""
-    (_, _, _, _, work), (_, scheme, _) = unpack_stem(packed)
+    (_, _, _, _, work), (scheme, _) = unpack_scheme(packed)
     if not block.closes:
         return
     plan, size = scheme.plan, work.gradient.size
     times = 1.0 / plan.q if plan.kind != Kind.COORDINATE else size / plan.q
     drawn = line(scheme.drawn, chunk * scheme.drawn.shape[1], size)
     for index in range(chunk, plan.q, task.n_chunks):
-        draw_whole(scheme, step, index, drawn)
+        draw_whole(scheme, step, index, chunk, drawn)
         slope = times * dot(work.gradient, drawn)
         for other in range(task.n_chunks):
             scheme.weights[other, index] = slope
@@ -34,15 +34,15 @@ def run_read(packed, block, task, step, chunk):
 @unit
 def run_move(packed, block, task, step, chunk):
     """Put this chunk's entries of the estimate together, and take the step."""
-    (_, theta, _, _, work), (_, scheme, _) = unpack_stem(packed)
+    (_, theta, _, _, work), (scheme, _) = unpack_scheme(packed)
     if not block.closes:
         return
-    n_held = min(task.n_chunks, scheme.plan.q)
-    combine(scheme, step, n_held, 1, chunk, task.n_chunks, work.gradient)
+    combine(scheme, step, chunk, task.n_chunks, work.gradient)
     move_weights(scheme, step, chunk, task.n_chunks, work.gradient, theta)
 
 
 METHOD = Method.BACKPROP
 UNITS = {"READ": run_read, "MOVE": run_move}
+STEM_UNITS = UNITS
 REPLACES = False
 MOVES = True
