@@ -27,7 +27,7 @@ from fastnn._support import validate
 from fastnn._support.interrupt import call_apart, leave_if_pressed
 from fastnn._support.validate import Array, find_caller
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.optimizers import Optimizer, Update
+from fastnn.kernels.optimizers import Update
 from fastnn.kernels.training import End, Program, run_steps
 from fastnn.kernels.work import Data, Method, Task, Work
 
@@ -383,9 +383,7 @@ def take_steps(
                 return result
 
             packed = (dense, theta, data, own, space), stem, scheme
-            program = find_program(
-                layout, task, has_direct, recipe, packed, lambda program: call(program, first, task)
-            )
+            program = find_program(layout, task, has_direct, recipe, packed, lambda program: call(program, first, task))
             pace = None
             if n_chunks > 1:
                 kind = *identify(layout), task.method, recipe, theta.dtype

@@ -131,14 +131,12 @@ def find_program(
     units = list_units(layout, task, needs_direct, recipe)
     shared, stem, scheme = packed
     key = shared[1].dtype, *((phase, unit) for phase in units for unit in units[phase])
-    below = scheme[1] if scheme else ()
+    below: Any = scheme[1] if scheme else ()
     handed = {unit: packed for unit in find_own(recipe)} | {unit: (shared, stem) for unit in STEM_UNITS}
 
     def compile_units() -> None:
         load_layer()
-        addresses = [
-            unit.address((handed.get(unit, shared), *ARGUMENTS)) for phase in units for unit in units[phase]
-        ]
+        addresses = [unit.address((handed.get(unit, shared), *ARGUMENTS)) for phase in units for unit in units[phase]]
         counts = [len(units.get(phase, [])) for phase in Phase]
         program = Program(
             units=np.array(addresses, object if JIT_DISABLED else np.int64),

@@ -116,7 +116,7 @@ class Backprop:
     """
 
     def queries(self, n_weights: int) -> None:
-        """Return None: what is differentiated cannot be measured."""
+        """Return None for any n_weights: what is differentiated cannot be measured."""
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""

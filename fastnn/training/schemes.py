@@ -214,7 +214,7 @@ class NodePerturbation:
         object.__setattr__(self, "seed", validate.integer("seed", self.seed, low=0, high=MAX_SEED))
 
     def queries(self, n_weights: int, n_layers: int = 1) -> int:
-        """Return how many readings a step takes, of however many weights: 2, or for "each" 1 and one a layer."""
+        """Return how many readings a step takes, whatever n_weights: 2, or for "each" 1 + n_layers (central 2 n_layers)."""
         times = n_layers if self.layers == "each" else 1
         return 2 * times if self.scheme == "central" else 1 + times
 
@@ -284,11 +284,11 @@ class ForwardGradient:
         validate.choice("directions", self.directions, KINDS)
         if self.of == "units" and self.directions not in NOISES:
             listed = ", ".join(map(repr, NOISES))
-            raise ValueError(f'of="units" takes directions {listed}, which are as many as wanted, got {self.directions!r}')
+            raise ValueError(f'of="units" takes directions {listed}, got {self.directions!r}')
         object.__setattr__(self, "seed", validate.integer("seed", self.seed, low=0, high=MAX_SEED))
 
     def queries(self, n_weights: int) -> None:
-        """Return None: what is differentiated cannot be measured."""
+        """Return None for any n_weights: what is differentiated cannot be measured."""
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""

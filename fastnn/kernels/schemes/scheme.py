@@ -143,7 +143,7 @@ def gather(layout, scheme, turn, n_signs, column, n_readings, n_samples, first, 
 
 @kernel(inline=True)
 def change_loss(layout, scheme, loss, n, n_readings, n_samples, chunk, work):
-    """Write the changes of sample n's loss, (n_readings,), into sums 1, from what was gathered, which is overwritten."""
+    """Write the changes of sample n's loss, (n_readings,), into sums 1, from what was gathered, which is lost."""
     top = layout.activations.size
     z = values(layout, work, Z, top, n_samples)[n]
     a = values(layout, work, A, top, n_samples)[n]
@@ -158,8 +158,8 @@ def change_loss(layout, scheme, loss, n, n_readings, n_samples, chunk, work):
 def nudge_level(layout, theta, scheme, layer, turn, n_signs, has_moved, eps, n_samples, first, last, chunk, work):
     """Write changes of the z above a layer whose weights and biases are nudged by eps times the direction.
 
-    With (W + s c D), s a sign, of inputs a that have moved by d, that is s c (a D) + d (W + s c D): no difference of two
-    values. The first term is that of both signs.
+    With W + s c D, s a sign, and inputs a that have moved by d, that is s c (a D) + d (W + s c D): no difference of
+    two values. The first term is that of both signs.
     """
     d = line(scheme.drawn, chunk * scheme.drawn.shape[1], theta.size)
     n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
