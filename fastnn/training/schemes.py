@@ -137,7 +137,7 @@ class RandomDirections:
         return self.q + (self.shaping != "ranks")
 
     def plan(self, n_weights: int) -> Plan:
-        """Return the directions of so many weights as kernels know them."""
+        """Return the directions of n_weights weights as kernels know them."""
         shaping = SHAPINGS[self.shaping]
         central = self.scheme == "central"
         return _plan_directions(KINDS[self.directions], n_weights, self.q, self.seed, central, shaping)
@@ -147,7 +147,7 @@ class RandomDirections:
         return _make_task(loss, self.method, self.eps, self.scheme, n_chunks)
 
     def make_recipe(self, n_weights: int) -> Recipe:
-        """Return how kernels estimate the gradient of so many weights."""
+        """Return how kernels estimate the gradient of n_weights weights."""
         return Recipe(Estimator.DIRECTIONS, self.plan(n_weights))
 
     @property
@@ -214,7 +214,7 @@ class NodePerturbation:
         object.__setattr__(self, "seed", validate.integer("seed", self.seed, low=0, high=MAX_SEED))
 
     def queries(self, n_weights: int, n_layers: int = 1) -> int:
-        """Return how many readings a step takes, whatever n_weights: 2, or for "each" 1 + n_layers (central 2 n_layers)."""
+        """Return how many readings a step takes, whatever n_weights: 2, or 1 + n_layers (central: 2 n_layers)."""
         times = n_layers if self.layers == "each" else 1
         return 2 * times if self.scheme == "central" else 1 + times
 
@@ -223,7 +223,7 @@ class NodePerturbation:
         return _make_task(loss, self.method, self.sigma, self.scheme, n_chunks, self.layers == "together")
 
     def make_recipe(self, n_weights: int) -> Recipe:
-        """Return how kernels estimate the gradient of so many weights."""
+        """Return how kernels estimate the gradient of n_weights weights."""
         plan = _plan_directions(KINDS[self.noise], n_weights, 1, self.seed, self.scheme == "central", Shaping.NONE)
         return Recipe(Estimator.NODES, plan)
 
@@ -295,7 +295,7 @@ class ForwardGradient:
         return _make_task(loss, self.method, 1.0, "central", n_chunks)
 
     def make_recipe(self, n_weights: int) -> Recipe:
-        """Return how kernels estimate the gradient of so many weights."""
+        """Return how kernels estimate the gradient of n_weights weights."""
         plan = _plan_directions(KINDS[self.directions], n_weights, self.q, self.seed, True, Shaping.NONE)
         return Recipe(Estimator.WEIGHT_SLOPES if self.of == "weights" else Estimator.UNIT_SLOPES, plan)
 
