@@ -65,6 +65,8 @@ ROUNDER = 1.5 * 2.0**52
 # loops free of branches. Without wrappers for Python, compiling is a tenth faster.
 UNWRAPPED = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 JIT_DISABLED: bool = getattr(numba.config, "DISABLE_JIT")  # noqa: B009 (made at run time)
+# Of arrays of what `unit.address` gives.
+ADDRESS = np.dtype(object if JIT_DISABLED else np.int64)
 
 
 def kernel(function=None, *, inline=False, fastmath=False, returns_view=False, cached=False):
@@ -203,8 +205,8 @@ def call(address, packed, block, task, step, chunk):
     address(packed, block, task, step, chunk)
 
 
-def call_layer(address, packed, part):
-    """Call a unit that does something with one layer and one sample."""
+def call_part(address, packed, part):
+    """Call a unit that does a part of what another does, such as with one layer and one sample."""
     address(packed, part)
 
 
@@ -310,8 +312,8 @@ if not JIT_DISABLED:
         return _make_call(address, packed, block, task, step, chunk)
 
     @intrinsic
-    def call_layer(typing_context, address, packed, part):  # pragma: no cover (as above)
-        """Call a unit that does something with one layer and one sample."""
+    def call_part(typing_context, address, packed, part):  # pragma: no cover (as above)
+        """Call a unit that does a part of what another does, such as with one layer and one sample."""
         return _make_call(address, packed, part)
 
     @intrinsic

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._compiler.jit import ADDRESS
 from fastnn._engine.plan import find_plan
 from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import load_layer
@@ -13,7 +13,7 @@ from fastnn._engine.workspace import make_plain_task
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
-from fastnn.kernels.direct import run_direct
+from fastnn.kernels.direct import Rise, run_carry, run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
 from fastnn.kernels.layers.maps import Part
@@ -31,7 +31,7 @@ from fastnn.kernels.stem import (
     run_stem_inputs,
 )
 from fastnn.kernels.training import Phase, Program
-from fastnn.kernels.work import Block, Method, Task
+from fastnn.kernels.work import Block, Method, Task, Work
 
 Units = dict[Phase, list[Any]]
 
@@ -44,6 +44,8 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_direct: ("reach", "want", "start", "carry"),
     run_stem_descent: (),
 }
+# Those that have changes carried up to the loss.
+CARRYING = {run_direct, run_stem_direct}
 
 # Of every unit, behind what it is handed packed.
 ARGUMENTS = Block(0, 0, 1, 1, True, True), make_plain_task(-1, Method.NONE, 1), 1, np.int64(0)
@@ -123,8 +125,8 @@ def find_program(
         See `list_units`.
     packed : tuple
         What units are handed packed: what all have to do with; the `Stem`, or an empty tuple without layers below the
-        dense ones; and the scheme with what it has below, or an empty tuple. The addresses of layers' units are written
-        into the last two.
+        dense ones; and the scheme with what it has below, or an empty tuple. Addresses are written into these: of
+        layers' units, and of what carries changes up.
     call : callable
         It runs a program without taking a step.
     """
@@ -139,11 +141,14 @@ def find_program(
         addresses = [unit.address((handed.get(unit, shared), *ARGUMENTS)) for phase in units for unit in units[phase]]
         counts = [len(units.get(phase, [])) for phase in Phase]
         program = Program(
-            units=np.array(addresses, object if JIT_DISABLED else np.int64),
+            units=np.array(addresses, ADDRESS),
             starts=np.cumsum([0, *counts], dtype=np.int64),
         )
         call(program)
         _programs[key] = program
+
+    def compile_carry() -> None:
+        work.carry[0] = run_carry.address((shared, Rise(0, 0, 0, 0.0, 0, 0, 0)))
 
     def compile_layers(wanted: list[str], packed: tuple[Any, ...]) -> None:
         plan = find_plan(layout)
@@ -164,6 +169,10 @@ def find_program(
         call_apart(lambda: compile_layers(wanted, (shared, stem)))
     if below and not below.units[0]:
         call_apart(compile_below)
+    work: Work = shared[-1]
+    carries = CARRYING | find_own(recipe) if recipe and recipe.is_carried else CARRYING
+    if not work.carry[0] and any(unit in carries for phase in units for unit in units[phase]):
+        call_apart(compile_carry)
     if key not in _programs:
         call_apart(compile_units)
     return _programs[key]

@@ -9,7 +9,8 @@ from fastnn.kernels.directions import Kind, Plan
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.optimizers import Optimizer, Update
 from fastnn.kernels.schemes import MODULES, Estimator
-from fastnn.kernels.schemes.scheme import PART, TOGETHER, Scheme
+from fastnn.kernels.schemes.scheme import PART, Scheme
+from fastnn.kernels.work import PERTURBATIONS
 
 
 class Recipe(NamedTuple):
@@ -34,6 +35,11 @@ class Recipe(NamedTuple):
         return self.estimator in (Estimator.NODES, Estimator.UNIT_SLOPES)
 
     @property
+    def is_carried(self) -> bool:
+        """Whether changes are carried up to the loss."""
+        return self.estimator in (Estimator.DIRECTIONS, Estimator.NODES)
+
+    @property
     def n_changes(self) -> int:
         """Readings a step at weights that are nudged."""
         return self.plan.q * (1 + self.plan.is_central)
@@ -49,7 +55,7 @@ def count_bytes(recipe: Recipe | None, layout: Layout, dtype: np.dtype[Any], n_c
     if recipe is None:
         return 0
     n_outputs, widest = int(layout.sizes[-1]), int(layout.sizes[1:].max())
-    return 8 * recipe.n_changes + n_chunks * (8 * n_outputs * TOGETHER + 4 * widest * dtype.itemsize)
+    return 8 * recipe.n_changes + n_chunks * (8 * n_outputs * PERTURBATIONS + 4 * widest * dtype.itemsize)
 
 
 def make_scheme(
@@ -58,7 +64,6 @@ def make_scheme(
     """Return workspace of an estimate for blocks of so many samples; the optimiser in it rests."""
     plan, sizes = recipe.plan, layout.sizes
     n_parameters, n_units = edges[-1], int(sizes[1:].sum())
-    is_carried = recipe.estimator in (Estimator.DIRECTIONS, Estimator.NODES)
     return Scheme(
         plan=plan,
         update=rest(np.empty(0, dtype)),
@@ -71,9 +76,9 @@ def make_scheme(
         weights=np.empty((n_chunks, plan.q)),
         changes=np.empty((block, recipe.n_changes)),
         readings=np.empty((n_chunks, recipe.n_changes + 1)),
-        moved=np.empty((n_chunks, 4 * block * int(sizes[1:].max()) if is_carried else n_units), dtype),
+        moved=np.empty((n_chunks, 4 * block * int(sizes[1:].max()) if recipe.is_carried else n_units), dtype),
         nudged=np.empty((n_chunks, int((sizes[1:-1] * sizes[2:]).max(initial=0))), dtype),
         parts=np.empty((n_chunks, PART), dtype),
-        outputs=np.empty((n_chunks, block * int(sizes[-1]) * TOGETHER)),
-        sums=np.empty((n_chunks, PART + 2 * TOGETHER)),
+        outputs=np.empty((n_chunks, block * int(sizes[-1]) * PERTURBATIONS if recipe.is_carried else 0)),
+        sums=np.empty((n_chunks, PART)),
     )

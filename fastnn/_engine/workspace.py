@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._compiler.jit import JIT_DISABLED
+from fastnn._compiler.jit import ADDRESS
 from fastnn._engine.plan import StemLayout, StemPlan, find_plan
 from fastnn._engine.recipe import Recipe, count_bytes, make_scheme
 from fastnn._support.validate import Array
@@ -150,7 +150,7 @@ def make_stem(plan: StemPlan, block: int, method: Method, dtype: np.dtype[Any], 
     n_kinds = 4 if method == Method.BACKPROP else 3
     return Stem(
         table=plan.table,
-        units=np.zeros((n_levels - 1, len(FUNCTIONS)), object if JIT_DISABLED else np.int64),
+        units=np.zeros((n_levels - 1, len(FUNCTIONS)), ADDRESS),
         values=np.zeros((n_kinds, block, sizes.n_units), dtype),  # zeros around images stay zero
         transposed=np.empty(sizes.n_weights if method != Method.NONE else 0, dtype),
         norms=np.empty(sizes.n_norms, np.float64),
@@ -181,7 +181,7 @@ def make_work(
     if plan and nudges_stem:
         per_sample += 8 * (3 * n_units + n_outputs + 3 * plan.sizes.n_units + int(layout.sizes[1]))
     block = max(1, min(n_samples, BUDGET // per_sample))
-    perturbs = method in (Method.DIRECT, Method.SERIES)
+    perturbs = method in (Method.DIRECT, Method.SERIES) or (recipe is not None and recipe.is_carried)
     # Only these can be curved above the next level: see `series.is_curved_above`.
     deep = method == Method.SERIES and (n_layers > 2 or layout.activations[-1] == Activation.SOFTMAX)
     work = Work(
@@ -197,6 +197,7 @@ def make_work(
         scratch=np.zeros((n_chunks, scratch_size(widest if perturbs else 0)), np.float64),
         listed=np.empty((n_chunks, 4, widest + PERTURBATIONS), np.int64),
         stop=np.zeros(1, np.int64),
+        carry=np.zeros(1, ADDRESS),
     )
     if plan is None and recipe is None:
         return work
@@ -219,7 +220,7 @@ def make_below(layout: Layout, plan: StemPlan, block: int, n_chunks: int) -> Bel
         stem=make_stem(plan, block, Method.NONE, wide, n_chunks),
         theta=np.empty((n_chunks, count_parameters(layout))),
         base=np.empty((block, int(layout.sizes[1]))),
-        units=np.zeros(1, object if JIT_DISABLED else np.int64),
+        units=np.zeros(1, ADDRESS),
     )
 
 

@@ -7,10 +7,11 @@ carried together, the inner loops running along the block. Any activation, any l
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from fastnn._compiler.jit import kernel, line, unit, unpack, view
+from fastnn._compiler.jit import call_part, kernel, line, unit, unpack, view
 from fastnn.kernels.activations import change_block
 from fastnn.kernels.layout import biases, weights_start
 from fastnn.kernels.losses import add_loss_change
@@ -95,7 +96,7 @@ def _series(layout, layer, n, j, a, block, task, work):
 
 
 @kernel
-def _add_units(layout, layer, n, count, block, task, scale, chunk, work, out):
+def _add_units(packed, layout, layer, n, count, block, task, scale, chunk, work, out):
     """Add to out (n_in + 1, n_out), W and then b, the differences of the weights that are gathered.
 
     Of sample n, and what they are beyond those of the series, which are there as well.
@@ -111,7 +112,7 @@ def _add_units(layout, layer, n, count, block, task, scale, chunk, work, out):
             move[b] = sign * task.eps * (before[i] if i < before.size else 1.0)
         _change_units(layout, layer, n, units, block.n_samples, chunk, work, move)
         level = min(layer + 2, layout.activations.size)
-        carry(layout, level, n, block.n_samples, 1.0 * sign, task.loss, chunk, work, total)
+        carry(packed, work, level, n, block.n_samples, 1.0 * sign, task.loss, count, chunk)
     factor = share(block, work, n) * per_change(task)
     for b in range(count):
         i, j = inputs[b], units[b]
@@ -122,7 +123,7 @@ def _add_units(layout, layer, n, count, block, task, scale, chunk, work, out):
 
 
 @kernel(inline=True)
-def _add_as_one(layout, layer, n_inputs, block, task, scale, chunk, work, out):
+def _add_as_one(packed, layout, layer, n_inputs, block, task, scale, chunk, work, out):
     """Add to every entry of out the difference of an array perturbed as one: W with its n_inputs, or b with none."""
     before = values(layout, work, A, layer, block.n_samples)
     total = total_scratch(work, chunk, 1)
@@ -136,7 +137,7 @@ def _add_as_one(layout, layer, n_inputs, block, task, scale, chunk, work, out):
             for k in range(moved.shape[0]):
                 moved[k, 0] = sign * task.eps * reach
             factor = sign * share(block, work, n)
-            carry(layout, layer + 1, n, block.n_samples, factor, task.loss, chunk, work, total)
+            carry(packed, work, layer + 1, n, block.n_samples, factor, task.loss, 1, chunk)
     for k in range(out.size):
         out[k] += scale * per_change(task) * total[0]
 
@@ -173,9 +174,32 @@ def _change_units(layout, layer, n, units, n_samples, chunk, work, move):
         first = last
 
 
+class Rise(NamedTuple):
+    """Which changes are carried up to the loss. Numbers only."""
+
+    level: int  # of whose z they are
+    sample: int  # of the block
+    n_samples: int  # of the block
+    factor: float  # of what is added to the sums
+    loss: int  # Loss
+    size: int  # how many perturbations
+    chunk: int
+
+
 @kernel
-def carry(layout, level, n, n_samples, factor, loss, chunk, work, total):
-    """Carry changes of z at `level`, in array 0, up to the loss; add factor times those to total (n_perturbations,)."""
+def carry(packed, work, level, n, n_samples, factor, loss, size, chunk):
+    """Carry changes of z at `level`, in array 0, up to the loss; add factor times those to the chunk's sums (size,)."""
+    which = np.int64(level), np.int64(n), np.int64(n_samples)
+    rise = Rise(which[0], which[1], which[2], float(factor), np.int64(loss), np.int64(size), np.int64(chunk))
+    call_part(work.carry[0], packed, rise)
+
+
+@unit
+def run_carry(packed, rise):
+    """Do what `carry` says."""
+    layout, _, _, _, work = unpack(packed)
+    level, n, n_samples, chunk = rise.level, rise.sample, rise.n_samples, rise.chunk
+    total = total_scratch(work, chunk, rise.size)
     top = layout.activations.size
     here = 0
     moved = change_scratch(work, chunk, here, layout.sizes[level], total.size)
@@ -197,7 +221,8 @@ def carry(layout, level, n, n_samples, factor, loss, chunk, work, total):
     a = values(layout, work, A, top, n_samples)[n]
     slope = values(layout, work, SLOPE, top, n_samples)[n]
     code = layout.activations[top - 1]
-    add_loss_change(loss, code, z, a, slope, work.y[n], moved, factor, row_scratch(work, chunk, total.size), total)
+    scratch = row_scratch(work, chunk, total.size)
+    add_loss_change(rise.loss, code, z, a, slope, work.y[n], moved, rise.factor, scratch, total)
 
 
 @unit
@@ -234,16 +259,17 @@ def run_direct(packed, block, task, step, chunk):
                 for first in range(0, n_picked, PERTURBATIONS):
                     n_more = min(PERTURBATIONS, n_picked - first)
                     if count + n_more > PERTURBATIONS:
-                        _add_units(layout, layer, n, count, block, task, scale, chunk, work, both)
+                        _add_units(packed, layout, layer, n, count, block, task, scale, chunk, work, both)
                         count = 0
                     for p in range(first, first + n_more):
                         inputs[count], units[count] = picked[p], j
                         count += 1
             if count > 0:
-                _add_units(layout, layer, n, count, block, task, scale, chunk, work, both)
+                _add_units(packed, layout, layer, n, count, block, task, scale, chunk, work, both)
         if layer % task.n_chunks == chunk:
             if task.together:
                 flat = line(out, start, n_in * n_out)
-                _add_as_one(layout, layer, n_in, block, task, scale, chunk, work, flat)
+                _add_as_one(packed, layout, layer, n_in, block, task, scale, chunk, work, flat)
             if is_one_bias(layout, layer, task):
-                _add_as_one(layout, layer, np.int64(0), block, task, scale, chunk, work, biases(layout, out, layer))
+                bias = biases(layout, out, layer)
+                _add_as_one(packed, layout, layer, np.int64(0), block, task, scale, chunk, work, bias)

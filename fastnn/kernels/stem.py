@@ -6,7 +6,7 @@ exactly, through all layers and the loss, for any activation and any eps; the de
 
 import numpy as np
 
-from fastnn._compiler.jit import call_layer, kernel, line, unit, unpack_stem
+from fastnn._compiler.jit import call_part, kernel, line, unit, unpack_stem
 from fastnn.kernels.activations import derivative_bounds
 from fastnn.kernels.direct import carry, per_change
 from fastnn.kernels.forward import add_inputs, prepare
@@ -103,7 +103,7 @@ def run_stem_forward(packed, block, task, step, chunk):
     for n in range(first, last):
         copy_image(stem, data.x[data.order[block.row, block.start + n]], n)
         for layer in range(n_layers):
-            call_layer(stem.units[layer, FORWARD], packed, make_part(layer, n, -1, 0, 0, 0.0, chunk))
+            call_part(stem.units[layer, FORWARD], packed, make_part(layer, n, -1, 0, 0, 0.0, chunk))
         copy(line(sample_values(stem, A, n), stem.table[n_layers, FIRST], outputs.shape[1]), outputs[n])
     for part in range(count_parts(layout)):
         add_inputs(layout, theta, block.n_samples, part, first, last, work)
@@ -125,7 +125,7 @@ def run_stem_back(packed, block, task, step, chunk):
         copy(outputs[n], line(gradient, stem.table[n_layers, FIRST], outputs.shape[1]))
         for layer in range(n_layers - 1, -1, -1):
             if stem.table[layer + 1, WEIGHTS] + stem.table[layer + 1, N_INPUTS] > 0:
-                call_layer(stem.units[layer, BACK], packed, make_part(layer, n, -1, 0, 0, 0.0, chunk))
+                call_part(stem.units[layer, BACK], packed, make_part(layer, n, -1, 0, 0, 0.0, chunk))
 
 
 @unit
@@ -138,7 +138,7 @@ def run_stem_add(packed, block, task, step, chunk):
             for ky in range(stem.table[layer + 1, KERNEL_HEIGHT]):
                 if turn % task.n_chunks == chunk:
                     for n in range(block.n_samples):
-                        call_layer(stem.units[layer, ADD], packed, make_part(layer, n, -1, ky, 0, 0.0, chunk))
+                        call_part(stem.units[layer, ADD], packed, make_part(layer, n, -1, ky, 0, 0.0, chunk))
                 turn += 1
 
 
@@ -165,7 +165,7 @@ def set_reach(packed, stem, layer, n, eps, chunk):
     alone = next_mixing(stem, layer)
     for above in range(layer + 1, stem.units.shape[0]):
         part = make_part(above, n, 0 if above <= alone else -1, 0, 0, 0.0, chunk)
-        call_layer(stem.units[above, REACH], packed, part)
+        call_part(stem.units[above, REACH], packed, part)
 
 
 @kernel
@@ -174,20 +174,20 @@ def list_wanted(packed, stem, n, channel, lowest, end, chunk):
     list_all(stem, end, channel, chunk)
     for layer in range(end - 1, lowest, -1):
         if stem.table[layer + 1, SELECTS] != 0:
-            call_layer(stem.units[layer, WANT], packed, make_part(layer, n, channel, 0, 0, 0.0, chunk))
+            call_part(stem.units[layer, WANT], packed, make_part(layer, n, channel, 0, 0, 0.0, chunk))
         else:
             list_all(stem, layer, channel, chunk)
 
 
 @kernel
-def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, total):
+def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, count):
     """Add sign times the changes of sample n's loss by perturbations of a channel's weights, `first` and on."""
-    n_layers, count = stem.units.shape[0], total.size
+    n_layers = stem.units.shape[0]
     part = make_part(layer, n, channel, first, count, sign * task.eps, chunk)
-    call_layer(stem.units[layer, START], packed, part)
+    call_part(stem.units[layer, START], packed, part)
     moving = channel
     for above in range(layer + 1, n_layers):
-        call_layer(stem.units[above, CARRY], packed, make_part(above, n, moving, 0, count, 0.0, chunk))
+        call_part(stem.units[above, CARRY], packed, make_part(above, n, moving, 0, count, 0.0, chunk))
         if stem.table[above + 1, MIXES] != 0:
             moving = -1
     n_channels = stem.table[n_layers, CHANNELS]
@@ -199,7 +199,7 @@ def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, tas
         add_product(through, moved, 0, z.shape[0], z)
     else:
         add_product(through[:, moving::n_channels], moved, 0, z.shape[0], z)
-    carry(layout, 1, n, block.n_samples, sign, task.loss, chunk, work, total)
+    carry(packed, work, 1, n, block.n_samples, sign, task.loss, count, chunk)
 
 
 @kernel
@@ -209,7 +209,7 @@ def add_part(packed, layout, stem, layer, n, channel, first, size, block, task, 
     total = total_scratch(work, chunk, size)
     clear(total)
     for sign in range(1, -2 if task.central else 0, -2):
-        add_changes(packed, layout, stem, layer, n, channel, first, 1.0 * sign, block, task, chunk, work, total)
+        add_changes(packed, layout, stem, layer, n, channel, first, 1.0 * sign, block, task, chunk, work, size)
     factor = share(block, work, n) * per_change(task)
     for b in range(min(size, here[N_INPUTS] + 1 - first)):
         work.gradient[here[WEIGHTS] + (first + b) * here[CHANNELS] + channel] += factor * total[b]

@@ -96,6 +96,7 @@ class Work(NamedTuple):
     scratch: ndarray  # (n_chunks, n) float64, see `total_scratch` and on, and a count last; only that unless perturbing
     listed: ndarray  # (n_chunks, 4, widest + PERTURBATIONS) int64, see LISTED and on
     stop: ndarray  # (1,) int64, not 0 as soon as nobody wants this step any more
+    carry: ndarray  # (1,) the address of `direct.run_carry`, where a step has use for it
 
 
 @kernel(returns_view=True)

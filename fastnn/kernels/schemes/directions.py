@@ -5,7 +5,6 @@ import numpy as np
 from fastnn._compiler.jit import call, kernel, line, pack, unit, unpack_scheme, view
 from fastnn.kernels.directions import Kind, has_base, prepare, weigh
 from fastnn.kernels.schemes.scheme import (
-    TOGETHER,
     change_level,
     change_loss,
     combine,
@@ -14,10 +13,9 @@ from fastnn.kernels.schemes.scheme import (
     move_weights,
     moved_values,
     nudge_level,
-    sum_scratch,
 )
 from fastnn.kernels.vectors import clear, copy
-from fastnn.kernels.work import WEIGHT, A, Method, Z, count_parts, span, values
+from fastnn.kernels.work import PERTURBATIONS, WEIGHT, A, Method, Z, count_parts, span, total_scratch, values
 
 
 @unit
@@ -44,15 +42,15 @@ def carry_up(layout, theta, scheme, lowest, n_signs, column, n_readings, eps, n_
 
 
 @kernel(inline=True)
-def sum_samples(layout, scheme, loss, index, step, count, n_signs, n_samples, first, last, chunk, work):
+def sum_samples(packed, layout, scheme, loss, index, pitch, count, n_signs, n_samples, first, last, chunk, work):
     """Write changes of the loss of samples first to last along `count` directions, the first of them `index`."""
     for n in range(first, last):
-        change_loss(layout, scheme, loss, n, count * n_signs, n_samples, chunk, work)
-        total = sum_scratch(scheme, chunk, 1, count * n_signs)
+        change_loss(packed, layout, scheme, loss, n, count * n_signs, n_samples, chunk, work)
+        total = total_scratch(work, chunk, count * n_signs)
         for b in range(count):
             for sign in range(n_signs):
                 change = work.measured[WEIGHT, n] * total[b * n_signs + sign]
-                scheme.changes[n, (index + b * step) * n_signs + sign] = change
+                scheme.changes[n, (index + b * pitch) * n_signs + sign] = change
 
 
 @unit
@@ -69,7 +67,7 @@ def run_read(packed, block, task, step, chunk):
     drawn = line(scheme.drawn, chunk * scheme.drawn.shape[1], theta.size)
     index = chunk // shares
     while index < plan.q:
-        count = min(TOGETHER // n_signs, (plan.q - index + n_groups - 1) // n_groups)
+        count = min(PERTURBATIONS // n_signs, (plan.q - index + n_groups - 1) // n_groups)
         for b in range(count):
             if work.stop[0] != 0:
                 return
@@ -78,7 +76,9 @@ def run_read(packed, block, task, step, chunk):
                 layout, theta, scheme, 0, n_signs, b * n_signs, count * n_signs, task.eps, n_samples, first, last,
                 chunk, work,
             )  # fmt: skip
-        sum_samples(layout, scheme, task.loss, index, n_groups, count, n_signs, n_samples, first, last, chunk, work)
+        sum_samples(
+            packed, layout, scheme, task.loss, index, n_groups, count, n_signs, n_samples, first, last, chunk, work
+        )
         index += count * n_groups
 
 
@@ -114,7 +114,7 @@ def run_read_stem(packed, block, task, step, chunk):
     take_first(layout, below, n_samples, first, last, base, base)
     index = 0
     while index < plan.q:
-        count = min(TOGETHER // n_signs, plan.q - index)
+        count = min(PERTURBATIONS // n_signs, plan.q - index)
         for b in range(count):
             draw_whole(scheme, step, index + b, chunk, drawn)
             for sign in range(n_signs):
@@ -130,7 +130,7 @@ def run_read_stem(packed, block, task, step, chunk):
                 layout, theta, scheme, 1, n_signs, b * n_signs, count * n_signs, task.eps, n_samples, first, last,
                 chunk, work,
             )  # fmt: skip
-        sum_samples(layout, scheme, task.loss, index, 1, count, n_signs, n_samples, first, last, chunk, work)
+        sum_samples(packed, layout, scheme, task.loss, index, 1, count, n_signs, n_samples, first, last, chunk, work)
         index += count
 
 

@@ -3,9 +3,9 @@
 from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
 from fastnn.kernels.layout import weights
 from fastnn.kernels.products import add_product
-from fastnn.kernels.schemes.scheme import change_level, change_loss, draw_units, gather, moved_values, sum_scratch
+from fastnn.kernels.schemes.scheme import change_level, change_loss, draw_units, gather, moved_values
 from fastnn.kernels.vectors import copy
-from fastnn.kernels.work import DELTA, Method, share, span, values
+from fastnn.kernels.work import DELTA, Method, share, span, total_scratch, values
 
 
 @kernel(inline=True)
@@ -55,8 +55,8 @@ def run_back(packed, block, task, step, chunk):
         highest = top if task.together else lowest
         carry_noise(layout, theta, scheme, lowest, highest, n_signs, task.eps, n_samples, first, last, chunk, work)
         for n in range(first, last):
-            change_loss(layout, scheme, task.loss, n, n_signs, n_samples, chunk, work)
-            total = sum_scratch(scheme, chunk, 1, n_signs)
+            change_loss(packed, layout, scheme, task.loss, n, n_signs, n_samples, chunk, work)
+            total = total_scratch(work, chunk, n_signs)
             change = total[0] / task.eps if n_signs == 1 else (total[0] - total[1]) / (2.0 * task.eps)
             factor = share(block, work, n) * change
             for level in range(lowest, highest + 1):

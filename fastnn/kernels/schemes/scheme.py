@@ -6,22 +6,20 @@ from numpy import ndarray
 
 from fastnn._compiler.jit import kernel, line, view
 from fastnn.kernels.activations import change_units
+from fastnn.kernels.direct import carry
 from fastnn.kernels.directions import Kind, Plan, fill_entries, find_place, find_scale
 from fastnn.kernels.layers.maps import Stem
 from fastnn.kernels.layout import biases, weights
-from fastnn.kernels.losses import add_loss_change
 from fastnn.kernels.optimizers import Update, update
 from fastnn.kernels.products import add_product, add_scaled_product
-from fastnn.kernels.vectors import clear
-from fastnn.kernels.work import SLOPE, A, Work, Z, values
+from fastnn.kernels.vectors import clear, copy
+from fastnn.kernels.work import PERTURBATIONS, SLOPE, A, Work, Z, change_scratch, total_scratch, values
 
 # Directions are put together so many entries at a time, whole blocks of random words.
 PART = 1024
 # Words of random bits make so many signs.
 BLOCK = 128
 HOLDER = 1  # in Scheme.held
-# Readings whose changes of the loss are found together, at most.
-TOGETHER = 64
 
 
 class Scheme(NamedTuple):
@@ -42,7 +40,7 @@ class Scheme(NamedTuple):
     nudged: ndarray  # (n_chunks, n) in the network's dtype: the weights of a layer with a direction added
     parts: ndarray  # (n_chunks, PART) in the network's dtype
     outputs: ndarray  # (n_chunks, n) float64, see `moved_outputs`
-    sums: ndarray  # (n_chunks, n) float64: PART sums, and rows for two times TOGETHER readings
+    sums: ndarray  # (n_chunks, PART) float64
 
 
 class Below(NamedTuple):
@@ -66,15 +64,8 @@ def moved_values(layout, scheme, chunk, turn, sign, level, n_samples):
 def moved_outputs(layout, scheme, chunk, n, n_readings):
     """Return a chunk's changes of sample n's outputs, (n_outputs, n_readings)."""
     n_outputs = layout.sizes[layout.activations.size]
-    start = chunk * scheme.outputs.shape[1] + n * n_outputs * TOGETHER
+    start = chunk * scheme.outputs.shape[1] + n * n_outputs * PERTURBATIONS
     return view(scheme.outputs, start, n_outputs, n_readings)
-
-
-@kernel(returns_view=True)
-def sum_scratch(scheme, chunk, which, size):
-    """Return a chunk's row `which` of 0, PART sums, and 1 and 2, sums for TOGETHER readings."""
-    start = chunk * scheme.sums.shape[1] + (0 if which == 0 else PART + (which - 1) * TOGETHER)
-    return line(scheme.sums, start, size)
 
 
 @kernel(inline=True)
@@ -142,16 +133,15 @@ def gather(layout, scheme, turn, n_signs, column, n_readings, n_samples, first, 
 
 
 @kernel(inline=True)
-def change_loss(layout, scheme, loss, n, n_readings, n_samples, chunk, work):
-    """Write the changes of sample n's loss, (n_readings,), into sums 1, from what was gathered, which is lost."""
+def change_loss(packed, layout, scheme, loss, n, n_readings, n_samples, chunk, work):
+    """Write the changes of sample n's loss, of what was gathered, into the chunk's sums (n_readings,)."""
     top = layout.activations.size
-    z = values(layout, work, Z, top, n_samples)[n]
-    a = values(layout, work, A, top, n_samples)[n]
-    slope = values(layout, work, SLOPE, top, n_samples)[n]
-    moved = moved_outputs(layout, scheme, chunk, n, n_readings)
-    total, scratch = sum_scratch(scheme, chunk, 1, n_readings), sum_scratch(scheme, chunk, 2, n_readings)
-    clear(total)
-    add_loss_change(loss, layout.activations[top - 1], z, a, slope, work.y[n], moved, 1.0, scratch, total)
+    size = layout.sizes[top] * n_readings
+    gathered = moved_outputs(layout, scheme, chunk, n, n_readings)
+    moved = change_scratch(work, chunk, 0, layout.sizes[top], n_readings)
+    copy(line(gathered, 0, size), line(moved, 0, size))
+    clear(total_scratch(work, chunk, n_readings))
+    carry(packed, work, top, n, n_samples, 1.0, loss, n_readings, chunk)
 
 
 @kernel(inline=True)
@@ -202,7 +192,7 @@ def combine(scheme, step, chunk, n_chunks, gradient):
     first, last = own_entries(size, chunk, n_chunks)
     for start in range(first, last, PART):
         n = min(PART, last - start)
-        total = sum_scratch(scheme, chunk, 0, n)
+        total = line(scheme.sums, chunk * PART, n)
         clear(total)
         for index in range(plan.q):
             part = line(scheme.parts, chunk * PART, n)
