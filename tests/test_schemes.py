@@ -257,6 +257,44 @@ def test_training_over_images(chunks):
         np.testing.assert_array_equal(trained[0], trained[1])
 
 
+def test_sequences(chunks):
+    """Dense layers above see each step of a sequence as a sample of their own."""
+    layers = [fastnn.RNN(3, "tanh", return_sequences=True), fastnn.Dense(2, "softmax")]
+    network = fastnn.Network((4, 2), layers, seed=0)
+    x, y = RNG.normal(size=(5, 4, 2)), RNG.integers(0, 2, (5, 4))
+    options = {"loss": "categorical_cross_entropy"}
+    exact = flat(fastnn.gradient(network, x, y, **options, method=fastnn.Backprop()))
+    n_rows = 1 << (exact.size - 1).bit_length()
+    found = []
+    for n_chunks in (1, 2):
+        chunks(n_chunks)
+        method = fastnn.RandomDirections(n_rows, 1e-5, "walsh")
+        found.append(flat(fastnn.gradient(network, x, y, **options, method=method)))
+        # Of third order in what all weights at once are nudged by; and values subtracted over eps.
+        np.testing.assert_allclose(found[-1], exact, atol=1e-8)
+        method = fastnn.ForwardGradient(n_rows, directions="walsh")
+        np.testing.assert_allclose(flat(fastnn.gradient(network, x, y, **options, method=method)), exact, atol=1e-13)
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_devices_are_moved_along_estimates(make_case, method):
+    """Weights end on levels; a device whose gain is 1 and that has no noise sees the same estimate as a weight."""
+    case = make_case(SOFTMAX, ("tanh", 1))
+    case.network.weights = [np.clip(w, -1, 1) for w in case.network.weights]
+    options = {"loss": case.loss, "gradient": method, "batch_size": None, "shuffle": False}
+    plain = fastnn.mlp(3, 4, 3, hidden="tanh", output="softmax")
+    plain.weights = case.network.weights
+    wide = fastnn.hardware.Devices(low=-8.0, high=8.0)
+    fastnn.Trainer(plain, optimizer=fastnn.SGD(1e-3), **options).fit(case.x, case.y, 2)
+    fastnn.Trainer(case.network, optimizer=fastnn.SGD(1e-3), devices=wide, **options).fit(case.x, case.y, 2)
+    np.testing.assert_allclose(flat(case.network.weights), flat(plain.weights), rtol=0, atol=1e-15)
+    coarse = fastnn.hardware.Devices(bits=8, low=-2.0, high=2.0, rounding="stochastic")
+    fastnn.Trainer(case.network, optimizer=fastnn.SGD(0.1), devices=coarse, **options).fit(case.x, case.y, 2)
+    levels = (flat(case.network.weights) + 2) / coarse.step
+    np.testing.assert_allclose(levels, np.round(levels), atol=1e-9)
+
+
 def test_whole_codes_are_exact(make_case):
     """Forms 6 and 7: all rows leave nothing of a slope out, and of a quadratic loss no difference."""
     case = make_case(("squared_error", "identity"), ("identity", 0))

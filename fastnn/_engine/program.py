@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from fastnn._compiler.jit import ADDRESS
-from fastnn._engine.plan import find_plan
+from fastnn._engine.plan import find_plan, has_series
 from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import load_layer
 from fastnn._engine.workspace import make_plain_task
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
+from fastnn.kernels.devices import run_devices, run_stem_devices
 from fastnn.kernels.direct import Rise, run_carry, run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
@@ -30,6 +31,7 @@ from fastnn.kernels.stem import (
     run_stem_forward,
     run_stem_inputs,
 )
+from fastnn.kernels.stem_series import run_recurrent, run_second
 from fastnn.kernels.training import Phase, Program
 from fastnn.kernels.work import Block, Method, Task, Work
 
@@ -42,10 +44,13 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_back: ("back",),
     run_stem_add: ("add",),
     run_stem_direct: ("reach", "want", "start", "carry"),
+    run_recurrent: ("add", "reach", "want", "start", "carry"),
+    run_second: (),
     run_stem_descent: (),
+    run_stem_devices: (),
 }
 # Those that have changes carried up to the loss.
-CARRYING = {run_direct, run_stem_direct}
+CARRYING = {run_direct, run_stem_direct, run_recurrent}
 
 # Of every unit, behind what it is handed packed.
 ARGUMENTS = Block(0, 0, 1, 1, True, True), make_plain_task(-1, Method.NONE, 1), 1, np.int64(0)
@@ -54,7 +59,7 @@ _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
 
 
-def list_units(layout: Layout, task: Task, needs_direct: bool, recipe: Recipe | None = None) -> Units:
+def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool, recipe: Recipe | None = None) -> Units:
     """Return the units of each phase of a step; those of `Phase.DIRECT` are left out until they are needed."""
     units: Units = {Phase.INPUTS: [run_inputs], Phase.FORWARD: [run_forward]}
     if task.method == Method.BACKPROP:
@@ -65,10 +70,13 @@ def list_units(layout: Layout, task: Task, needs_direct: bool, recipe: Recipe | 
         units[Phase.DIRECT] = [run_direct]
     if task.method != Method.NONE:
         units[Phase.DESCENT] = [run_descent]
-    if find_plan(layout):
-        _add_stem(units, Method(task.method))
+    if plan := find_plan(layout):
+        _add_stem(units, Method(task.method), has_series(plan, Method(task.method)))
     if recipe:
-        _add_scheme(units, recipe, find_plan(layout) is not None)
+        _add_scheme(units, recipe, plan is not None)
+    if on_devices:
+        phase = Phase.WRITE if recipe and recipe.moves else Phase.DESCENT
+        units.setdefault(phase, []).extend([run_stem_devices, run_devices] if plan else [run_devices])
     return dict(sorted(units.items()))
 
 
@@ -83,14 +91,16 @@ def _add_scheme(units: Units, recipe: Recipe, has_stem: bool) -> None:
         units.setdefault(Phase[name], []).append(unit)
 
 
-def _add_stem(units: Units, method: Method) -> None:
+def _add_stem(units: Units, method: Method, by_series: bool) -> None:
     """Add what takes the place of the inputs, and what is done with the layers below the dense ones."""
-    units[Phase.INPUTS] = [run_stem_inputs]
-    units[Phase.FORWARD].insert(0, run_stem_forward)
-    if method == Method.BACKPROP:
-        units[Phase.BACK].append(run_stem_back)
+    units[Phase.INPUTS] = [run_stem_inputs, run_stem_forward]
+    if method == Method.BACKPROP or by_series:
+        units[Phase.BELOW] = [run_stem_back]
     if method != Method.NONE:
         units[Phase.SHARED] = [run_stem_add if method == Method.BACKPROP else run_stem_direct]
+        if by_series:
+            units[Phase.SHARED].insert(0, run_recurrent)
+            units[Phase.DESCENT].append(run_second)
         units[Phase.DESCENT].append(run_stem_descent)
 
 
@@ -111,6 +121,7 @@ def find_program(
     layout: Layout,
     task: Task,
     needs_direct: bool,
+    on_devices: bool,
     recipe: Recipe | None,
     packed: tuple[Any, ...],
     call: Callable[[Program], object],
@@ -121,7 +132,7 @@ def find_program(
 
     Parameters
     ----------
-    layout, task, needs_direct, recipe
+    layout, task, needs_direct, on_devices, recipe
         See `list_units`.
     packed : tuple
         What units are handed packed: what all have to do with; the `Stem`, or an empty tuple without layers below the
@@ -130,7 +141,7 @@ def find_program(
     call : callable
         It runs a program without taking a step.
     """
-    units = list_units(layout, task, needs_direct, recipe)
+    units = list_units(layout, task, needs_direct, on_devices, recipe)
     shared, stem, scheme = packed
     key = shared[1].dtype, *((phase, unit) for phase in units for unit in units[phase])
     below: Any = scheme[1] if scheme else ()
@@ -164,7 +175,7 @@ def find_program(
         compile_layers(["forward"], packed)
         below.units[0] = run_stem_forward.address((packed, *ARGUMENTS))
 
-    if stem and not stem.units[0, 0]:
+    if stem and not stem.units[:, 0].all():
         wanted = [name for phase in units for unit in units[phase] for name in STEM_UNITS.get(unit, ())]
         call_apart(lambda: compile_layers(wanted, (shared, stem)))
     if below and not below.units[0]:

@@ -14,9 +14,9 @@ from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task, split
 from fastnn._support import validate
 from fastnn._support.validate import Array
+from fastnn.hardware import Devices, check_devices
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
-from fastnn.model.layers import Conv2D, Dense
 from fastnn.model.losses import encode_targets, find_loss, weigh
 from fastnn.model.network import Network
 from fastnn.training.schemes import SCHEMES, ForwardGradient, NodePerturbation, RandomDirections
@@ -55,8 +55,10 @@ class Perturbation:
         `fastnn.kernels.series`), and a sample whose bound is above 1e-8 of the layer's
         differences (1e-6 in float32) is refused. "auto" takes the series, and measures
         directly those inputs of such samples whose own nudges are too large. Both measure
-        directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` is nudged
-        wherever it is used; "auto" measures such weights directly, and "series" refuses.
+        directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` or a recurrent layer is nudged
+        wherever it is used, and "series" refuses such. "auto" measures those of a `Conv2D` directly; of those that are
+        met at every step it measures, in each step, how much one term and two leave out of sixteen weights, and all
+        of them directly where that is more: so what it leaves out there is checked on a sample, not proved.
 
     Raises
     ------
@@ -140,6 +142,7 @@ def gradient(
     loss: str = "squared_error",
     method: Gradient = Perturbation(),
     sample_weight: ArrayLike | None = None,
+    devices: Devices | None = None,
 ) -> list[Array]:
     """Return the gradient of the mean loss over the samples: what `Trainer` steps against.
 
@@ -147,16 +150,19 @@ def gradient(
     ----------
     network : Network
         Left as it is, bit for bit.
-    X : array_like, shape (n_samples, n_inputs)
-    y : array_like, shape (n_samples, n_outputs)
-        For categorical cross-entropy also integer labels, (n_samples,); for one
-        output also (n_samples,).
+    X : array_like, shape (n_samples, *input_shape)
+    y : array_like, shape (n_samples, *output_shape)
+        For categorical cross-entropy also integer labels, (n_samples,), or of sequences
+        (n_samples, n_steps); of one output also the same shape.
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
         Of those that draw, the directions of a first step: another seed draws others.
     sample_weight : array_like, shape (n_samples,), or None
-        Numbers >= 0: the loss is the mean weighted by them. None weighs all alike.
+        Numbers >= 0: the loss is the mean weighted by them. None weighs all alike. Of sequences also
+        (n_samples, n_steps).
+    devices : fastnn.hardware.Devices or None, default None
+        Written with the weights, and read once: the slope is that with their settings.
 
     Returns
     -------
@@ -183,19 +189,23 @@ def gradient(
     validate.instance("network", network, (Network,))
     validate.instance("method", method, METHODS)
     recipe = make_recipe(network, method)
+    check_devices(devices, getattr(method, "eps", 0.0))
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
     n_chunks = count_chunks(network._layout, method.method, len(data.x) * count_passes(recipe))
     task = method.make_task(code, network.dtype, n_chunks)
-    value, _, differences = measure(network._layout, network._theta, data, task, recipe)
+    theta, gains = network._theta, None
+    if devices is not None:
+        theta, gains = devices._act(theta)
+    value, _, differences = measure(network._layout, theta, data, task, recipe)
     if not math.isfinite(value):
         raise FloatingPointError("the loss is not finite: weights are too large, or inputs are not scaled to about 1")
-    return split(network._layout, differences)
+    return split(network._layout, differences if gains is None else differences * gains)
 
 
 def make_recipe(network: Network, method: Gradient) -> Recipe | None:
     """Return how kernels estimate a network's gradient, if they do; refuse what is not proved for its layers."""
-    shared = [str(layer) for layer in network.layers if isinstance(layer, Conv2D)]
+    shared = [str(layer) for layer in network.shared_layers() if layer.parameters]
     if shared and isinstance(method, Perturbation) and method.evaluate == "series":
         raise ValueError(
             f"evaluate='series' is proved for dense layers only, and this network has a {shared[0]}; "
@@ -205,7 +215,7 @@ def make_recipe(network: Network, method: Gradient) -> Recipe | None:
         return None
     recipe = method.make_recipe(network._theta.size)
     if recipe.of_units and find_plan(network._layout):
-        below = next(str(layer) for layer in network.layers if not isinstance(layer, Dense))
+        below = network.shared_layers()[0]
         raise ValueError(
             f"{method} is for networks of dense layers, whose sums it perturbs, and this one has a {below}; "
             "use RandomDirections or ForwardGradient(of='weights')"
@@ -231,5 +241,6 @@ def check_data(
     """Return checked samples, in the order they came; the weights are checked, too."""
     network.check_weights()
     x = network.check_inputs(X)
-    targets = encode_targets(loss, y, len(x), network.output_layer.n_units, network.dtype)
-    return make_data(x, weigh(loss, targets, sample_weight, class_weight))
+    outputs = network.output_shape
+    targets = encode_targets(loss, y, len(x), outputs, network.dtype)
+    return make_data(x, weigh(loss, targets, sample_weight, class_weight, outputs[0] if len(outputs) > 1 else None))

@@ -100,8 +100,9 @@ def run_read_stem(packed, block, task, step, chunk):
     subtracted. From there on changes are carried.
     """
     (layout, theta, data, optimizer, work), (scheme, below) = unpack_scheme(packed)
-    plan, n_samples = scheme.plan, block.n_samples
-    first, last = span(n_samples, chunk, task.n_chunks)
+    plan, n_samples, n_steps = scheme.plan, block.n_samples, below.stem.n_steps
+    begin, end = span(n_samples // n_steps, chunk, task.n_chunks)
+    first, last = begin * n_steps, end * n_steps
     n_signs = 2 if plan.is_central else 1
     drawn = line(scheme.drawn, chunk * scheme.drawn.shape[1], theta.size)
     nudged = line(below.theta, chunk * theta.size, theta.size)
