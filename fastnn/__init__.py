@@ -24,6 +24,7 @@ from fastnn.model.network import mlp as mlp
 from fastnn.training.gradients import Backprop as Backprop
 from fastnn.training.gradients import Perturbation as Perturbation
 from fastnn.training.gradients import gradient as gradient
+from fastnn.training.grasp import grasp as grasp
 from fastnn.training.history import Evaluation as Evaluation
 from fastnn.training.history import History as History
 from fastnn.training.optimizers import SGD as SGD

@@ -19,7 +19,7 @@ from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
-from fastnn.hardware import Devices, check_devices
+from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.losses import MODULES
 from fastnn.kernels.work import Data, Method
 from fastnn.model.losses import count_rows, find_loss
@@ -60,6 +60,10 @@ class Trainer:
         Visit the samples in a new order each epoch.
     seed : int, numpy.random.Generator or None, default 0
         For the order.
+    readout : fastnn.hardware.Readout or None, default None
+        How the loss is read, in every reading that an estimate of the gradient takes; for `Perturbation`,
+        `RandomDirections` and, each sample's by itself, `NodePerturbation`. Noise is put on exact differences, by the
+        law of those of noisy readings: no loss is computed again for it. The history's losses are exact.
     devices : fastnn.hardware.Devices or None, default None
         What the weights are kept on. They are written when `fit` begins, and after each step; the
         network's weights are what acts then, and what is set otherwise is written by the next `fit`. Where a gradient
@@ -90,12 +94,13 @@ class Trainer:
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
+        readout: Readout | None = None,
         devices: Devices | None = None,
     ) -> None:
         validate.instance("network", network, (Network,))
         validate.instance("gradient", gradient, METHODS)
         validate.instance("optimizer", optimizer, OPTIMIZERS)
-        self._recipe = make_recipe(network, gradient)
+        self._recipe = make_recipe(network, gradient, readout)
         check_devices(devices, getattr(gradient, "eps", 0.0))
         self.network = network
         self.gradient = gradient
@@ -104,6 +109,7 @@ class Trainer:
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
+        self.readout = readout
         self.devices = devices
         self._update = optimizer.make_update(network._theta)
         if devices:
@@ -446,7 +452,7 @@ class Trainer:
     @property
     def _step_queries(self) -> int | None:
         """Readings that a step would take, None where its gradient is none that readings could tell."""
-        return count_queries(self.network, self.gradient)
+        return count_queries(self.network, self.gradient, self.readout)
 
     def _count_predictions(self, data: Data) -> float:
         """Return how many predictions count: of a sample or step one an output, or one of all, a class."""
