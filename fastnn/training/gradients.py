@@ -140,7 +140,7 @@ class Perturbation:
         return tuple(max(1, round(share * size)) for share, size in zip(fractions, sizes, strict=True))
 
     def make_recipe(self, sizes: Sequence[int], reading: Reading) -> Recipe | None:
-        """Return how kernels make readings of differences, where there are fewer of them, or noise is in them."""
+        """Return how kernels make a `reading` of each difference in layers of those sizes, if they have to."""
         counts = self._count_perturbed(sizes)
         is_exact = reading.noise == 0.0 and reading.levels == 0.0
         if counts == tuple(sizes) and is_exact:
