@@ -110,6 +110,11 @@ def pair(name: str, value: object) -> tuple[int, int]:
     return integer(name, value[0], low=1), integer(name, value[1], low=1)
 
 
+def share(name: str, value: object) -> float:
+    """Return value as a float above 0 and at most 1."""
+    return number(name, value, low=0.0, high=1.0, open_low=True)
+
+
 def flag(name: str, value: object) -> bool:
     """Return value as a bool."""
     if not isinstance(value, bool | np.bool_):

@@ -64,6 +64,8 @@ class SGD(Optimizer):
         At least 0: the gradient of an L2 penalty, ``weight_decay / 2`` times the sum of
         the squared weights. Of the weights ``W`` alone, not of the biases (PyTorch's
         decays both). The loss that is reported is without it.
+    sign : bool, default False
+        Step by lr along each entry's sign alone: ``w -= lr * sign(g)``, signSGD [2]_. Without momentum.
 
     Raises
     ------
@@ -74,21 +76,27 @@ class SGD(Optimizer):
     ----------
     .. [1] Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and
        momentum in deep learning", 2013, section 2.
+    .. [2] Bernstein and others, "signSGD: Compressed optimisation for non-convex problems", 2018.
     """
 
     lr: float = 0.01
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    sign: bool = False
 
     def __post_init__(self) -> None:
         self._check(below_one=("momentum",))
         if validate.flag("nesterov", self.nesterov) and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0, for example SGD(0.01, 0.9, nesterov=True)")
+        if validate.flag("sign", self.sign) and self.momentum:
+            raise ValueError(f"sign takes no momentum, got momentum={self.momentum:g}")
 
     @property
     def code(self) -> kernels.Optimizer:
         """The optimiser as kernels know it."""
+        if self.sign:
+            return kernels.Optimizer.SIGN_SGD
         if not self.momentum:
             return kernels.Optimizer.SGD
         return kernels.Optimizer.NESTEROV if self.nesterov else kernels.Optimizer.MOMENTUM
