@@ -125,7 +125,8 @@ def flag(name: str, value: object) -> bool:
 def instance(name: str, value: object, kinds: tuple[type, ...]) -> None:
     """Refuse a value that is no instance of the classes (the class itself is a common slip)."""
     if not isinstance(value, kinds):
-        wanted = " or ".join(f"fastnn.{kind.__name__}" for kind in kinds)
+        *others, last = [f"fastnn.{kind.__name__}" for kind in kinds]
+        wanted = f"{', '.join(others)} or {last}" if others else last
         hint = f"; write {value.__name__}(...)" if isinstance(value, type) and value in kinds else ""
         hint += getattr(value, "_elsewhere", "")  # what takes such a one
         raise TypeError(f"{name} must be a {wanted}, got {show(value)}{hint}")
