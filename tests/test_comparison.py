@@ -54,7 +54,7 @@ def test_queries_and_closed_forms(found):
 
 
 def test_deviations_are_those_of_the_closed_forms(found):
-    """Of one direction, the square of a normal number, whose mean over N is off by sqrt(2 / N) of itself, or a bit more.
+    """Of one direction, a normal number squared, whose mean over N is off by sqrt(2 / N) of itself, or a bit more.
 
     Five times that; of several directions it is less. What is exact is so to the nudge of 1e-6.
     """
