@@ -264,8 +264,8 @@ class Network:
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the network as an ONNX file (the extra ``onnx``).
 
-        Its input is ``X``, (batch, n_inputs), its output ``Y``, (batch, n_outputs), in
-        the network's dtype; the batch is of any size.
+        Its input is ``X``, (batch, n_inputs) or (batch, height, width, channels), its output
+        ``Y``, (batch, n_outputs), in the network's dtype; the batch is of any size.
 
         Parameters
         ----------
@@ -276,14 +276,11 @@ class Network:
         ------
         ImportError
             If onnx is not installed.
-        TypeError
-            If samples are images.
         ValueError
             If a weight is not finite.
         """
-        layers = self.dense_layers("to_onnx")
         self.check_weights()
-        exports.to_onnx(layers, self.weights, path)
+        exports.to_onnx(self._input_shape, self._layers, self.weights, path)
 
     def to_torch(self) -> Any:
         """Return the network as a PyTorch module.
@@ -291,17 +288,16 @@ class Network:
         Returns
         -------
         torch.nn.Sequential
-            A copy of the weights in Linear layers, each with its activation behind it,
-            in the network's dtype.
+            A copy of the weights in Linear and Conv2d layers, each with its activation behind it,
+            in the network's dtype. Images it takes as PyTorch does, (n_samples, channels, height,
+            width): ``torch.from_numpy(X).movedim(-1, 1)``.
 
         Raises
         ------
         ImportError
             If torch is not installed.
-        TypeError
-            If samples are images.
         """
-        return exports.to_torch(self.dense_layers("to_torch"), self.weights)
+        return exports.to_torch(self._input_shape, self._layers, self.weights)
 
     def _describe(self) -> dict[str, Any]:
         """Return the architecture as plain numbers and names."""
