@@ -7,6 +7,7 @@ import pytest
 from conftest import BODIES, ELEMENTWISE
 
 import fastnn
+from fastnn.interop import exports
 
 X = np.random.default_rng(0).normal(size=(7, 3)) * 5
 # Outputs are sums of a few products of numbers of size 1 to 10, in another order, and
@@ -73,6 +74,16 @@ def test_onnx(tmp_path, dtype, output):
 def test_onnx_of_images(tmp_path, stack, dtype):
     """The file takes images as the network does, with their channels last."""
     run_onnx(*make_stack(stack, dtype), tmp_path / "network.onnx")
+
+
+def test_what_has_no_counterpart_elsewhere_is_refused():
+    layer = type("Other", (), {"__str__": lambda self: "Other(3)"})()
+    for shape, layers, what in [
+        ((4,), [layer], r"Other\(3\)"),
+        ((4, 2), [Dense(1, "tanh")], r"samples of shape \(4, 2\)"),
+    ]:
+        with pytest.raises(TypeError, match=f"networks with {what} go to no other library; those of Dense, Conv2D, "):
+            list(exports.walk(shape, layers, []))
 
 
 def test_onnx_refuses_weights_that_are_not_finite(tmp_path):

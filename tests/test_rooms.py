@@ -67,8 +67,8 @@ def test_every_code_has_a_file_and_a_definition():
         assert output in (losses.MODULES[Loss[loss.upper()]].OUTPUTS or naive.ACTIVATIONS)
 
 
-def test_every_layer_goes_to_other_libraries_and_comes_back():
-    assert set(KINDS) == set(LAYERS)
+def test_layers_that_go_to_other_libraries_come_back():
+    assert set(KINDS) <= set(LAYERS)
     there = [
         "TORCH",
         "PARAMETERS",

@@ -31,7 +31,19 @@ ONNX_OPERATORS = {
 def walk(
     input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Sequence[Array]
 ) -> Iterator[tuple[Layer, list[Array], tuple[int, ...]]]:
-    """Yield each layer with its weights and the shape of a sample below, flattened ones being the image they were."""
+    """Yield each layer with its weights and the shape of a sample below, flattened ones being the image they were.
+
+    Raises
+    ------
+    TypeError
+        If a layer has no counterpart elsewhere, or samples are no vectors and no images.
+    """
+    unknown = [str(layer) for layer in layers if type(layer) not in KINDS]
+    if unknown or len(input_shape) == 2:
+        what = unknown[0] if unknown else f"samples of shape {input_shape}"
+        raise TypeError(
+            f"networks with {what} go to no other library; those of {', '.join(k.__name__ for k in KINDS)} do"
+        )
     left, below = iter(weights), input_shape
     for layer in layers:
         kind = KINDS[type(layer)]

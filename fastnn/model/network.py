@@ -276,6 +276,8 @@ class Network:
         ------
         ImportError
             If onnx is not installed.
+        TypeError
+            If a layer has no counterpart there.
         ValueError
             If a weight is not finite.
         """
@@ -296,6 +298,8 @@ class Network:
         ------
         ImportError
             If torch is not installed.
+        TypeError
+            If a layer has no counterpart there.
         """
         return exports.to_torch(self._input_shape, self._layers, self.weights)
 
