@@ -7,11 +7,16 @@ from fastnn import callbacks as callbacks
 from fastnn import hardware as hardware
 from fastnn.interop.imports import from_sklearn as from_sklearn
 from fastnn.interop.imports import from_torch as from_torch
+from fastnn.model.layers import GRU as GRU
+from fastnn.model.layers import LSTM as LSTM
+from fastnn.model.layers import RNN as RNN
 from fastnn.model.layers import AveragePool2D as AveragePool2D
 from fastnn.model.layers import Conv2D as Conv2D
 from fastnn.model.layers import Dense as Dense
+from fastnn.model.layers import Embedding as Embedding
 from fastnn.model.layers import Flatten as Flatten
 from fastnn.model.layers import MaxPool2D as MaxPool2D
+from fastnn.model.layers import Repeat as Repeat
 from fastnn.model.network import Forward as Forward
 from fastnn.model.network import Network as Network
 from fastnn.model.network import load as load

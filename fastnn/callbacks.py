@@ -57,7 +57,7 @@ class Callback:
         trainer : Trainer
         metrics : mapping of str to float
             "epoch", counted from 1 over all calls of `fit`; "loss", "accuracy",
-            "validation_loss", "validation_accuracy" and "seconds" as in `fastnn.History`,
+            "validation_loss", "validation_accuracy", "seconds" and "queries" as in `fastnn.History`,
             as far as they were measured; and "learning_rate".
         """
 

@@ -26,6 +26,7 @@ RADIUS, BETWEEN_UNITS, BETWEEN_LEVELS = 0.42, 1.25, 3.6
 # Of a level of more images the first ones are drawn, one behind the other: by how much they are shifted, and how large
 # the inputs are at most.
 MAX_IMAGES, SHIFT, LARGEST_IMAGE = 4, 0.2, 2.2
+DRAWN = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten)
 # Weights stand on the arrows where this is the smaller number of units of two levels.
 MAX_LABELLED = 3
 # Smaller letters, in points, are not drawn.
@@ -70,7 +71,7 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
     >>> ax = fastnn.plot.network(fastnn.mlp(2, 3, 1, seed=0), x=[1, 1])
     """
     validate.instance("network", network, (Network,))
-    if len(network.input_shape) == 3:
+    if len(network.input_shape) == 3 and all(isinstance(layer, DRAWN) for layer in network.layers):
         return _draw_network_of_images(network, x, ax)
     layers = network.dense_layers("plot.network")
     network.check_weights()
@@ -340,7 +341,7 @@ def _add_legend(ax: Any, lines: list[Any], n_columns: int, size: float | None) -
     legend.remove()
 
 
-def history(history: History, ax: Axes | None = None) -> Axes:
+def history(history: History, ax: Axes | None = None, *, x: str = "epoch") -> Axes:
     """Draw the loss of each epoch and, on a second scale, the accuracy.
 
     Parameters
@@ -349,6 +350,9 @@ def history(history: History, ax: Axes | None = None) -> Axes:
         Of at least one epoch.
     ax : matplotlib.axes.Axes, optional
         Where to draw; default a new figure.
+    x : {"epoch", "seconds", "queries"}, default "epoch"
+        What they are drawn against: by the end of each epoch, the epochs, their time since the first one began,
+        or the queries, if they were counted.
 
     Returns
     -------
@@ -358,7 +362,7 @@ def history(history: History, ax: Axes | None = None) -> Axes:
     Raises
     ------
     TypeError, ValueError
-        If history is something else, or of no epochs.
+        If history is something else, of no epochs, or without what x asks for.
 
     Examples
     --------
@@ -369,24 +373,30 @@ def history(history: History, ax: Axes | None = None) -> Axes:
     validate.instance("history", history, (History,))
     if not len(history):
         raise ValueError("history has no epochs to draw")
+    validate.choice("x", x, ("epoch", "seconds", "queries"))
+    if x == "queries" and history.queries is None:
+        raise ValueError("history has no queries: they are counted where readings of the loss could tell the gradient")
     if ax is None:
         ax = _new_axes(6.4, 4.0)
-    epochs = np.arange(1, len(history) + 1)
+    along: Any = {"seconds": np.cumsum(history.seconds), "queries": history.queries}.get(x)
+    if along is None:
+        along = np.arange(1, len(history) + 1)
     style: dict[str, Any] = {"marker": "o" if len(history) == 1 else ""}
-    lines = ax.plot(epochs, history.loss, color=BLUE, label="loss", **style)
+    lines = ax.plot(along, history.loss, color=BLUE, label="loss", **style)
     if history.validation_loss is not None:
-        lines += ax.plot(epochs, history.validation_loss, "--", color=BLUE, label="validation loss", **style)
-    ax.set(xlabel="epoch", ylabel="loss", yscale="log")
+        lines += ax.plot(along, history.validation_loss, "--", color=BLUE, label="validation loss", **style)
+    ax.set(xlabel=x, ylabel="loss", yscale="log")
     ax.yaxis.label.set_color(BLUE)
-    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    if x == "epoch":
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     beside = []
     if history.accuracy is not None:
         right = ax.twinx()
         beside.append(right)
-        lines += right.plot(epochs, history.accuracy, color=ORANGE, label="accuracy", **style)
+        lines += right.plot(along, history.accuracy, color=ORANGE, label="accuracy", **style)
         if history.validation_accuracy is not None:
             lines += right.plot(
-                epochs, history.validation_accuracy, "--", color=ORANGE, label="validation accuracy", **style
+                along, history.validation_accuracy, "--", color=ORANGE, label="validation accuracy", **style
             )
         right.set_ylabel("accuracy", color=ORANGE)
     size = _fit_texts(ax, *beside)

@@ -12,8 +12,8 @@ LEAKY_SLOPE = 0.01
 
 
 def softmax(z):
-    e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
 
 
 ACTIVATIONS = {
@@ -52,7 +52,47 @@ class AveragePool2D(typing.NamedTuple):
 
 
 class Flatten(typing.NamedTuple):
-    """A vector a sample, rows of the image one after another."""
+    """A vector a sample, rows of the image, or steps of the sequence, one after another."""
+
+
+class RNN(typing.NamedTuple):
+    """W (n_in, n_units), U (n_units, n_units), b (n_units,); before the first step, the state is zero."""
+
+    activation: str
+    return_sequences: bool = False
+
+
+class LSTM(typing.NamedTuple):
+    """The same with 4 n_units columns, in the order i, f, g, o; state and cells are zero before the first step."""
+
+    return_sequences: bool = False
+
+
+class GRU(typing.NamedTuple):
+    """W and U with 3 n_units columns, in the order r, z, n; b (2, 3 n_units), rows for inputs and states."""
+
+    return_sequences: bool = False
+
+
+class Embedding(typing.NamedTuple):
+    """W (n_tokens, n_units): a row for each token."""
+
+
+class Repeat(typing.NamedTuple):
+    """The same at every step."""
+
+    n_steps: int
+
+
+# How many arrays of weights and biases a layer has; others have none.
+N_ARRAYS = {
+    str: 2,
+    Conv2D: 2,
+    RNN: 3,
+    GRU: 3,
+    LSTM: 3,
+    Embedding: 1,
+}
 
 
 def windows(a, size, strides):
@@ -89,7 +129,44 @@ def apply(layer, weights, a):
     if isinstance(layer, AveragePool2D):
         a = np.mean(windows(a, *layer), axis=0)
         return a, a
-    a = a.reshape(len(a), -1)
+    if isinstance(layer, RNN):
+        w, u, b = weights
+        z, state = [], np.zeros((len(a), len(u)), a.dtype)
+        for t in range(a.shape[1]):
+            z.append(a[:, t] @ w + state @ u + b)
+            state = ACTIVATIONS[layer.activation](z[-1])
+        z = np.stack(z, axis=1) if layer.return_sequences else z[-1]
+        return z, ACTIVATIONS[layer.activation](z)
+    if isinstance(layer, LSTM):
+        w, u, b = weights
+        states = [np.zeros((len(a), len(u)), a.dtype)]
+        cells = states[0]
+        for t in range(a.shape[1]):
+            i, f, g, o = np.split(a[:, t] @ w + states[-1] @ u + b, 4, axis=1)
+            sigmoid = ACTIVATIONS["sigmoid"]
+            cells = sigmoid(f) * cells + sigmoid(i) * np.tanh(g)
+            states.append(sigmoid(o) * np.tanh(cells))
+        a = np.stack(states[1:], axis=1) if layer.return_sequences else states[-1]
+        return a, a
+    if isinstance(layer, GRU):
+        w, u, b = weights
+        sigmoid, states = ACTIVATIONS["sigmoid"], [np.zeros((len(a), len(u)), a.dtype)]
+        for t in range(a.shape[1]):
+            (r, z, n), (r_state, z_state, n_state) = (
+                np.split(product, 3, axis=1) for product in (a[:, t] @ w + b[0], states[-1] @ u + b[1])
+            )
+            z, n = sigmoid(z + z_state), np.tanh(n + sigmoid(r + r_state) * n_state)
+            states.append((1 - z) * n + z * states[-1])
+        a = np.stack(states[1:], axis=1) if layer.return_sequences else states[-1]
+        return a, a
+    if isinstance(layer, Embedding):
+        a = weights[0][a.astype(int)]
+        return a, a
+    if isinstance(layer, Repeat):
+        a = np.stack([a] * layer.n_steps, axis=1)
+        return a, a
+    if isinstance(layer, Flatten) or a.ndim == 4:  # of a sequence, each step goes through a dense layer
+        a = a.reshape(len(a), -1)
     if isinstance(layer, Flatten):
         return a, a
     w, b = weights
@@ -102,7 +179,7 @@ def forward(weights, layers, x):
     pre_activations, values = [], []
     a, left = x, list(weights)
     for layer in layers:
-        n_arrays = 2 if isinstance(layer, str | Conv2D) else 0
+        n_arrays = N_ARRAYS.get(type(layer), 0)
         z, a = apply(layer, left[:n_arrays], a)
         left = left[n_arrays:]
         pre_activations.append(z)
@@ -112,15 +189,15 @@ def forward(weights, layers, x):
 
 
 def sample_losses(loss, z, a, y):
-    """Return each sample's loss, summed over outputs; z and a are the output layer's."""
+    """Return the loss of each sample, or step of one, summed over outputs; z and a are the output layer's."""
     if loss == "squared_error":
         terms = np.square(a - y)
     elif loss == "binary_cross_entropy":
         softplus = ACTIVATIONS["softplus"]
         terms = y * softplus(-z) + (1 - y) * softplus(z)
     elif loss == "categorical_cross_entropy":
-        largest = z.max(axis=1, keepdims=True)
-        terms = y * (largest + np.log(np.exp(z - largest).sum(axis=1, keepdims=True)) - z)
+        largest = z.max(axis=-1, keepdims=True)
+        terms = y * (largest + np.log(np.exp(z - largest).sum(axis=-1, keepdims=True)) - z)
     elif loss == "absolute_error":
         terms = np.abs(a - y)
     elif loss == "huber":
@@ -128,7 +205,16 @@ def sample_losses(loss, z, a, y):
         terms = np.where(size <= 1, size * size / 2, size - a.dtype.type(0.5))
     else:
         raise KeyError(loss)
-    return terms.sum(axis=1)
+    return terms.sum(axis=-1)
+
+
+def mean(values, sample_weight=None):
+    """Return the mean of what samples have (n,), or of what their steps have (n, n_steps), summed over these."""
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight)
+        sample_weight = np.broadcast_to(sample_weight.reshape(len(values), *[-1] * (values.ndim - 1)), values.shape)
+    n_steps = 1 if values.ndim == 1 else values.shape[1]
+    return n_steps * np.average(values, weights=sample_weight)
 
 
 def losses(weights, layers, loss, x, y):
@@ -153,8 +239,8 @@ def differences(weights, layers, loss, x, y, eps=1e-4, scheme="forward", each="w
                 below = [w.copy() for w in weights]
                 below[k][entry] -= eps
                 change = (losses(above, layers, loss, x, y) - losses(below, layers, loss, x, y)) / (2 * eps)
-            result[entry] = np.average(change, weights=sample_weight)
-            size[entry] = np.average(np.abs(change), weights=sample_weight)
+            result[entry] = mean(change, sample_weight)
+            size[entry] = mean(np.abs(change), sample_weight)
         results.append(result)
         sizes.append(size)
     return results, sizes
@@ -306,3 +392,38 @@ def estimate(loss, weights, directions, eps, scheme="central", shaping=None, coo
         shares = (above - below) / width
     scale = weights.size if coordinate else 1
     return scale * (shares[:, None] * directions).mean(axis=0), losses
+
+
+class Devices:
+    """Weights on devices, whose random numbers are streams 32 to 36 of a key, by step, how it is written, and place."""
+
+    def __init__(self, size, key=0, *, bits=None, low=-1.0, high=1.0, rounding="nearest", write_noise=0.0,
+                 read_noise=0.0, gain_spread=0.0, stuck=0.0, copy=True):  # fmt: skip
+        self.size, self.key, self.bits, self.low, self.high, self.copy = size, key, bits, low, high, copy
+        self.rounding, self.write_noise, self.read_noise = rounding, write_noise, read_noise
+        self.gains = np.exp(gain_spread * counted_normals(key, 35, 0, 0, size))
+        self.gains[self.uniform(36, 0, 0) < stuck] = 0.0
+
+    def uniform(self, stream, step, index):
+        return (counted_words(self.key, stream, step, index, -(-self.size // 4)).ravel()[: self.size] + 0.5) / 2**32
+
+    def round(self, wanted, chance=0.5):
+        wanted = np.clip(wanted, self.low, self.high)
+        if self.bits is None:
+            return wanted
+        step = (self.high - self.low) / (2**self.bits - 1)
+        return self.low + np.floor((wanted - self.low) / step + chance) * step
+
+    def write(self, wanted, acting, step, index=0):
+        """Return what is wanted from now on, the settings, and what acts."""
+        levels = self.round(wanted, self.uniform(32, step, index) if self.rounding == "stochastic" else 0.5)
+        noisy = levels + self.write_noise * counted_normals(self.key, 33, step, index, self.size)
+        settings = levels if self.copy else noisy
+        return (
+            np.where(self.gains == 0, wanted, np.clip(wanted, self.low, self.high) if self.copy else noisy),
+            np.where(self.gains == 0, acting, settings),
+            np.where(self.gains == 0, acting, self.gains * noisy),
+        )
+
+    def read(self, acting, number):
+        return acting + self.read_noise * counted_normals(self.key, 34, number, 0, self.size)

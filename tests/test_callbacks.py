@@ -51,10 +51,10 @@ def test_what_a_callback_is_told():
     assert recorder.calls[-1][1] is history
     metrics = [told for kind, told in recorder.calls if kind == "epoch"]
     for k, told in enumerate(metrics):
-        assert list(told) == ["epoch", "loss", "validation_loss", "seconds", "learning_rate"]
+        assert list(told) == ["epoch", "loss", "validation_loss", "seconds", "queries", "learning_rate"]
         assert told["epoch"] == k + 1
         assert told["learning_rate"] == 0.01
-        for name in ("loss", "validation_loss", "seconds"):
+        for name in ("loss", "validation_loss", "seconds", "queries"):
             assert told[name] == getattr(history, name)[k]
     steps = [told for kind, told in recorder.calls if kind == "steps"]
     assert steps == sorted(steps)
@@ -512,7 +512,7 @@ def test_csv(tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [float(row["loss"]) for row in rows] == trainer.history.loss.tolist()
-    with pytest.raises(ValueError, match="has columns epoch, loss, seconds, learning_rate, and this fit"):
+    with pytest.raises(ValueError, match="has columns epoch, loss, seconds, queries, learning_rate, and this fit"):
         trainer.fit(X, Y, 1, (X, Y), callbacks=[CSVLogger(path)])
     with pytest.raises(FileNotFoundError):
         make_trainer().fit(X, Y, callbacks=[CSVLogger(tmp_path / "none" / "log.csv")])
@@ -589,7 +589,7 @@ def test_tensorboard(tmp_path, monkeypatch):
     history = make_trainer().fit(X, Y, 2, callbacks=[TensorBoard(tmp_path)])
     assert calls[0] == str(tmp_path)
     assert calls[1] == ("loss", history.loss[0], 1)
-    assert [call[0] for call in calls[1:7]] == ["loss", "seconds", "learning_rate"] * 2
+    assert [call[0] for call in calls[1:9]] == ["loss", "seconds", "queries", "learning_rate"] * 2
     assert calls[-1] == "close"
 
 

@@ -106,7 +106,7 @@ def test_large_ones_are_those_of_plain_numpy():
             for step in (0, 2**33 + 1):
                 points = np.empty((1, size))
                 compiled.place_points(
-                    search.plan, step, search.gains, search.theta, search.bounds, search.room, 2, points
+                    search.plan, step, search.gains, search.theta, search.bounds, search.board, search.room, 2, points
                 )
                 wanted = naive.step_directions(kind, 5, step, 2, size, True)[1]
                 np.testing.assert_allclose(points[0], wanted, atol=1e-14)

@@ -1,6 +1,7 @@
-"""Layers over images: held against the naive code in extended precision, and what is said about them."""
+"""Layers over images and sequences: held against the naive code in extended precision, and what is said of them."""
 
 import copy
+import dataclasses
 import pickle
 import threading
 from pathlib import Path
@@ -24,6 +25,7 @@ from fastnn.kernels.losses import Loss
 from fastnn.kernels.stem import run_stem_direct
 from fastnn.kernels.training import End
 from fastnn.kernels.work import Block, Method
+from fastnn.model.layers import LAYERS
 
 # Roundings on the way from a weight to the loss, of numbers of the size of what is measured: three levels of sums of up
 # to 36 products, a dozen in each change of an activation, two dozen in a loss.
@@ -31,6 +33,8 @@ ROUNDINGS = 200
 # In plain Python, one of them takes minutes enough.
 DTYPES = ("float64",) if JIT_DISABLED else ("float64", "float32")
 Conv, Max, Average, Dense = fastnn.Conv2D, fastnn.MaxPool2D, fastnn.AveragePool2D, fastnn.Dense
+Flatten, Repeat, Embedding = fastnn.Flatten, fastnn.Repeat, fastnn.Embedding
+RNN, GRU, LSTM = fastnn.RNN, fastnn.GRU, fastnn.LSTM
 # Strides and paddings, kernels and windows that are not square, that overlap or leave something out, all depths.
 STACKS = {
     "conv": ((5, 4, 2), [Conv(2, (3, 2), "tanh")]),
@@ -49,6 +53,25 @@ STACKS = {
     "mixed": ((6, 6, 1), [Average(2, 1), Conv(2, 2, "relu"), Average(2, 1), Max(2, 1), Conv(1, 2, "softplus"), Max(1)]),
     "none": ((3, 2, 2), [Max((2, 1))]),
     "flat": ((3, 2, 2), [fastnn.Flatten(), Dense(3, "tanh")]),
+    # One to many, many to one and many to many, dense layers and none below, between and above.
+    "one": ((4, 3), [RNN(2, "tanh"), Dense(2, "softplus")]),
+    "every": ((4, 3), [RNN(2, "sigmoid", return_sequences=True)]),
+    "from one": (3, [Repeat(3), RNN(2, "relu", return_sequences=True), Dense(2, "tanh")]),
+    "translate": ((3, 2), [Dense(2, "tanh"), RNN(3, "tanh"), Repeat(2), RNN(2, "relu", return_sequences=True)]),
+    "between": ((3, 2), [RNN(2, "tanh", return_sequences=True), Dense(2, "relu"), RNN(3, "leaky_relu")]),
+    "single": ((1, 2), [RNN(2, "tanh", return_sequences=True), RNN(2, "silu", return_sequences=True)]),
+    "flattened": ((3, 2), [RNN(2, "elu", return_sequences=True), Flatten()]),
+    "steps": ((3, 2), [Dense(2, "tanh")]),
+    "lstm": ((3, 2), [LSTM(2, return_sequences=True), Dense(2, "relu"), LSTM(2)]),
+    "memory": (2, [Repeat(3), LSTM(2), Repeat(2), LSTM(2, return_sequences=True)]),
+    "gru": ((3, 2), [GRU(2, return_sequences=True), Dense(2, "relu"), GRU(2)]),
+    "gates": (2, [Repeat(3), GRU(2), Repeat(2), GRU(2, return_sequences=True)]),
+    "tokens": (5, [Embedding(4, 2), RNN(2, "tanh", return_sequences=True)]),
+    "words": (4, [Embedding(7, 2), Dense(2, "tanh"), Flatten()]),
+    "caption": (
+        (4, 4, 1),
+        [Conv(2, 2, "relu"), Max(2), Flatten(), Dense(2, "tanh"), Repeat(2), RNN(2, "tanh", return_sequences=True)],
+    ),
 }
 
 
@@ -60,11 +83,21 @@ def twin(layer):
         return naive.MaxPool2D(layer.pool_size, layer.strides)
     if isinstance(layer, Average):
         return naive.AveragePool2D(layer.pool_size, layer.strides)
-    return naive.Flatten() if isinstance(layer, fastnn.Flatten) else layer.activation
+    if isinstance(layer, RNN):
+        return naive.RNN(layer.activation, layer.return_sequences)
+    if isinstance(layer, GRU):
+        return naive.GRU(layer.return_sequences)
+    if isinstance(layer, LSTM):
+        return naive.LSTM(layer.return_sequences)
+    if isinstance(layer, Embedding):
+        return naive.Embedding()
+    if isinstance(layer, Repeat):
+        return naive.Repeat(layer.n_steps)
+    return naive.Flatten() if isinstance(layer, Flatten) else layer.activation
 
 
 class Case:
-    """A random network over random images, and the same numbers for the naive code."""
+    """A random network over random images or sequences, and the same numbers for the naive code."""
 
     def __init__(self, stack, head=("categorical_cross_entropy", "softmax"), dtype="float64", n_samples=3, seed=0):
         shape, layers = STACKS[stack] if isinstance(stack, str) else stack
@@ -72,15 +105,20 @@ class Case:
         self.network = fastnn.Network(shape, [*layers, Dense(3, output)], seed, dtype)
         self.layers = [twin(layer) for layer in self.network.layers]
         rng = np.random.default_rng([seed, 1])
-        for b in self.network.weights[1::2]:
-            b[:] = rng.normal(size=b.shape) / 4
-        self.x = rng.normal(size=(n_samples, *shape)).astype(dtype)
+        for b in self.network.weights:
+            if not b.any():
+                b[:] = rng.normal(size=b.shape) / 4
+        self.x = rng.normal(size=(n_samples, *self.network.input_shape)).astype(dtype)
         self.x[rng.random(self.x.shape) < 0.2] = 0.0
-        self.y = rng.normal(size=(n_samples, 3)).astype(dtype)
+        first = self.network.layers[0]
+        if isinstance(first, Embedding):
+            self.x = rng.integers(0, first.n_tokens, self.x.shape).astype(dtype)
+        outputs = self.network.output_shape
+        self.y = rng.normal(size=(n_samples, *outputs)).astype(dtype)
         if self.loss == "binary_cross_entropy":
             self.y = (self.y > 0).astype(dtype)
         elif self.loss == "categorical_cross_entropy":
-            self.y = naive.one_hot(rng.integers(0, 3, n_samples), 3, dtype)
+            self.y = naive.one_hot(rng.integers(0, 3, (n_samples, *outputs[:-1])), 3, dtype)
 
     def truth(self, **options):
         """Return the naive differences, their sizes and the mean loss in extended precision."""
@@ -94,7 +132,7 @@ class Case:
     def check(self, methods, eps, scheme="forward", **options):
         """Hold methods against the truth: to the rounding of the network's dtype, and of the truth's losses."""
         truth, sizes = self.truth(eps=eps, scheme=scheme, **options)
-        loss = naive.losses(self.network.weights, self.layers, self.loss, self.x, self.y).mean()
+        loss = naive.mean(naive.losses(self.network.weights, self.layers, self.loss, self.x, self.y))
         size = max(float(s.max()) for s in sizes)
         allowed = ROUNDINGS * (
             np.finfo(self.x.dtype).eps * size + float(np.finfo(np.longdouble).eps) * (1 + loss) / eps
@@ -140,16 +178,41 @@ def test_every_activation(activation, pool):
         case.check(("direct",), eps)
 
 
+@pytest.mark.parametrize("activation", ELEMENTWISE)
+def test_every_activation_step_by_step(activation):
+    case = Case(((3, 2), [RNN(2, activation, return_sequences=True), Dense(2, activation), RNN(2, activation)]))
+    for eps in (SHORT / 2, 2.0):
+        case.check(("direct",), eps)
+
+
+@pytest.mark.parametrize("stack", ["max", "every"])
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
-def test_every_loss(head):
-    case = Case("max", head)
+def test_every_loss(head, stack):
+    case = Case(stack, head)
     for eps, scheme in ((1e-4, "forward"), (0.5, "central")):
         case.check(("auto", "direct"), eps, scheme)
 
 
-def test_samples_that_count_differently():
-    case = Case("deep", n_samples=4)
+@pytest.mark.parametrize("stack", ["deep", "every"])
+def test_samples_that_count_differently(stack):
+    case = Case(stack, n_samples=4)
     case.check(("auto", "direct"), 1e-3, sample_weight=[0.0, 1.0, 3.0, 0.5])
+
+
+@pytest.mark.parametrize("stack", ["every", "steps", "translate"])
+def test_steps_that_count_differently(stack):
+    """Forward and central differences, and back-propagation; whatever stands where a weight is 0."""
+    case = Case(stack, n_samples=4)
+    weights = np.random.default_rng(0).integers(0, 3, case.y.shape[:2]) / 2
+    weights[0] = 0.0
+    for scheme, eps in (("forward", 1e-3), ("central", 0.5)):
+        case.check(("auto", "direct"), eps, scheme, sample_weight=weights)
+    truth, sizes = case.truth(eps=1e-6, scheme="central", sample_weight=weights)
+    for _ in range(2):
+        for ours, theirs in zip(case.gradient(fastnn.Backprop(), sample_weight=weights), truth, strict=True):
+            # See `test_backprop_is_the_limit_of_central_differences`.
+            assert np.abs(ours - theirs).max() <= 1e-10 * max(1.0, *(float(s.max()) for s in sizes))
+        case.y[weights == 0] = case.y[weights == 0][:, ::-1]
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5, -0.5, 1.0, -1.0, 2.0])
@@ -208,7 +271,7 @@ METHODS = [
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
-@pytest.mark.parametrize("stack", ["three", "pools"])
+@pytest.mark.parametrize("stack", ["three", "pools", "translate", "gru", "lstm", "tokens"])
 def test_same_bits_for_any_number_of_chunks(chunks, method, stack):
     results = []
     for n_chunks in (1, 2, 3):
@@ -224,13 +287,15 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, stack):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
-def test_blocks_of_samples_add_up(monkeypatch, method):
-    case = Case("deep", n_samples=7)
+@pytest.mark.parametrize(("stack", "budget"), [("deep", 15_000), ("translate", 6_000)])
+def test_blocks_of_samples_add_up(monkeypatch, method, stack, budget):
+    case = Case(stack, n_samples=7)
     whole = case.gradient(method)
-    monkeypatch.setattr("fastnn._engine.workspace.BUDGET", 15_000)
+    monkeypatch.setattr("fastnn._engine.workspace.BUDGET", budget)
     blocked = case.gradient(method)
     work = make_work(case.network._layout, 7, method.method, case.network.dtype, 1)
-    assert 1 < work.measured.shape[1] < 7
+    assert 1 < work.stem.values.shape[1] < 7
+    assert work.measured.shape[1] == work.stem.values.shape[1] * work.stem.n_steps
     # The same terms in another order, and which of the dense layers' samples keep their series depends on the block.
     for ours, theirs in zip(blocked, whole, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=7 * (1e-8 + 1e-14) * np.abs(theirs).max() + 1e-12)
@@ -358,12 +423,13 @@ def test_a_file_of_images_stays_readable():
     np.testing.assert_array_equal(network._theta, np.arange(network.n_parameters, dtype=np.float32) / 8)
 
 
+@pytest.mark.parametrize("stack", ["deep", "translate", "from one"])
 @pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Backprop()], ids=repr)
-def test_training_goes_on_bit_for_bit(tmp_path, method):
+def test_training_goes_on_bit_for_bit(tmp_path, method, stack):
     pytest.importorskip("safetensors")
     weights = []
     for breaks in (False, True):
-        case = Case("deep", n_samples=7)
+        case = Case(stack, n_samples=7)
         trainer = fastnn.Trainer(case.network, loss=case.loss, gradient=method, optimizer=fastnn.Adam(), batch_size=3)
         trainer.fit(case.x, case.y, 1)
         if breaks:
@@ -432,9 +498,9 @@ CONSTRUCTIONS = [
     (lambda: Max(0), ValueError, "pool_size must be an integer >= 1, got 0"),
     (lambda: Average(2, True), TypeError, "strides must be an integer, got True"),
     (
-        lambda: fastnn.Network((4, 3), [Dense(1, "relu")]),
+        lambda: fastnn.Network((4,), [Dense(1, "relu")]),
         ValueError,
-        r"input_shape must be n_inputs, or \(height, width",
+        r"input_shape must be n_inputs, \(steps, features\) or \(height, width, channels\), got \(4,\)",
     ),
     (
         lambda: fastnn.Network((4, 0, 1), [Dense(1, "relu")]),
@@ -603,7 +669,7 @@ def test_what_a_perturbation_costs_at_most():
 
 def test_a_network_takes_the_units_of_its_own_kinds_only():
     task = fastnn.Perturbation().make_task(Loss.SQUARED_ERROR, np.dtype("float64"), 1)
-    units = program.list_units(fastnn.mlp(3, 2)._layout, task, False)
+    units = program.list_units(fastnn.mlp(3, 2)._layout, task, False, False)
     assert not any(unit in program.STEM_UNITS for phase in units.values() for unit in phase)
     assert find_plan(Case("average").network._layout).kinds == (Kind.CONV, Kind.AVERAGE_POOL)
 
@@ -613,12 +679,24 @@ def test_what_a_short_series_leaves_out_is_below_rounding():
     assert largest * SHORT**3 < np.finfo(float).eps / 2
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layer_is_public(layer):
+    """In the package, in the reference, and in the README's list."""
+    assert getattr(fastnn, layer.__name__) is layer
+    root = Path(__file__).parent.parent
+    assert f".. autoclass:: {layer.__name__}\n" in (root / "docs/api/network.rst").read_text()
+    fields = ", ".join(field.name for field in dataclasses.fields(layer))
+    assert f"`{layer.__name__}({fields})`" in (root / "README.md").read_text()
+
+
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
 def test_a_file_has_all_that_the_others_have(kind):
     module = MODULES[kind]
     assert module.__name__.endswith(kind.name.lower())
     assert hasattr(module, "shape")
     needed = set(FUNCTIONS) - {"want", "add", "start"}
+    if kind == Kind.EMBEDDING:  # nothing is below it
+        needed -= {"back", "reach", "carry"}
     assert needed <= set(vars(module))
     assert hasattr(module, "add") == hasattr(module, "start")  # with weights, or without
-    assert any(layer.kind == kind for layer in (Conv, Max, Average))
+    assert any(getattr(layer, "kind", None) == kind for layer in LAYERS)

@@ -24,7 +24,7 @@ from fastnn.blackbox import minimizer as module
 from fastnn.blackbox import search as rounds
 from fastnn.blackbox.reading import Reader
 from fastnn.callbacks import Callback, EarlyStopping
-from fastnn.hardware import Readout
+from fastnn.hardware import Devices, Readout
 
 START = np.array([0.5, -1.0, 2.0, 0.25, -0.75])
 TARGET = np.array([1.0, 0.0, -1.0, 0.5, 0.0])
@@ -69,6 +69,15 @@ SEARCHES = [
     {"gradient": fastnn.Perturbation(0.01), "blocking": "auto", "optimizer": fastnn.SGD(0.1)},
     {"readout": Readout(0.1, repeats=2, bits=10, span=(0.0, 50.0), seed=4), "blocking": "auto", "average": 0.3},
     {"bounds": (-1.0, [2.5, 1.0, 2.0, 2.0, 2.0]), "average": 1.0, "readout": Readout(0.01)},
+    {"devices": Devices(6, -3.0, 3.0, stuck=0.3), "average": 0.5},
+    {
+        "devices": Devices(6, -3.0, 3.0, "stochastic", 0.01, 0.02, 0.1, 0.2, copy=False, seed=7),
+        "gradient": fastnn.RandomDirections(3, 0.1, scheme="forward"),
+        "optimizer": fastnn.Adam(0.05),
+        "readout": Readout(repeats=2),
+        "blocking": 0.1,
+    },
+    {"devices": Devices(write_noise=0.02, read_noise=0.1, low=-3.0, high=3.0), "measure_every": 3},
 ]
 
 

@@ -1,5 +1,7 @@
 """What is drawn is what the network holds, and nothing covers anything else."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -207,7 +209,22 @@ def test_history_of_one_epoch_is_visible():
     assert ax.lines[0].get_marker() == "o"
 
 
+@pytest.mark.parametrize("x", ["epoch", "seconds", "queries"])
+def test_what_a_history_is_drawn_against(x):
+    history = dataclasses.replace(fit(6, classes=True, held=True), queries=np.arange(6) * 100.0)
+    ax = fastnn.plot.history(history, x=x)
+    wanted = {"epoch": np.arange(1, 7), "seconds": np.cumsum(history.seconds), "queries": history.queries}[x]
+    assert ax.get_xlabel() == x
+    for axes in ax.figure.axes:
+        for line in axes.lines:
+            np.testing.assert_array_equal(line.get_xdata(), wanted)
+
+
 def test_history_refuses():
+    with pytest.raises(ValueError, match="history has no queries: they are counted where"):
+        fastnn.plot.history(fit(1), x="queries")
+    with pytest.raises(ValueError, match="x must be one of 'epoch', 'seconds', 'queries'"):
+        fastnn.plot.history(fit(1), x="loss")
     with pytest.raises(TypeError, match=r"history must be a fastnn\.History"):
         fastnn.plot.history([1.0])
     with pytest.raises(ValueError, match="no epochs"):

@@ -121,6 +121,8 @@ def test_a_checkpoint_of_format_version_1_stays_readable():
     np.testing.assert_array_equal(np.sort(trainer._position.order), [range(11)])
     trainer.fit(X, Y)
     assert (trainer.n_epochs, trainer.n_steps) == (2, 6)
+    # Queries were not counted then.
+    np.testing.assert_array_equal(trainer.history.queries, [np.nan, 6 * 2 * trainer.network.n_parameters])
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_history_and_evaluate(make_case):
         trainer = fastnn.Trainer(case.network, loss=case.loss, batch_size=4)
         history = trainer.fit(case.x, case.y, epochs=3, validation_data=(case.x[:4], case.y[:4]))
         columns = history.to_dict()
-        names = ["loss", "accuracy", "validation_loss", "validation_accuracy", "seconds"]
+        names = ["loss", "accuracy", "validation_loss", "validation_accuracy", "seconds", "queries"]
         assert list(columns) == [n for n in names if accuracy_applies or "accuracy" not in n]
         assert all(column.shape == (3,) for column in columns.values())
         assert (history.seconds > 0).all()
@@ -243,3 +243,24 @@ def test_perturbation_and_backprop_learn_the_same(make_case):
         assert history.loss[-1] < history.loss[0]
         weights.append(np.concatenate([w.ravel() for w in case.network.weights]))
     np.testing.assert_allclose(*weights, atol=60 * 0.1 * 1e-10)
+
+
+def test_queries_are_counted(make_case, monkeypatch):
+    """Steps times what one takes, over all fits; none where readings cannot tell the gradient."""
+    case = make_case(("squared_error", "identity"), ("tanh", 1))
+    x, y, n_weights = np.tile(case.x, (2, 1)), np.tile(case.y, (2, 1)), case.network.n_parameters
+    trainer = fastnn.Trainer(case.network, batch_size=4)  # 3 steps an epoch
+    first = trainer.fit(x, y, 3)
+    monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)
+    second = trainer.fit(x, y, 2)
+    assert [*first.queries, *second.queries] == [3 * epoch * (n_weights + 1) for epoch in range(1, 6)]
+    trainer.fit(x[:4], y[:4])
+    assert trainer.history.queries[-1] == 16 * (n_weights + 1)
+    assert f" s, {9 * (n_weights + 1):,} queries, loss " in repr(first)
+    assert list(first.to_dict()) == ["loss", "seconds", "queries"]
+    central = fastnn.Trainer(case.network, gradient=fastnn.Perturbation(scheme="central"))
+    assert central.fit(x, y).queries.tolist() == [2 * n_weights]
+    plain = fastnn.Trainer(case.network, gradient=fastnn.Backprop()).fit(x, y)
+    assert plain.queries is None
+    assert "queries" not in repr(plain)
+    assert plain.to_dict().keys() == {"loss", "seconds"}

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn._engine.plan import count_stem, find_plan
+from fastnn._engine.devices import end_reading, has_devices, read_weights
+from fastnn._engine.plan import count_stem, count_steps, find_plan
 from fastnn._engine.program import find_program, is_deep
 from fastnn._engine.threads import count_chunks, find_pace, take_turn
 from fastnn._engine.workspace import borrow_work, hand_over, identify, make_data, make_plain_task, make_work
@@ -177,7 +178,12 @@ class Loop:
 
         def train(theta: Array, update: Update) -> tuple[int, End]:
             arguments = self.layout, theta, start.data, self.task, update, self.work
-            return take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+            if has_devices(update):
+                read_weights(update, start.done + start.first + 1, theta)
+            ended = take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+            if has_devices(update):
+                end_reading(update, theta)
+            return ended
 
         moments = self.update.moments
         if not self._is_long:
@@ -249,7 +255,7 @@ class Loop:
 
 def series_cost(layout: Layout) -> float:
     """Return what the series of all weights costs a sample, in ns: about six products at 20 GFLOP/s."""
-    return 0.6 * sum(int(n_in * n_out) for n_in, n_out in pairwise(layout.sizes))
+    return 0.6 * count_steps(layout) * sum(int(n_in * n_out) for n_in, n_out in pairwise(layout.sizes))
 
 
 def bound_seconds(layout: Layout, method: Method, n_samples: int) -> float:
@@ -265,9 +271,9 @@ def bound_seconds(layout: Layout, method: Method, n_samples: int) -> float:
             n_values += products[layer] * (1 + units_above)
             products_above += sum(products[layer + 1 : layer + 2])
             units_above += sizes[layer + 1]
-    below = count_stem(layout, method)
+    below, n_steps = count_stem(layout, method), count_steps(layout)
     # A multiply and add took up to 0.2 ns, a value with its activation up to 5, a sample 50.
-    return n_samples * (0.2e-9 * (n_products + below[0]) + 5e-9 * (n_values + below[1]) + 50e-9)
+    return n_samples * (0.2e-9 * (n_steps * n_products + below[0]) + 5e-9 * (n_steps * n_values + below[1]) + 50e-9)
 
 
 def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -304,10 +310,11 @@ def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Wor
     n_chunks = count_chunks(layout, Method.NONE, len(x))
     task = make_plain_task(-1, Method.NONE, n_chunks)
     with borrow_work(layout, len(x), Method.NONE, theta.dtype, n_chunks) as work:
-        block = work.measured.shape[1]
+        n_steps = count_steps(layout)
+        block = work.measured.shape[1] // n_steps
         for start in range(0, len(x), block):
             part = x[start : start + block]
-            data = make_data(part, np.empty((len(part), 0), theta.dtype))
+            data = make_data(part, np.empty((n_steps * len(part), 0), theta.dtype))
             totals = np.zeros((1, 2))
             take_steps(layout, theta, data, task, rest(theta), work, len(part), 0, 1, 0, totals, may_leave=True)
             yield slice(start, start + len(part)), work
@@ -334,13 +341,15 @@ def take_steps(
 ) -> tuple[int, End]:
     """Call `run_steps` with the program that it needs, compiled; return how far it went, and why no further.
 
+    Of sequences whose every step is a sample of the dense layers, batch_size counts whole ones.
+
     It need not go to the last step: when more was measured directly than expected, the caller may want to know.
     With `may_leave`, Ctrl-C does not wait for what may take long: nothing that was written is wanted then.
     """
     if is_deep(layout, task):
         # The second term knows a deep network's curvature, also where it is none of a central difference.
         task = task._replace(n_terms=max(task.n_terms, 2))
-    has_direct = False
+    has_direct, n_rows = False, batch_size * count_steps(layout)
 
     def run() -> tuple[int, End]:
         nonlocal first
@@ -349,14 +358,13 @@ def take_steps(
 
             def call(program: Program, stop: int, plan: Task) -> tuple[int, int]:
                 result: tuple[int, int] = run_steps(
-                    program, dense, theta, data, batch_size, first, stop, done, plan, update, stem, space, totals
+                    program, dense, theta, data, n_rows, first, stop, done, plan, update, stem, space, totals
                 )
                 return result
 
             shared = dense, theta, data, update, space
-            program = find_program(
-                layout, task, has_direct, theta.dtype, shared, stem, lambda program: call(program, first, task)
-            )
+            needs = layout, task, has_direct, has_devices(update)
+            program = find_program(*needs, theta.dtype, shared, stem, lambda program: call(program, first, task))
             pace = None
             if n_chunks > 1:
                 kind = *identify(layout), task.method, theta.dtype

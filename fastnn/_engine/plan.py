@@ -11,12 +11,13 @@ from fastnn.kernels.work import Method
 
 
 class StemPlan(NamedTuple):
-    """The layers below the dense ones: what they are, the image and what each makes of it, and where that stands."""
+    """The layers below the dense ones: what they are, the inputs and what each makes of them, and where that stands."""
 
     kinds: tuple[Kind, ...]
     levels: tuple[Geometry, ...]
     table: Array
     sizes: Sizes
+    n_steps: int  # samples of the dense layers that one makes
 
 
 class StemLayout(Layout):
@@ -30,31 +31,54 @@ def find_plan(layout: Layout) -> StemPlan | None:
     return getattr(layout, "plan", None)
 
 
+def count_steps(layout: Layout) -> int:
+    """Return how many samples of the dense layers a sample makes: the steps of a sequence that they work on, or 1."""
+    plan = find_plan(layout)
+    return plan.n_steps if plan else 1
+
+
+def has_series(plan: StemPlan, method: Method) -> bool:
+    """Return whether weights below the dense layers have a series: recurrent ones, and those below them."""
+    return method == Method.SERIES and any(level.is_recurrent for level in plan.levels)
+
+
 def count_stem(layout: Layout, method: Method) -> tuple[int, int]:
     """Return what a sample costs in the layers below the dense ones at most: multiplications and additions, values.
 
-    A perturbation moves one channel, then all those of the next convolution and whatever is above.
+    A perturbation moves one channel, then all those of the next convolution and whatever is above; one of a recurrent
+    layer all its channels, at every step.
     """
     plan = find_plan(layout)
     if plan is None:
         return 0, 0
     passes = 1 if method == Method.NONE else 3
-    n_products = passes * sum(level.size * level.n_inputs for level in plan.levels)
+    products = [count_products(below, level) for below, level in pairwise(plan.levels)]
+    n_products = passes * sum(products)
     n_values = passes * sum(level.size for level in plan.levels)
     if method in (Method.DIRECT, Method.SERIES):
         dense: list[int] = layout.sizes.tolist()
-        products_above = sum(n_in * n_out for n_in, n_out in pairwise(dense[1:]))
-        for k, level in enumerate(plan.levels):
+        products_above = plan.n_steps * sum(n_in * n_out for n_in, n_out in pairwise(dense[1:]))
+        for k, (below, level) in enumerate(pairwise(plan.levels), 1):
             if not level.n_inputs:
                 continue
-            n_moved, products, values = level.height * level.width, products_above, sum(dense[1:])
-            is_alone = True
-            for above in plan.levels[k + 1 :]:
+            is_alone = not level.is_recurrent
+            n_moved = level.size // (level.channels if is_alone else 1)
+            own = 0 if is_alone else products[k - 1]
+            per_weight, values = own + products_above, plan.n_steps * sum(dense[1:])
+            for above, count in zip(plan.levels[k + 1 :], products[k:], strict=True):
                 values += n_moved
-                products += above.size * above.n_inputs // (plan.levels[k].channels if is_alone else 1)
+                per_weight += count // (level.channels if is_alone else 1)
                 is_alone = is_alone and not above.mixes
-                n_moved = above.height * above.width if is_alone else above.size
-            n_weights = (level.n_inputs + 1) * level.channels
-            n_products += n_weights * (products + n_moved * dense[1])
+                n_moved = above.size // (above.channels if is_alone else 1)
+            n_met = below.width if level.looks_up else level.n_inputs + level.n_biases
+            n_weights = n_met * level.n_filters
+            n_products += n_weights * (per_weight + n_moved * dense[1])
             n_values += n_weights * (values + n_moved)
     return n_products, n_values
+
+
+def count_products(below: Geometry, level: Geometry) -> int:
+    """Return how many multiplications and additions a layer takes a sample."""
+    if level.looks_up:
+        return 0
+    return (below.width if level.is_recurrent else level.height * level.width) * level.n_inputs * level.n_filters

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from fastnn._compiler.jit import ADDRESS
-from fastnn._engine.plan import find_plan
+from fastnn._engine.plan import find_plan, has_series
 from fastnn._engine.threads import load_layer
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
+from fastnn.kernels.devices import run_devices, run_stem_devices
 from fastnn.kernels.direct import Rise, run_carry, run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
@@ -26,6 +27,7 @@ from fastnn.kernels.stem import (
     run_stem_forward,
     run_stem_inputs,
 )
+from fastnn.kernels.stem_series import run_recurrent, run_second
 from fastnn.kernels.training import Phase, Program
 from fastnn.kernels.work import Block, Method, Task, Work
 
@@ -38,16 +40,19 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_back: ("back",),
     run_stem_add: ("add",),
     run_stem_direct: ("reach", "want", "start", "carry"),
+    run_recurrent: ("add", "reach", "want", "start", "carry"),
+    run_second: (),
     run_stem_descent: (),
+    run_stem_devices: (),
 }
 # Those that have changes carried up to the loss.
-CARRYING = {run_direct, run_stem_direct}
+CARRYING = {run_direct, run_stem_direct, run_recurrent}
 
 _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
 
 
-def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
+def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool) -> Units:
     """Return the units of each phase of a step; those of `Phase.DIRECT` are left out until they are needed."""
     units: Units = {Phase.INPUTS: [run_inputs], Phase.FORWARD: [run_forward]}
     if task.method == Method.BACKPROP:
@@ -58,19 +63,23 @@ def list_units(layout: Layout, task: Task, needs_direct: bool) -> Units:
         units[Phase.DIRECT] = [run_direct]
     if task.method != Method.NONE:
         units[Phase.DESCENT] = [run_descent]
-    if find_plan(layout):
-        _add_stem(units, Method(task.method))
+    if plan := find_plan(layout):
+        _add_stem(units, Method(task.method), has_series(plan, Method(task.method)))
+    if on_devices:
+        units[Phase.DESCENT] += [run_stem_devices, run_devices] if find_plan(layout) else [run_devices]
     return dict(sorted(units.items()))
 
 
-def _add_stem(units: Units, method: Method) -> None:
+def _add_stem(units: Units, method: Method, by_series: bool) -> None:
     """Add what takes the place of the inputs, and what is done with the layers below the dense ones."""
-    units[Phase.INPUTS] = [run_stem_inputs]
-    units[Phase.FORWARD].insert(0, run_stem_forward)
-    if method == Method.BACKPROP:
-        units[Phase.BACK].append(run_stem_back)
+    units[Phase.INPUTS] = [run_stem_inputs, run_stem_forward]
+    if method == Method.BACKPROP or by_series:
+        units[Phase.BELOW] = [run_stem_back]
     if method != Method.NONE:
         units[Phase.SHARED] = [run_stem_add if method == Method.BACKPROP else run_stem_direct]
+        if by_series:
+            units[Phase.SHARED].insert(0, run_recurrent)
+            units[Phase.DESCENT].append(run_second)
         units[Phase.DESCENT].append(run_stem_descent)
 
 
@@ -83,6 +92,7 @@ def find_program(
     layout: Layout,
     task: Task,
     needs_direct: bool,
+    on_devices: bool,
     dtype: np.dtype[Any],
     shared: tuple[Any, ...],
     stem: Stem | tuple[()],
@@ -94,7 +104,7 @@ def find_program(
 
     Parameters
     ----------
-    layout, task, needs_direct
+    layout, task, needs_direct, on_devices
         See `list_units`.
     dtype : dtype
         The network's.
@@ -106,7 +116,7 @@ def find_program(
     call : callable
         It runs a program without taking a step.
     """
-    units = list_units(layout, task, needs_direct)
+    units = list_units(layout, task, needs_direct, on_devices)
     key = dtype, *((phase, unit) for phase in units for unit in units[phase])
 
     def compile_units() -> None:
@@ -138,7 +148,7 @@ def find_program(
             for layer in np.flatnonzero([other == kind for other in plan.kinds]):
                 stem.units[layer] = addresses
 
-    if stem and not stem.units[0, 0]:
+    if stem and not stem.units[:, 0].all():
         call_apart(compile_layers)
     work: Work = shared[-1]
     if not work.carry[0] and any(unit in CARRYING for phase in units for unit in units[phase]):

@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from fastnn._engine.plan import count_stem
+from fastnn._engine.plan import count_stem, count_steps
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import Method
 
@@ -116,7 +116,7 @@ def count_chunks(layout: Layout, method: Method, n_samples: int) -> int:
         moved = np.cumsum(layout.sizes[:0:-1])[::-1] - layout.sizes[1:]
         cost += sum(n * (1 + int(units)) for n, units in zip(products, moved, strict=True))
     n_products, n_values = count_stem(layout, method)
-    cost += 0.1 * n_products + n_values
+    cost = count_steps(layout) * cost + 0.1 * n_products + n_values
     if cost * n_samples < SERIAL_BELOW:
         return 1
     load_layer()

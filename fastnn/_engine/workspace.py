@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._compiler.jit import ADDRESS
-from fastnn._engine.plan import StemLayout, StemPlan, find_plan
+from fastnn._engine.plan import StemLayout, StemPlan, count_steps, find_plan, has_series
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layers import FUNCTIONS, Kind
@@ -25,6 +25,7 @@ from fastnn.kernels.layers.maps import (
     make_table,
 )
 from fastnn.kernels.layout import Layout
+from fastnn.kernels.stem_series import CHECKED, Q
 from fastnn.kernels.work import (
     CHECKS,
     KINDS,
@@ -60,12 +61,16 @@ def make_layout(
     shared_biases: Sequence[bool] = (),
     levels: Sequence[Geometry] = (),
     kinds: Sequence[Kind] = (),
+    n_steps: int = 0,
 ) -> Layout:
     """Return the layout of a network; `shared_biases` says in which layers all units have one.
 
-    With layers of some kinds below the dense ones, `levels` are the image and what they make of it.
+    With layers of some kinds below the dense ones, `levels` are the inputs and what they make of them. With n_steps,
+    the last is a sequence of so many, and the dense layers work on each.
     """
-    plan = StemPlan(tuple(kinds), tuple(levels), *make_table(list(levels))) if kinds else None
+    plan = None
+    if kinds or n_steps:
+        plan = StemPlan(tuple(kinds), tuple(levels), *make_table(list(levels)), n_steps or 1)
     parameters = [(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)]
     begin = plan.sizes.n_weights if plan else 0
     layout = Layout(
@@ -104,9 +109,8 @@ def parameter_shapes(layout: Layout) -> list[tuple[int, ...]]:
     """Return the shapes of W1, b1, W2, b2, ..."""
     shapes: list[tuple[int, ...]] = []
     plan = find_plan(layout)
-    for below, level in pairwise(plan.levels if plan else ()):
-        if level.n_inputs:
-            shapes += [(*level.kernel_size, below.channels, level.channels), (level.channels,)]
+    for level in plan.levels if plan else ():
+        shapes += level.shapes
     for n_in, n_out in pairwise(layout.sizes.tolist()):
         shapes += [(n_in, n_out), (n_out,)]
     return shapes
@@ -123,19 +127,21 @@ def split(layout: Layout, theta: Array) -> list[Array]:
     return arrays
 
 
-def image_shapes(layout: Layout) -> list[tuple[int, int, int]]:
-    """Return the shape of a sample in the level of each layer below the dense ones."""
-    plan = find_plan(layout)
-    return [(level.height, level.width, level.channels) for level in plan.levels[1:]] if plan else []
-
-
-def make_stem(plan: StemPlan, block: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Stem:
+def make_stem(plan: StemPlan, widest: int, block: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Stem:
     """Return workspace of the layers below the dense ones for blocks of so many samples; no unit is in it yet."""
     sizes, n_levels = plan.sizes, len(plan.levels)
     n_chunks = n_chunks if method in (Method.DIRECT, Method.SERIES) else 0
     n_together = max(LANES, min(PERTURBATIONS, BUDGET // (16 * sizes.widest)) // LANES * LANES)
     most = max(level.channels for level in plan.levels)
-    n_kinds = 4 if method == Method.BACKPROP else 3
+    by_series = has_series(plan, method)
+    n_kinds = 4 if method == Method.BACKPROP or by_series else 3
+    top = plan.levels[-1]
+    n_second, n_slots, n_slot = 0, 0, 0
+    if by_series and top.is_recurrent and top.n_filters == top.channels:
+        n_second = (top.n_inputs + 1) * top.channels
+        n_steps = plan.levels[-2].width
+        n_slot = max(n_second, n_steps * (top.n_inputs + 1), widest * max(widest, 4))
+        n_slots = Q + -(-n_steps * top.channels**2 // n_slot)
     return Stem(
         table=plan.table,
         units=np.zeros((n_levels - 1, len(FUNCTIONS)), ADDRESS),
@@ -148,7 +154,12 @@ def make_stem(plan: StemPlan, block: int, method: Method, dtype: np.dtype[Any], 
         behind=np.empty((n_chunks, sizes.n_listed), np.float64),
         candidates=np.empty((n_chunks, sizes.n_listed), np.int64),
         moved=np.empty((n_chunks, 2 * sizes.widest * n_together), np.float64),
+        verdicts=np.zeros((n_chunks, n_levels - 1), np.int64),
+        checked=np.empty((n_chunks, 4, CHECKED), np.float64),
+        bent=np.empty((n_chunks, n_slots, n_slot), np.float32),
+        second=np.empty((block, n_second), np.float32),
         n_together=n_together,
+        n_steps=plan.n_steps,
     )
 
 
@@ -160,9 +171,11 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
     n_units, n_outputs = int(layout.sizes.sum()), int(layout.sizes[-1])
     n_parameters = count_parameters(layout) if method != Method.NONE else 0
     n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method]
-    n_images = (4 if method == Method.BACKPROP else 3) * plan.sizes.n_units if plan else 0
-    per_sample = dtype.itemsize * (n_kinds * n_units + n_outputs + n_images)
-    block = max(1, min(n_samples, BUDGET // per_sample))
+    n_steps = count_steps(layout)
+    n_below = (4 if method in (Method.BACKPROP, Method.SERIES) else 3) * plan.sizes.n_units if plan else 0
+    per_sample = dtype.itemsize * (n_steps * (n_kinds * n_units + n_outputs) + n_below)
+    n_whole = max(1, min(n_samples, BUDGET // per_sample))
+    block = n_whole * n_steps
     perturbs = method in (Method.DIRECT, Method.SERIES)
     # Only these can be curved above the next level: see `series.is_curved_above`.
     deep = method == Method.SERIES and (n_layers > 2 or layout.activations[-1] == Activation.SOFTMAX)
@@ -184,7 +197,7 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
     if plan is None:
         return work
     whole = StemWork(*work)
-    whole.stem = make_stem(plan, block, method, dtype, n_chunks)
+    whole.stem = make_stem(plan, widest, n_whole, method, dtype, n_chunks)
     return whole
 
 
@@ -216,13 +229,16 @@ def make_plain_task(loss: int, method: Method, n_chunks: int) -> Task:
 
 
 def make_data(x: Array, y: Array, order: Array | None = None) -> Data:
-    """Return samples for kernels, in the order given or as they stand.
+    """Return samples for kernels, in the order given or as they stand; y has a row for each, or for each of its steps.
 
     Read-only views: kernels have no business writing there, and the user's own
     read-only arrays need no second compilation.
     """
     if order is None:
         order = np.arange(len(x)).reshape(1, -1)
+    n_steps = len(y) // len(x)
+    if n_steps > 1:
+        order = (order[..., None] * n_steps + np.arange(n_steps)).reshape(len(order), -1)
     views = [array.view() for array in (x, y, order)]
     for array in views:
         array.flags.writeable = False
@@ -237,12 +253,12 @@ def view(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> A
     return values
 
 
-def view_images(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> Array:
+def view_below(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> Array:
     """Return one kind of the values of a level below the dense layers, (n_samples, height, width, channels)."""
     assert isinstance(work, StemWork)
     assert isinstance(layout, StemLayout)
     here = layout.plan.table[level].tolist()
     height, width, channels = here[HEIGHT], here[WIDTH], here[CHANNELS]
-    stem = work.stem.values[kind if layout.plan.levels[level].n_inputs else A, :n_samples, here[FIRST] :]
+    stem = work.stem.values[kind if layout.plan.levels[level].has_z else A, :n_samples, here[FIRST] :]
     rows = np.lib.stride_tricks.sliding_window_view(stem, width * channels, axis=1)[:, :: here[PITCH]]
     return rows[:, :height].reshape(n_samples, height, width, channels)

@@ -191,22 +191,37 @@ def find_caller() -> int:
     return level
 
 
-def images(X: ArrayLike, shape: tuple[int, int, int], to: np.dtype[Any]) -> Array:
-    """Return X as (n_samples, height * width * channels)."""
+def samples(X: ArrayLike, shape: tuple[int, ...], last: str, to: np.dtype[Any]) -> Array:
+    """Return X, images or sequences, as (n_samples, n_inputs); a last axis of 1, of such a name, may be left out."""
     result = array("X", X, to)
-    height, width, channels = shape
-    if result.shape[1:] != shape and (channels > 1 or result.shape[1:] != shape[:2]):
+    *outer, n_last = shape
+    shapes = [shape, tuple(outer)] if n_last == 1 else [shape]
+    if result.shape[1:] not in shapes:
+        sizes = ", ".join(map(str, shape))
         advice = ""
-        if result.ndim == 4 and result.shape[1:] == (channels, height, width):
-            advice = "; its channels come first: move them to the end, np.moveaxis(X, 1, -1)"
-        elif result.ndim == 2 and result.shape[1] == height * width * channels:
-            advice = f"; reshape it with X.reshape(-1, {height}, {width}, {channels})"
-        elif result.shape == shape or (channels == 1 and result.shape == shape[:2]):
-            advice = f"; one sample is X.reshape(1, {height}, {width}, {channels})"
-        wanted = f"(n_samples, {height}, {width}, {channels})"
-        wanted += f" or (n_samples, {height}, {width})" if channels == 1 else ""
+        if result.shape[1:] == (n_last, *outer):
+            advice = f"; its {last} come first: move them to the end, np.moveaxis(X, 1, -1)"
+        elif result.ndim == 2 and result.shape[1] == math.prod(shape):
+            advice = f"; reshape it with X.reshape(-1, {sizes})"
+        elif result.shape in shapes:
+            advice = f"; one sample is X.reshape(1, {sizes})"
+        elif len(shape) == 2 and result.ndim == 3 and (result.shape[0], result.shape[2]) == shape:
+            advice = "; its steps come first: move the samples to the front, np.moveaxis(X, 1, 0)"
+        wanted = " or ".join(f"({', '.join(['n_samples', *map(str, sizes)])})" for sizes in shapes)
         raise ValueError(f"X must have shape {wanted}, got {result.shape}{advice}")
     return result.reshape(len(result), -1)
+
+
+def tokens(X: ArrayLike, n_steps: int, n_tokens: int, to: np.dtype[Any]) -> Array:
+    """Return X as (n_samples, n_steps), whole numbers from 0 to n_tokens - 1."""
+    result = array("X", X, np.dtype(np.float64))
+    if result.ndim != 2 or result.shape[1] != n_steps:
+        raise ValueError(f"X must have shape (n_samples, {n_steps}), the token of each step, got {result.shape}")
+    wrong = (result < 0) | (result >= n_tokens) | (result != np.floor(result))
+    if wrong.any():
+        first = tuple(int(k) for k in np.argwhere(wrong)[0])
+        raise ValueError(f"X must be whole numbers from 0 to {n_tokens - 1}, got {result[first]:g} at index {first}")
+    return result.astype(to)
 
 
 def features(X: ArrayLike, n_inputs: int, to: np.dtype[Any]) -> Array:

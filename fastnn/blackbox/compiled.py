@@ -3,14 +3,15 @@
 import numpy as np
 
 from fastnn._compiler.jit import entry_point
-from fastnn.kernels import measured
+from fastnn.kernels import devices, measured
+from fastnn.kernels.devices import READ_NOISE
 from fastnn.kernels.measured import Ended
 
 
 @entry_point
-def place_points(plan, step, gains, theta, bounds, room, first, points):
+def place_points(plan, step, gains, theta, bounds, board, room, first, points):
     """See `fastnn.kernels.measured.place_points`."""
-    measured.place_points(plan, step, gains, theta, bounds, room, first, points)
+    measured.place_points(plan, step, gains, theta, bounds, board, room, first, points)
 
 
 @entry_point
@@ -20,9 +21,18 @@ def settle(reading, serial, answers, readings):
 
 
 @entry_point
-def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history):
+def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, board, room, theta, history):
     """See `fastnn.kernels.measured.finish_step`."""
-    return measured.finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history)
+    return measured.finish_step(
+        plan, step, gains, optimizer, reading, serial, answers, bounds, board, room, theta, history
+    )
+
+
+@entry_point
+def read_points(board, first, points):
+    """Make of points, a row each, what the queries number `first` and on read."""
+    for row in range(len(points)):
+        devices.read(board.numbers, first + row, 0, points.shape[1], points[row], points[row])
 
 
 @entry_point
@@ -43,6 +53,7 @@ def run_steps(
     serial,
     answers,
     bounds,
+    board,
     room,
     theta,
     history,
@@ -56,16 +67,23 @@ def run_steps(
     `first` on, `mean` is the mean of the weights.
     """
     points = np.empty((2 if plan.is_central else 1, theta.size), theta.dtype)
+    is_noisy = board.gains.size > 0 and board.numbers[READ_NOISE] > 0.0
+    noisy = np.empty(theta.size if is_noisy else 0, theta.dtype)
     n_readings = answers.size // reading.repeats
     failed = 0
     while step < last:
         for number in range(0, n_readings, len(points)):
-            measured.place_points(plan, step, gains, theta, bounds, room, number, points)
+            measured.place_points(plan, step, gains, theta, bounds, board, room, number, points)
             for row in range(len(points)):
                 for repeat in range(reading.repeats):
-                    answers[(number + row) * reading.repeats + repeat] = loss(points[row])
+                    query = (number + row) * reading.repeats + repeat
+                    if is_noisy:
+                        devices.read(board.numbers, serial + query, 0, noisy.size, points[row], noisy)
+                        answers[query] = loss(noisy)
+                    else:
+                        answers[query] = loss(points[row])
         n_failed, ended = measured.finish_step(
-            plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history
+            plan, step, gains, optimizer, reading, serial, answers, bounds, board, room, theta, history
         )
         failed += n_failed
         if ended == Ended.FAILED or ended == Ended.DIVERGED:

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._engine.devices import write_stuck
 from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.blackbox.directions import make_key
 from fastnn.blackbox.reading import Form
-from fastnn.hardware import Readout
-from fastnn.kernels.measured import Reading
+from fastnn.hardware import Devices, Readout
+from fastnn.kernels.devices import N_NUMBERS
+from fastnn.kernels.measured import Board, Reading
 
 
 def flatten(weights: Any) -> tuple[Array, Form]:
@@ -61,3 +63,14 @@ def make_reading(readout: Readout, seed: int) -> Reading:
     low, high = readout.span or (0.0, 1.0)
     levels = float(2**readout.bits - 1) if readout.bits else 0.0
     return Reading(make_key(readout.seed, seed), readout.noise, readout.repeats, low, high, levels)
+
+
+def make_board(devices: Devices | None, theta: Array, seed: int) -> Board:
+    """Return devices as kernels see them; what is stuck is so already, and nothing else is written yet."""
+    size = theta.size if devices else 0
+    numbers = devices._list_numbers(seed) if devices else np.zeros(N_NUMBERS)
+    gains = devices._draw_gains(size, numbers, theta.dtype) if devices else np.zeros(0, theta.dtype)
+    board = Board(numbers, gains, np.zeros(size, theta.dtype), np.zeros(size, theta.dtype))
+    if devices:
+        write_stuck(numbers, gains, theta, board.settings, board.acting)
+    return board

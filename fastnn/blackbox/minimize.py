@@ -10,7 +10,7 @@ from fastnn.blackbox.minimizer import Minimizer
 from fastnn.blackbox.result import Minimum
 from fastnn.blackbox.spall import Spall
 from fastnn.callbacks import Callback
-from fastnn.hardware import Readout
+from fastnn.hardware import Devices, Readout
 from fastnn.training.gradients import Perturbation
 from fastnn.training.optimizers import Optimizer
 
@@ -30,6 +30,7 @@ def minimize(
     blocking: float | str | None = None,
     average: float = 0.0,
     readout: Readout | None = None,
+    devices: Devices | None = None,
     callbacks: Iterable[Callback] = (),
     progress: bool | None = None,
     seed: int = 0,
@@ -77,6 +78,8 @@ def minimize(
         allow, the last weights.
     readout : fastnn.hardware.Readout or None, default None
         What happens to each reading: noise, repeats, rounding.
+    devices : fastnn.hardware.Devices or None, default None
+        What the weights are kept on: bounds, rounding, noise. The loss is handed what acts, and so are results.
     callbacks : iterable of Callback, default ()
         `Callback.on_steps` is called, with the `Minimizer` in the place of a trainer, after each step (of compiled
         ones, all of a tenth of a second), and within a step after a tenth of a second; so
@@ -117,6 +120,7 @@ def minimize(
         blocking=blocking,
         average=average,
         readout=readout,
+        devices=devices,
         seed=seed,
     )
     return minimizer.run(

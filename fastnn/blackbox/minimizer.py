@@ -21,7 +21,8 @@ from fastnn.blackbox.result import FailedQueries, Minimum
 from fastnn.blackbox.search import STEP, Search, Settings
 from fastnn.blackbox.spall import Spall
 from fastnn.callbacks import Callback
-from fastnn.hardware import Readout
+from fastnn.hardware import Devices, Readout, check_devices
+from fastnn.kernels.measured import LEVEL
 from fastnn.training.gradients import Perturbation
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress, pack_states, unpack_states
 from fastnn.training.optimizers import OPTIMIZERS as OTHERS
@@ -46,7 +47,7 @@ class Minimizer:
 
     Parameters
     ----------
-    weights, gradient, optimizer, queries, bounds, measure_every, blocking, average, readout, seed
+    weights, gradient, optimizer, queries, bounds, measure_every, blocking, average, readout, devices, seed
         See `minimize`. With ``queries=None`` it never ends by itself.
 
     Raises
@@ -77,6 +78,7 @@ class Minimizer:
         blocking: float | str | None = None,
         average: float = 0.0,
         readout: Readout | None = None,
+        devices: Devices | None = None,
         seed: int = 0,
     ) -> None:
         validate.instance("gradient", gradient, ESTIMATORS)
@@ -98,7 +100,12 @@ class Minimizer:
             raise TypeError(f"readout must be a fastnn.hardware.Readout, got {validate.show(readout)}")
         seed = validate.integer("seed", seed, low=0, high=MAX_SEED)
         theta, form = flatten(weights)
-        settings = Settings(gradient, optimizer, queries, measure_every, blocking, average, readout or Readout(), seed)
+        read = readout or Readout()
+        settings = Settings(gradient, optimizer, queries, measure_every, blocking, average, read, devices, seed)
+        name, nudge = settings.nudge
+        check_devices(devices, nudge, name)
+        if devices and bounds is not None:
+            raise ValueError("devices have bounds of their own, low and high: leave out bounds")
         self._search = Search(theta, form, flatten_bounds(bounds, form, theta), settings)
         self._n_asked = 0
         self._before, self._began = 0.0, math.nan  # seconds of former runs, and when this one began
@@ -124,8 +131,8 @@ class Minimizer:
 
     @property
     def weights(self) -> Weights:
-        """A copy of the weights as they are now, shaped like the start."""
-        return self._search.form.shape(self._search.theta.copy())
+        """A copy of the weights as they are now, shaped like the start; of devices, what acts."""
+        return self._search.form.shape(self._search.acting.copy())
 
     def result(self) -> Minimum:
         """Return what was found so far."""
@@ -219,6 +226,8 @@ class Minimizer:
                 "workers must be a function like map, such as the map of a concurrent.futures.Executor, "
                 f"got {validate.show(workers)}"
             )
+        if self._search.settings.devices:
+            self._search.settings.devices._warn_of_nudge(*self._search.settings.nudge)
         checked = check_callbacks(callbacks)
         for k, callback in enumerate(checked):
             kind = type(callback)
@@ -365,6 +374,7 @@ class Minimizer:
             "gradient": [type(search.settings.gradient).__name__, asdict(search.settings.gradient)],
             "optimizer": [type(search.settings.optimizer).__name__, asdict(search.settings.optimizer)],
             "readout": asdict(search.settings.readout),
+            "devices": asdict(search.settings.devices) if search.settings.devices else None,
             "shapes": search.form.shapes,
             "is_list": search.form.is_list,
             "rounds": [search.kind, *search.todo],
@@ -378,12 +388,13 @@ class Minimizer:
             "mean": search.mean,
             "moments": search.update.moments,
             "bounds": search.bounds,
-            "gains": search.gains,
+            "gains": search.gains[:LEVEL],
             "numbers": np.array([search.allowed, search.loss, seconds]),
             "counts": np.array([search.n_steps, search.n_done, search.n_failed]),
             "history": search.history[: search.n_steps],
             "answers": search.answers,
             "told": search.told,
+            **({"settings": search.board.settings, "acting": search.board.acting} if search.settings.devices else {}),
             **kept,
         }
         files.write(path, "minimizer", description, arrays, Minimizer.resume)
@@ -438,6 +449,8 @@ class Minimizer:
                 "gradient": files.rebuild(ESTIMATORS, description["gradient"]),
                 "optimizer": files.rebuild(OPTIMIZERS, description["optimizer"]),
                 "readout": Readout(**description["readout"]),
+                # Not in the first files of this version.
+                "devices": Devices(**found) if (found := description.get("devices")) else None,
                 "bounds": (unflatten(bounds[0]), unflatten(bounds[1])) if len(bounds) else None,
             }
             try:

@@ -12,15 +12,17 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from fastnn._compiler.jit import NumbaError, bind
+from fastnn._engine.devices import write
 from fastnn._support.validate import Array
 from fastnn.blackbox import compiled
 from fastnn.blackbox.directions import RandomDirections, make_calibration, make_plan
-from fastnn.blackbox.inputs import make_reading
+from fastnn.blackbox.inputs import make_board, make_reading
 from fastnn.blackbox.reading import Form
 from fastnn.blackbox.result import COLUMNS, FailedQueries, Minimum, find_loss
 from fastnn.blackbox.spall import Spall
-from fastnn.hardware import Readout
-from fastnn.kernels.measured import ALPHA, GAMMA, N_GAINS, ROUNDING, SHIFT, A, C, Ended, Room
+from fastnn.hardware import Devices, Readout
+from fastnn.kernels.devices import SET
+from fastnn.kernels.measured import ALPHA, GAMMA, LEVEL, N_GAINS, ROUNDING, SHIFT, A, C, Ended, Room
 from fastnn.training.gradients import Perturbation
 from fastnn.training.optimizers import Optimizer
 
@@ -46,7 +48,15 @@ class Settings(NamedTuple):
     blocking: float | str | None
     average: float
     readout: Readout
+    devices: Devices | None
     seed: int
+
+    @property
+    def nudge(self) -> tuple[str, float]:
+        """The nudge that is given, and by what name; 0 if the calibration finds it."""
+        if isinstance(self.optimizer, Spall):
+            return "c", self.optimizer.c or 0.0
+        return "eps", self.gradient.eps
 
 
 class Search:
@@ -66,6 +76,9 @@ class Search:
         gradient, optimizer, size = settings.gradient, settings.optimizer, theta.size
         self.plan = make_plan(gradient, size, settings.seed)
         self.reading = make_reading(settings.readout, settings.seed)
+        self.board = make_board(settings.devices, theta, settings.seed)
+        self.n_steps = self.n_done = self.n_failed = 0  # n_done: queries of rounds that have ended
+        self.write()
         self.update = optimizer.make_update(theta)
         vectors = np.ones(size), np.zeros(size), np.zeros(size), np.zeros(gradient.queries(size))
         self.room = Room(np.arange(self.plan.n_rows or size), np.full(4, -1), *vectors, theta.copy())
@@ -79,7 +92,6 @@ class Search:
         self.allowed = settings.blocking if isinstance(settings.blocking, float) else math.nan
         self._set_gains()
         self.history = np.zeros((min(self.max_steps or N_ROWS, N_ROWS), len(COLUMNS)))
-        self.n_steps = self.n_done = self.n_failed = 0  # n_done: queries of rounds that have ended
         self.loss = math.nan  # at the weights themselves, where blocking reads it
         self.reason = ""  # of the last failure
         self.kind = ""
@@ -123,6 +135,7 @@ class Search:
     def _set_gains(self) -> None:
         gains, eps, optimizer = self.gains, self.settings.gradient.eps, self.settings.optimizer
         gains[ROUNDING] = np.finfo(self.theta.dtype).eps
+        gains[LEVEL] = self.settings.devices._grid if self.settings.devices else 0.0
         if not isinstance(optimizer, Spall):
             gains[[A, C]] = optimizer.lr, eps
         else:
@@ -135,7 +148,9 @@ class Search:
             self._check_nudge()
 
     def _check_nudge(self) -> None:
-        """Refuse a nudge that does not move the weights, or does not fit within the bounds."""
+        """Make a nudge one that devices have; refuse one that moves no weight, or does not fit within the bounds."""
+        if self.gains[LEVEL]:
+            self.gains[C] = max(round(self.gains[C] / self.gains[LEVEL]), 1) * self.gains[LEVEL]
         nudge, largest = float(self.gains[C]), float(np.abs(self.theta).max())
         if nudge < self.gains[ROUNDING] * largest:
             raise ValueError(
@@ -177,7 +192,7 @@ class Search:
     @cached_property
     def _place_points(self) -> Callable[..., None]:
         points = np.empty((1, self.theta.size), self.theta.dtype)
-        arguments = self.plan, 0, self.gains, self.theta, self.bounds, self.room, 0, points
+        arguments = self.plan, 0, self.gains, self.theta, self.bounds, self.board, self.room, 0, points
         bound: Callable[..., None] = bind(compiled.place_points, arguments)
         return bound
 
@@ -189,7 +204,7 @@ class Search:
     def _step_arguments(self) -> tuple[Any, ...]:
         return (
             self.plan, self.n_steps, self.gains, self.update, self.reading, self.n_done, self.answers, self.bounds,
-            self.room, self.theta, self.history,
+            self.board, self.room, self.theta, self.history,
         )  # fmt: skip
 
     def draw(self, first: int, last: int) -> Array:
@@ -197,15 +212,18 @@ class Search:
         repeats = self.settings.readout.repeats
         begin, end = first // repeats, (last - 1) // repeats + 1
         points = np.empty((end - begin, self.theta.size), self.theta.dtype)
+        around = self.gains, self.theta, self.bounds, self.board, self.room
         if self.kind == STEP:
-            self._place_points(self.plan, self.n_steps, self.gains, self.theta, self.bounds, self.room, begin, points)
+            self._place_points(self.plan, self.n_steps, *around, begin, points)
         elif self.kind == SLOPE:
             plan = make_calibration(self._count(SLOPE) // 2, self.settings.gradient, self.settings.seed)
-            self._place_points(plan, 0, self.gains, self.theta, self.bounds, self.room, begin, points)
+            self._place_points(plan, 0, *around, begin, points)
         else:
-            points[:] = self.theta
+            points[:] = self.acting
         if repeats > 1:
             points = points[np.arange(first, last) // repeats - begin]
+        if self.settings.devices and self.settings.devices.read_noise:
+            compiled.read_points(self.board, self.n_done + first, points)
         points.flags.writeable = False
         return points
 
@@ -259,7 +277,7 @@ class Search:
         try:
             failed, ended = compiled.run_steps(
                 loss, self.plan, self.n_steps, self.n_steps + n_steps, self.gains, self.update, self.reading,
-                self.n_done, self.answers, self.bounds, self.room, self.theta, self.history, self.mean,
+                self.n_done, self.answers, self.bounds, self.board, self.room, self.theta, self.history, self.mean,
                 self.first_averaged, reached,
             )  # fmt: skip
         except NumbaError as error:
@@ -281,7 +299,7 @@ class Search:
             self._give_up(failed)
         if ended == Ended.DIVERGED:
             self._end(f"a weight is not finite after step {self.n_steps + 1}; take smaller steps")
-        _, _, queries, measure_every, blocking, _, readout, _ = self.settings
+        _, _, queries, measure_every, blocking, _, readout, *_ = self.settings
         is_due = measure_every is not None and self.n_steps % measure_every == 0
         if blocking is not None or (is_due and (queries is None or self.n_done + readout.repeats <= queries)):
             self.todo = [LOOK]
@@ -362,8 +380,24 @@ class Search:
             self.loss = loss
         else:  # also if that reading failed
             self.theta[:] = self.room.before
+            self.write()
             row[COLUMNS.index("accepted")] = 0.0
         self._fold()
+
+    # Devices
+
+    @property
+    def acting(self) -> Array:
+        """What a loss is read at where nothing is nudged: the weights or, of devices, what they make of them."""
+        return self.board.acting if self.settings.devices else self.theta
+
+    def write(self) -> None:
+        """Write the weights onto the devices, if they are on some, by another's hand than a step's."""
+        self._write(self.theta, self.board.settings, self.board.acting)
+
+    def _write(self, wanted: Array, settings: Array, acting: Array) -> None:
+        if self.settings.devices:
+            write(self.board.numbers, self.board.gains, self.n_steps, SET, wanted, settings, acting)
 
     def restore(self, rounds: list[str], reason: str, arrays: dict[str, Array]) -> None:
         """Take up the state that a file holds, or raise: kernels check nothing any more."""
@@ -374,9 +408,11 @@ class Search:
         self.begin_round()
         n_rows = len(arrays["history"])
         here = {
-            "before": self.room.before, "mean": self.mean, "moments": self.update.moments, "gains": self.gains,
-            "answers": self.answers, "told": self.told,
+            "theta": self.theta, "before": self.room.before, "mean": self.mean, "moments": self.update.moments,
+            "gains": self.gains[:LEVEL], "answers": self.answers, "told": self.told,
         }  # fmt: skip
+        on_devices = {"settings": self.board.settings, "acting": self.board.acting} if self.settings.devices else {}
+        here |= on_devices
         wanted = {name: (array.dtype, array.shape) for name, array in here.items()}
         wanted |= {
             "numbers": (np.dtype(float), (3,)),
@@ -391,7 +427,7 @@ class Search:
             raise ValueError("its counts are none of a search")
         if self.max_steps is not None and n_rows > self.max_steps:
             raise ValueError("it has more steps than its queries allow")
-        for name in ("before", "mean", "moments"):
+        for name in ("before", "mean", "moments", *on_devices):
             if not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} has NaN or infinity")
         for name, array in here.items():
@@ -405,8 +441,13 @@ class Search:
     def result(self, seconds: float, stopped: str) -> Minimum:
         """Return what was found so far."""
         history = dict(zip(COLUMNS, self.history[: self.n_steps].T.copy(), strict=True))
-        last = self.theta.copy()
-        best = self.mean.astype(last.dtype) if self.n_steps > self.first_averaged else last.copy()
+        last, best = self.acting.copy(), self.acting.copy()
+        if self.n_steps > self.first_averaged:
+            mean = self.mean.astype(best.dtype)
+            if self.settings.devices:
+                self._write(mean, np.empty_like(mean), best)
+            else:
+                best = mean
         names = {"a": A, "A": SHIFT, "alpha": ALPHA, "c": C, "gamma": GAMMA}
         settings = {name: float(self.gains[k]) for name, k in names.items()}
         if self.settings.blocking is not None:

@@ -53,6 +53,7 @@ def walk(
 
 def to_torch(input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Sequence[Array]) -> Any:
     """Return a `torch.nn.Sequential` of these layers, their weights `[W1, b1, ...]`; see `fastnn.Network.to_torch`."""
+    walked = list(walk(input_shape, layers, weights))
     import torch
     from torch import nn
 
@@ -68,7 +69,7 @@ def to_torch(input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Seq
     }
     dtype = getattr(torch, weights[0].dtype.name)
     modules: list[Any] = []
-    for layer, arrays, below in walk(input_shape, layers, weights):
+    for layer, arrays, below in walked:
         kind = KINDS[type(layer)]
         made = [module.to(dtype) for module in kind.to_torch(nn, layer, below)]
         with torch.no_grad():
@@ -113,13 +114,14 @@ def to_onnx(
     input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Sequence[Array], path: str | os.PathLike[str]
 ) -> None:
     """Write an ONNX file of these layers, their weights `[W1, b1, ...]`; see `fastnn.Network.to_onnx`."""
+    walked = list(walk(input_shape, layers, weights))
     import onnx
     from onnx import helper
 
     graph = Graph(weights[0].dtype)
     number = helper.np_dtype_to_tensor_dtype(graph.dtype)
     value = graph.add("Transpose", ["X"], perm=(0, 3, 1, 2)) if len(input_shape) == 3 else "X"
-    for k, (layer, arrays, below) in enumerate(walk(input_shape, layers, weights), start=1):
+    for k, (layer, arrays, below) in enumerate(walked, start=1):
         kind = KINDS[type(layer)]
         names = [
             graph.constant(array, f"{name}{k}")

@@ -64,12 +64,13 @@ def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
 
 @kernel(inline=True)
 def load_targets(data, block, first, last, work):
-    """Copy targets and weights of samples first to last of the block."""
+    """Copy targets and weights of samples first to last of the block, and whether they are counted."""
+    weight = work.y.shape[1]
     for n in range(first, last):
         source = data.order[block.row, block.start + n]
         copy(data.y[source], work.y[n])
-        work.measured[CORRECT, n] = 0.0
-        work.measured[WEIGHT, n] = data.y[source, work.y.shape[1]] if is_weighted(data, work) else 1.0
+        work.measured[CORRECT, n] = data.y[source, weight + 1] if data.y.shape[1] > weight + 1 else 1.0
+        work.measured[WEIGHT, n] = data.y[source, weight] if is_weighted(data, work) else 1.0
 
 
 @kernel(inline=True)
@@ -112,7 +113,7 @@ def measure(layout, loss, n_samples, first, last, work):
     code = layout.activations[top - 1]
     for n in range(first, last):
         work.measured[LOSS, n] = work.measured[WEIGHT, n] * sample_loss(loss, code, z[n], a[n], slope[n], work.y[n])
-        work.measured[CORRECT, n] = count_correct(loss, a[n], work.y[n])
+        work.measured[CORRECT, n] *= count_correct(loss, a[n], work.y[n])
 
 
 @kernel(inline=True)

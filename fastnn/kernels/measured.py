@@ -12,14 +12,17 @@ from numpy import ndarray, uint64
 
 from fastnn._compiler.jit import kernel
 from fastnn.kernels.counter import draw_normals, fill_normals, fill_signs, shuffle
+from fastnn.kernels.devices import READING, write
+from fastnn.kernels.devices import STEP as WRITTEN_BY_STEP
 from fastnn.kernels.optimizers import Update, update
 from fastnn.kernels.vectors import largest_size
 
 # Streams of random numbers.
 DIRECTIONS, ORDER, COLUMNS, CALIBRATION, NOISE = range(5)
-# Entries of the gains, see `rate_at` and `nudge_at`; the last is the relative rounding of the weights' dtype.
-N_GAINS = 6
-A, SHIFT, ALPHA, C, GAMMA, ROUNDING = range(N_GAINS)
+# Entries of the gains, see `rate_at` and `nudge_at`; ROUNDING is the relative one of the weights' dtype, LEVEL
+# the distance of devices' levels if all nudges are made whole numbers of it, else 0.
+N_GAINS = 7
+A, SHIFT, ALPHA, C, GAMMA, ROUNDING, LEVEL = range(N_GAINS)
 # Columns of the history, which has a row a step.
 N_COLUMNS = 7
 QUERIES, LOSS, STEP, RATE, NUDGE, ACCEPTED, MEASURED = range(N_COLUMNS)
@@ -75,6 +78,15 @@ class Reading(NamedTuple):
     levels: float  # less one; 0: readings are not rounded
 
 
+class Board(NamedTuple):
+    """Devices that the weights are on; vectors of none without."""
+
+    numbers: ndarray  # (devices.N_NUMBERS,) float64
+    gains: ndarray  # (n_parameters,) in the weights' dtype, as the others
+    settings: ndarray  # (n_parameters,) what nudges are added to
+    acting: ndarray  # (n_parameters,) what is read where nothing is nudged
+
+
 class Room(NamedTuple):
     """What a step works in, and what belongs to a sweep."""
 
@@ -95,8 +107,11 @@ def rate_at(gains, step):
 
 @kernel
 def nudge_at(gains, step):
-    """Return c / (step + 1)**gamma."""
-    return gains[C] / (step + 1.0) ** gains[GAMMA]
+    """Return c / (step + 1)**gamma, or the nearest whole number of levels, one at least."""
+    nudge = gains[C] / (step + 1.0) ** gains[GAMMA]
+    if gains[LEVEL] > 0.0:
+        nudge = max(round(nudge / gains[LEVEL]), 1.0) * gains[LEVEL]
+    return nudge
 
 
 @kernel
@@ -152,12 +167,26 @@ def fill_direction(plan, step, place, index, room):
                 direction[k] *= scale
 
 
+@kernel
+def write_point(plan, step, index, number, board, point):
+    """Write the settings of a reading onto devices, which makes of them what acts; without a nudge, that is there."""
+    if index >= 0:
+        own = READING + number + (2**31 if plan.stream == CALIBRATION else 0)
+        write(board.numbers, board.gains, step, own, 0, point.size, point, point, point)
+    for k in range(point.size):
+        if index < 0 or board.gains[k] == 0.0:
+            point[k] = board.acting[k]
+
+
 @kernel(cached=True)
-def place_points(plan, step, gains, theta, bounds, room, first, points):
+def place_points(plan, step, gains, theta, bounds, board, room, first, points):
     """Write where a step's readings from number `first` on are taken, a row each.
 
-    With bounds, (2, n_parameters) or of no rows, they lie around weights that are taken a nudge inside.
+    With bounds, (2, n_parameters) or of no rows, they lie around weights that are taken a nudge inside. With devices,
+    around their settings, and they are what acts.
     """
+    if board.gains.size > 0:
+        theta = board.settings
     nudge, place, is_bounded = nudge_at(gains, step), prepare(plan, step, room), bounds.size > 0
     for row in range(len(points)):
         number = first + row
@@ -182,6 +211,8 @@ def place_points(plan, step, gains, theta, bounds, room, first, points):
                 points[row, k] = theta[k]
         if index >= 0 and plan.kind == Kind.COORDINATE:
             points[row, room.order[place + index]] += shift
+        if board.gains.size > 0:
+            write_point(plan, step, index, number, board, points[row])
 
 
 @kernel
@@ -280,7 +311,7 @@ def distance(a, b):
 
 
 @kernel(cached=True)
-def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, room, theta, history):
+def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, board, room, theta, history):
     """Take a step by the answers to its queries, write its row of the history; return how many failed, and `Ended`."""
     failed = settle(reading, serial, answers, room.readings)
     if 2 * failed > answers.size:
@@ -306,6 +337,9 @@ def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, 
         for k in range(theta.size):
             theta[k] = room.before[k]
         return failed, Ended.DIVERGED.value
+    if board.gains.size > 0:
+        numbers, settings, acting = board.numbers, board.settings, board.acting
+        write(numbers, board.gains, step + 1, WRITTEN_BY_STEP, 0, theta.size, theta, settings, acting)
     history[step, QUERIES] = serial + answers.size
     history[step, LOSS] = total / n_finite
     history[step, STEP] = distance(theta, room.before)

@@ -1,8 +1,11 @@
 """The layers below the dense ones, in a step: what is run over them, sample by sample, is in the folder `layers`.
 
-A perturbation of a shared weight moves many sums at once, but only one channel of its layer. It is carried up
-exactly, through all layers and the loss, for any activation and any eps; the dense layers above keep their own way.
+A perturbation of a shared weight moves many sums at once, but only one channel of its layer; of a recurrent layer, all
+of them. It is carried up exactly, through all layers and the loss, for any activation and any eps; the dense layers
+above keep their own way. Where these work on every step of a sequence, each step is a sample of theirs: a *row*.
 """
+
+import math
 
 import numpy as np
 
@@ -13,24 +16,31 @@ from fastnn.kernels.forward import add_inputs, prepare
 from fastnn.kernels.layers import ADD, BACK, CARRY, FORWARD, REACH, START, WANT
 from fastnn.kernels.layers.maps import (
     ACTIVATION,
+    BIASES,
     CHANNELS,
+    FILTERS,
     FIRST,
     GRADIENT,
-    KERNEL_HEIGHT,
     LANES,
+    LOOKS_UP,
     MAP,
     MAP_SIZE,
+    MEASURED,
     MIXES,
     N_INPUTS,
+    N_MET,
     NORMS,
     REACH_A,
     REACH_Z,
+    RECURRENT,
     SELECTS,
+    SHARES,
     WEIGHTS,
     Part,
     clear_rows,
     copy_image,
     list_all,
+    met_row,
     moved_units,
     reach_of,
     sample_values,
@@ -40,11 +50,12 @@ from fastnn.kernels.products import add_product
 from fastnn.kernels.vectors import clear, copy, largest_size
 from fastnn.kernels.work import (
     DELTA,
+    STRIP,
+    WEIGHT,
     A,
     Method,
     change_scratch,
     count_parts,
-    share,
     span,
     stretch,
     total_scratch,
@@ -67,7 +78,7 @@ def make_part(layer, sample, channel, first, count, eps, chunk):
 def copy_weights(stem, theta, layer, c):
     """Write filter c of a layer as (height, width, channels), and the sum of its absolute weights for each channel."""
     here, n_channels = stem.table[layer + 1], stem.table[layer, CHANNELS]
-    n_inputs, n_filters = here[N_INPUTS], here[CHANNELS]
+    n_inputs, n_filters = here[N_INPUTS], here[FILTERS]
     start = here[WEIGHTS]
     for i in range(n_channels):
         stem.norms[here[NORMS] + i * n_filters + c] = 0.0
@@ -75,6 +86,30 @@ def copy_weights(stem, theta, layer, c):
         w = theta[start + k * n_filters + c]
         stem.transposed[start + c * n_inputs + k] = w
         stem.norms[here[NORMS] + (k % n_channels) * n_filters + c] += abs(np.float64(w))
+
+
+@kernel
+def span_samples(stem, block, chunk, n_chunks):
+    """Return the first and last of this chunk's samples, each of them some rows."""
+    return span(block.n_samples // stem.n_steps, chunk, n_chunks)
+
+
+@kernel
+def count_together(stem):
+    """Return how many samples are taken at once: a strip where a layer is recurrent, else one, while it is in cache."""
+    together = 1
+    for layer in range(stem.units.shape[0]):
+        if stem.table[layer + 1, RECURRENT] != 0:
+            together = STRIP
+    return together
+
+
+@kernel
+def call_samples(packed, stem, layer, function, first, last, chunk):
+    """Have a layer do something with samples first to last: a recurrent one with all at once."""
+    each = last - first if stem.table[layer + 1, RECURRENT] != 0 else 1
+    for n in range(first, last, each):
+        call_part(stem.units[layer, function], packed, make_part(layer, n, -1, 0, each, 0.0, chunk))
 
 
 @unit
@@ -85,8 +120,8 @@ def run_stem_inputs(packed, block, task, step, chunk):
     if task.method != Method.NONE and block.opens:
         n_layers = stem.units.shape[0]
         for layer in range(n_layers):
-            if stem.table[layer + 1, N_INPUTS] > 0:
-                for c in range(chunk, stem.table[layer + 1, CHANNELS], task.n_chunks):
+            if stem.table[layer + 1, N_INPUTS] > 0 and stem.table[layer + 1, LOOKS_UP] == 0:
+                for c in range(chunk, stem.table[layer + 1, FILTERS], task.n_chunks):
                     copy_weights(stem, theta, layer, c)
         # The shared weights' gradient is never added straight to them: others read them.
         first, last = span(layout.starts[1, 0], chunk, task.n_chunks)
@@ -95,56 +130,73 @@ def run_stem_inputs(packed, block, task, step, chunk):
 
 @unit
 def run_stem_forward(packed, block, task, step, chunk):
-    """Take this chunk's samples from the image to the first dense layer's z."""
+    """Take this chunk's samples from the inputs to the first dense layer's z."""
     (layout, theta, data, _, work), stem = unpack_stem(packed)
-    first, last = span(block.n_samples, chunk, task.n_chunks)
-    n_layers = stem.units.shape[0]
+    first, last = span_samples(stem, block, chunk, task.n_chunks)
+    n_layers, n_steps, together = stem.units.shape[0], stem.n_steps, count_together(stem)
     outputs = values(layout, work, A, 0, block.n_samples)
-    for n in range(first, last):
-        copy_image(stem, data.x[data.order[block.row, block.start + n]], n)
+    n_units = outputs.shape[1]
+    for start in range(first, last, together):
+        stop = min(start + together, last)
+        for n in range(start, stop):
+            copy_image(stem, data.x[data.order[block.row, block.start + n * n_steps] // n_steps], n)
         for layer in range(n_layers):
-            call_part(stem.units[layer, FORWARD], packed, make_part(layer, n, -1, 0, 0, 0.0, chunk))
-        copy(line(sample_values(stem, A, n), stem.table[n_layers, FIRST], outputs.shape[1]), outputs[n])
+            call_samples(packed, stem, layer, FORWARD, start, stop, chunk)
+        for n in range(start, stop):
+            for t in range(n_steps):
+                place = stem.table[n_layers, FIRST] + t * n_units
+                copy(line(sample_values(stem, A, n), place, n_units), outputs[n * n_steps + t])
     for part in range(count_parts(layout)):
-        add_inputs(layout, theta, block.n_samples, part, first, last, work)
+        add_inputs(layout, theta, block.n_samples, part, first * n_steps, last * n_steps, work)
 
 
 @unit
 def run_stem_back(packed, block, task, step, chunk):
     """Take this chunk's samples from the first dense layer's delta down to the lowest layer that has weights."""
     (layout, _, _, _, work), stem = unpack_stem(packed)
-    first, last = span(block.n_samples, chunk, task.n_chunks)
-    clear(stretch(layout, work, DELTA, 0, block.n_samples, first, last))
+    first, last = span_samples(stem, block, chunk, task.n_chunks)
+    n_layers, n_steps, together = stem.units.shape[0], stem.n_steps, count_together(stem)
+    begin, end = first * n_steps, last * n_steps
+    clear(stretch(layout, work, DELTA, 0, block.n_samples, begin, end))
     outputs = values(layout, work, DELTA, 0, block.n_samples)
+    n_units = outputs.shape[1]
     above = values(layout, work, DELTA, 1, block.n_samples)
-    add_product(above, transposed_weights(layout, work, 0, 0), first, last, outputs)
-    n_layers = stem.units.shape[0]
-    for n in range(first, last):
-        gradient = sample_values(stem, GRADIENT, n)
-        clear(gradient)
-        copy(outputs[n], line(gradient, stem.table[n_layers, FIRST], outputs.shape[1]))
+    add_product(above, transposed_weights(layout, work, 0, 0), begin, end, outputs)
+    for start in range(first, last, together):
+        stop = min(start + together, last)
+        for n in range(start, stop):
+            gradient = sample_values(stem, GRADIENT, n)
+            clear(gradient)
+            for t in range(n_steps):
+                place = stem.table[n_layers, FIRST] + t * n_units
+                copy(outputs[n * n_steps + t], line(gradient, place, n_units))
         for layer in range(n_layers - 1, -1, -1):
-            if stem.table[layer + 1, WEIGHTS] + stem.table[layer + 1, N_INPUTS] > 0:
-                call_part(stem.units[layer, BACK], packed, make_part(layer, n, -1, 0, 0, 0.0, chunk))
+            here = stem.table[layer + 1]
+            if here[WEIGHTS] + here[N_INPUTS] > 0 and here[LOOKS_UP] == 0:
+                call_samples(packed, stem, layer, BACK, start, stop, chunk)
 
 
 @unit
 def run_stem_add(packed, block, task, step, chunk):
-    """Add the block's gradient with respect to this chunk's rows of every kernel."""
+    """Add the block's gradient with respect to this chunk's shares of every layer's weights."""
     _, stem = unpack_stem(packed)
     turn = 0
     for layer in range(stem.units.shape[0]):
-        if stem.table[layer + 1, N_INPUTS] > 0:
-            for ky in range(stem.table[layer + 1, KERNEL_HEIGHT]):
-                if turn % task.n_chunks == chunk:
-                    for n in range(block.n_samples):
-                        call_part(stem.units[layer, ADD], packed, make_part(layer, n, -1, ky, 0, 0.0, chunk))
-                turn += 1
+        for part in range(stem.table[layer + 1, SHARES]):
+            if turn % task.n_chunks == chunk:
+                for n in range(block.n_samples // stem.n_steps):
+                    call_part(stem.units[layer, ADD], packed, make_part(layer, n, -1, part, 0, 0.0, chunk))
+            turn += 1
 
 
 @kernel
 def next_mixing(stem, layer):
-    """Return the first layer above one that has all its channels moved by any, or how many layers there are."""
+    """Return the first layer above one that has all its channels moved by any, or how many layers there are.
+
+    A recurrent layer does that itself.
+    """
+    if stem.table[layer + 1, RECURRENT] != 0:
+        return layer
     above = layer + 1
     while above < stem.units.shape[0] and stem.table[above + 1, MIXES] == 0:
         above += 1
@@ -157,6 +209,10 @@ def set_reach(packed, stem, layer, n, eps, chunk):
     below = stem.table[layer]
     largest = largest_size(line(sample_values(stem, A, n), below[MAP], below[MAP_SIZE]))
     size = SLACK * abs(eps) * max(np.float64(largest), 1.0)
+    if stem.table[layer + 1, RECURRENT] != 0:
+        size = math.inf
+    elif stem.table[layer + 1, LOOKS_UP] != 0:
+        size = SLACK * abs(eps)
     z, a = reach_of(stem, chunk, REACH_Z, layer + 1), reach_of(stem, chunk, REACH_A, layer + 1)
     steepest = derivative_bounds(stem.table[layer + 1, ACTIVATION])[0]
     for c in range(z.size):
@@ -180,39 +236,57 @@ def list_wanted(packed, stem, n, channel, lowest, end, chunk):
 
 
 @kernel
+def list_channel(packed, stem, n, channel, layer, chunk):
+    """List what is to be computed above a layer, one channel of which moves, or all of a recurrent one."""
+    above = next_mixing(stem, layer)
+    if above < stem.units.shape[0]:
+        list_wanted(packed, stem, n, -1, above, stem.units.shape[0], chunk)
+    if above > layer:
+        list_wanted(packed, stem, n, channel, layer, above, chunk)
+
+
+@kernel
 def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, count):
     """Add sign times the changes of sample n's loss by perturbations of a channel's weights, `first` and on."""
     n_layers = stem.units.shape[0]
     part = make_part(layer, n, channel, first, count, sign * task.eps, chunk)
     call_part(stem.units[layer, START], packed, part)
-    moving = channel
+    moving = channel if stem.table[layer + 1, RECURRENT] == 0 else -1
     for above in range(layer + 1, n_layers):
         call_part(stem.units[above, CARRY], packed, make_part(above, n, moving, 0, count, 0.0, chunk))
         if stem.table[above + 1, MIXES] != 0:
             moving = -1
-    n_channels = stem.table[n_layers, CHANNELS]
+    n_channels, n_steps = stem.table[n_layers, CHANNELS], stem.n_steps
     moved = moved_units(stem, chunk, n_layers - 1, stem.counts[chunk, n_layers], count)
-    z = change_scratch(work, chunk, 0, layout.sizes[1], count)
-    clear_rows(z)
+    n_units = moved.shape[0] // n_steps
     through = transposed_weights(layout, work, 0, 0)
-    if moving < 0:
-        add_product(through, moved, 0, z.shape[0], z)
-    else:
-        add_product(through[:, moving::n_channels], moved, 0, z.shape[0], z)
-    carry(packed, work, 1, n, block.n_samples, sign, task.loss, count, chunk)
+    for row in range(n * n_steps, (n + 1) * n_steps):
+        weight = np.float64(work.measured[WEIGHT, row])
+        if weight == 0.0:
+            continue
+        here = moved[(row - n * n_steps) * n_units : (row - n * n_steps + 1) * n_units]
+        z = change_scratch(work, chunk, 0, layout.sizes[1], count)
+        clear_rows(z)
+        if moving < 0:
+            add_product(through, here, 0, z.shape[0], z)
+        else:
+            add_product(through[:, moving::n_channels], here, 0, z.shape[0], z)
+        carry(packed, work, 1, row, block.n_samples, sign * weight, task.loss, count, chunk)
 
 
 @kernel
 def add_part(packed, layout, stem, layer, n, channel, first, size, block, task, chunk, work):
-    """Add sample n's differences of a channel's weights, `first` and on, and of its bias behind the last."""
+    """Add sample n's differences of a filter's weights, `first` and on of those that it meets, the biases last."""
     here = stem.table[layer + 1]
     total = total_scratch(work, chunk, size)
     clear(total)
     for sign in range(1, -2 if task.central else 0, -2):
         add_changes(packed, layout, stem, layer, n, channel, first, 1.0 * sign, block, task, chunk, work, size)
-    factor = share(block, work, n) * per_change(task)
-    for b in range(min(size, here[N_INPUTS] + 1 - first)):
-        work.gradient[here[WEIGHTS] + (first + b) * here[CHANNELS] + channel] += factor * total[b]
+    factor = 1.0 / block.batch_size * per_change(task)
+    for b in range(min(size, here[N_MET] - first)):
+        row = met_row(stem, layer, n, first + b)
+        if row >= 0:
+            work.gradient[here[WEIGHTS] + row * here[FILTERS] + channel] += factor * total[b]
 
 
 @unit
@@ -223,18 +297,18 @@ def run_stem_direct(packed, block, task, step, chunk):
     turn = 0
     for layer in range(n_layers):
         here = stem.table[layer + 1]
-        n_weights = here[N_INPUTS] + 1
-        if n_weights == 1:
+        n_weights = here[N_MET]
+        if n_weights == 0 or stem.verdicts[chunk, layer] != MEASURED:
             continue
         n_parts = (n_weights + stem.n_together - 1) // stem.n_together
         size = ((n_weights + n_parts - 1) // n_parts + LANES - 1) // LANES * LANES
         above = next_mixing(stem, layer)
-        for n in range(block.n_samples):
+        for n in range(block.n_samples // stem.n_steps):
             set_reach(packed, stem, layer, n, task.eps, chunk)
             if above < n_layers:
                 list_wanted(packed, stem, n, -1, above, n_layers, chunk)
-            for channel in range(here[CHANNELS]):
-                listed = False
+            for channel in range(here[FILTERS]):
+                listed = above == layer
                 for part in range(n_parts):
                     if (turn + channel * n_parts + part) % task.n_chunks != chunk:
                         continue
@@ -244,7 +318,7 @@ def run_stem_direct(packed, block, task, step, chunk):
                         list_wanted(packed, stem, n, channel, layer, above, chunk)
                         listed = True
                     add_part(packed, layout, stem, layer, n, channel, part * size, size, block, task, chunk, work)
-        turn += here[CHANNELS] * n_parts
+        turn += here[FILTERS] * n_parts
 
 
 @unit
@@ -255,8 +329,8 @@ def run_stem_descent(packed, block, task, step, chunk):
         return
     for layer in range(stem.units.shape[0]):
         here = stem.table[layer + 1]
-        start, middle = here[WEIGHTS], here[WEIGHTS] + here[N_INPUTS] * here[CHANNELS]
+        start, middle = here[WEIGHTS], here[WEIGHTS] + here[N_INPUTS] * here[FILTERS]
         first, last = span(middle - start, chunk, task.n_chunks)
         update(optimizer, step, optimizer.weight_decay, start + first, start + last, work.gradient, theta)
-        if here[N_INPUTS] > 0 and layer % task.n_chunks == chunk:
-            update(optimizer, step, 0.0, middle, middle + here[CHANNELS], work.gradient, theta)
+        if here[BIASES] > 0 and layer % task.n_chunks == chunk:
+            update(optimizer, step, 0.0, middle, middle + here[BIASES] * here[FILTERS], work.gradient, theta)

@@ -25,8 +25,9 @@ class Phase(IntEnum):
     FORWARD = 1  # samples
     BACK = 2  # samples: in one go with the phase before, all samples of a chunk in its core's cache
     DIRECT = 3  # parameters; only where some are to be measured
-    SHARED = 4  # parameters: those that are shared, of the layers below the dense ones
-    DESCENT = 5  # parameters
+    BELOW = 4  # samples, which may be many of the dense layers' each: further back, below these
+    SHARED = 5  # parameters: those that are shared, of the layers below the dense ones
+    DESCENT = 6  # parameters
 
 
 N_PHASES = len(Phase)
@@ -123,10 +124,10 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
                         n_terms = 3
                         phase = Phase.BACK.value
                     elif verdict == Verdict.KEEP:
-                        phase = Phase.SHARED.value
-                    elif starts[Phase.DIRECT] == starts[Phase.SHARED]:
+                        phase = Phase.BELOW.value
+                    elif starts[Phase.DIRECT] == starts[Phase.BELOW]:
                         return step, End.NEEDS_DIRECT.value
-                if phase == Phase.SHARED and starts[phase] == starts[phase + 1]:
+                while (phase == Phase.BELOW or phase == Phase.SHARED) and starts[phase] == starts[phase + 1]:
                     phase += 1
         totals[epoch, 0] += loss
         totals[epoch, 1] += correct

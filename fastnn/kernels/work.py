@@ -52,8 +52,8 @@ class Data(NamedTuple):
     """Samples and the order in which to visit them."""
 
     x: ndarray  # (n, n_inputs), the network's dtype
-    y: ndarray  # (n, n_outputs), the network's dtype; one more column if samples are weighted
-    order: ndarray  # (n_epochs or 1, n) int64, row numbers
+    y: ndarray  # (n, n_outputs), the network's dtype; one more column if samples are weighted, then if each is counted
+    order: ndarray  # (n_epochs or 1, n) int64, row numbers; with sequences those of y, each sample's steps in a row
 
 
 class Task(NamedTuple):

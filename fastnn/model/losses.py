@@ -31,46 +31,64 @@ def _goes_with(loss: Loss, output: Activation) -> bool:
     return outputs is None or output.name.lower() in outputs
 
 
-def encode_targets(loss: Loss, y: ArrayLike, n_samples: int, n_outputs: int, to: np.dtype[Any]) -> Array:
-    """Return y as (n_samples, n_outputs), integer labels one-hot."""
+def encode_targets(loss: Loss, y: ArrayLike, n_samples: int, outputs: tuple[int, ...], to: np.dtype[Any]) -> Array:
+    """Return y as rows of a sample's outputs, integer labels one-hot; outputs is (n_outputs,) or (n_steps, n_outputs).
+
+    Each step of a sequence has a row.
+    """
     hint = "; number the classes 0, 1, ..." if loss.classifies else ""
     result = validate.array("y", y, to, hint=hint)
     if result.ndim and len(result) != n_samples:
         raise ValueError(f"X has {n_samples} samples and y has {len(result)}")
     targets = MODULES[loss].TARGETS
-    if targets == "distributions" and result.ndim == 1:
-        return _one_hot(result, n_outputs)
-    if result.ndim == 1 and n_outputs == 1:
-        result = result.reshape(-1, 1)
-    if result.shape != (n_samples, n_outputs):
+    rows, n_outputs = (n_samples, *outputs[:-1]), outputs[-1]
+    if targets == "distributions" and result.shape == rows:
+        return _one_hot(result.ravel(), n_outputs)
+    if result.shape == rows and n_outputs == 1:
+        result = result.reshape(*rows, 1)
+    if result.shape != (n_samples, *outputs):
         advice = ""
         if targets == "distributions":
-            advice = f", or integer labels of shape ({n_samples},)"
-        elif result.ndim == 1 and not loss.classifies:
+            advice = f", or integer labels of shape {rows}"
+        elif result.ndim == len(rows) and not loss.classifies:
             advice = "; integer labels go with loss 'categorical_cross_entropy', or as one-hot rows"
-        raise ValueError(f"y must have shape ({n_samples}, {n_outputs}), got {result.shape}{advice}")
+        raise ValueError(f"y must have shape {(n_samples, *outputs)}, got {result.shape}{advice}")
     if loss.classifies and (result.min() < 0 or result.max() > 1):
         raise ValueError(
             f"y must lie between 0 and 1 for {loss.name.lower()}, got values from {result.min():g} to {result.max():g}"
         )
     if targets == "distributions":
         # A row that was normalised in float32 is off by at most n_outputs roundings.
-        off = np.abs(result.sum(axis=1, dtype=np.float64) - 1.0) > n_outputs * np.finfo(np.float32).eps
+        off = np.abs(result.sum(axis=-1, dtype=np.float64) - 1.0) > n_outputs * np.finfo(np.float32).eps
         if off.any():
-            row = int(np.argmax(off))
-            raise ValueError(f"rows of y must be one-hot or sum to 1; row {row} sums to {result[row].sum():g}")
-    return result
+            first = tuple(int(k) for k in np.argwhere(off)[0])
+            row = first[0] if len(first) == 1 else first
+            raise ValueError(f"rows of y must be one-hot or sum to 1; row {row} sums to {result[first].sum():g}")
+    return result.reshape(-1, n_outputs)
 
 
-def weigh(loss: Loss, y: Array, sample_weight: ArrayLike | None, class_weight: object) -> Array:
-    """Return encoded targets with one more column if samples are weighted: how much each counts, on the average 1."""
-    if sample_weight is None and class_weight is None:
+def weigh(
+    loss: Loss, y: Array, sample_weight: ArrayLike | None, class_weight: object, n_steps: int | None = None
+) -> Array:
+    """Return encoded targets with one more column if samples are weighted: how much each counts, on the average 1.
+
+    Of sequences, a row a step, it is on the average n_steps: a sample's loss is their sum. One more column has what
+    counts at all: accuracy is of the steps whose weight is not 0.
+    """
+    if sample_weight is None and class_weight is None and n_steps is None:
         return y
     weights = np.ones(len(y))
     if sample_weight is not None:
-        weights = validate.array("sample_weight", sample_weight, weights.dtype)
-        if weights.shape != (len(y),):
-            raise ValueError(f"sample_weight must have shape ({len(y)},), one number a sample, got {weights.shape}")
+        given = validate.array("sample_weight", sample_weight, weights.dtype)
+        n_samples = len(y) // (n_steps or 1)
+        if given.shape == (n_samples,):
+            weights = np.repeat(given, n_steps or 1)
+        elif n_steps is not None and given.shape == (n_samples, n_steps):
+            weights = given.ravel()
+        else:
+            wanted = f"({n_samples},), one number a sample"
+            wanted += f", or ({n_samples}, {n_steps}), one a step" if n_steps is not None else ""
+            raise ValueError(f"sample_weight must have shape {wanted}, got {given.shape}")
         if weights.min() < 0:
             raise ValueError(f"sample_weight must not be negative, got {weights.min():g}")
     if class_weight is not None:
@@ -79,7 +97,15 @@ def weigh(loss: Loss, y: Array, sample_weight: ArrayLike | None, class_weight: o
     if largest == 0:
         raise ValueError("the weights of the samples are all 0: there is nothing to train on")
     weights = weights / largest  # which keeps their sum from overflowing
-    return np.column_stack([y, weights / weights.mean()]).astype(y.dtype)
+    weights = weights / weights.mean()
+    if n_steps is None:
+        return np.column_stack([y, weights]).astype(y.dtype)
+    return np.column_stack([y, n_steps * weights, weights > 0]).astype(y.dtype)
+
+
+def count_rows(y: Array, n_outputs: int) -> float:
+    """Return of how many rows that `weigh` returns the predictions count."""
+    return float(y[:, n_outputs + 1].sum(dtype=np.float64)) if y.shape[1] > n_outputs + 1 else len(y)
 
 
 def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
@@ -106,7 +132,7 @@ def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
 
 
 def _one_hot(labels: Array, n_classes: int) -> Array:
-    """Return integer labels (n_samples,) as one-hot rows (n_samples, n_classes)."""
+    """Return integer labels (n,) as one-hot rows (n, n_classes)."""
     if labels.min() < 0 or labels.max() >= n_classes:
         raise ValueError(
             f"labels in y must be 0 to {n_classes - 1} for {n_classes} outputs, "

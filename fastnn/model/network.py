@@ -4,36 +4,35 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from fastnn._engine.loop import forward
-from fastnn._engine.workspace import (
-    count_parameters,
-    image_shapes,
-    make_layout,
-    parameter_shapes,
-    split,
-    view,
-    view_images,
-)
+from fastnn._engine.plan import count_steps, find_plan
+from fastnn._engine.workspace import count_parameters, make_layout, parameter_shapes, split, view, view_below
 from fastnn._support import files, html, validate
 from fastnn._support.validate import Array
 from fastnn.interop import exports
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import A, Z
-from fastnn.model.layers import LARGEST, LAYERS, Conv2D, Dense, Flatten, Layer, check_layers
+from fastnn.model.layers import LARGEST, LAYERS, Dense, Embedding, Flatten, Layer, check_layers
 
 INITS = ("fan_in", "standard_normal")
+# What arrays are called in mathematics, by what they are called in files.
+LETTERS = {"weight": "W", "recurrent_weight": "U", "bias": "b"}
+# What the sizes of a sample are called, by how many they are.
+AXES = {1: ["n_inputs"], 2: ["steps", "features"], 3: ["height", "width", "channels"]}
 
 
 class Forward(NamedTuple):
-    """What a forward pass computes, a list entry a layer, each array (n_samples, n_units), of images as below.
+    """What a forward pass computes, a list entry a layer, each array (n_samples, n_units), or as below.
 
-    Those are (n_samples, height, width, channels); what has no activation has its values in both lists.
+    Images are (n_samples, height, width, channels), sequences (n_samples, n_steps, n_units); what has no activation has
+    its values in both lists.
     """
 
     pre_activations: list[Array]
@@ -41,15 +40,16 @@ class Forward(NamedTuple):
 
 
 class Network:
-    """A feed-forward network: dense layers, and below them, where samples are images, convolutions and pools.
+    """A network: dense layers, and below them convolutions and pools over images, or recurrent layers over sequences.
 
     Parameters
     ----------
-    input_shape : int or (int, int, int)
-        Number of input features, at least 1, or (height, width, channels) of an image.
-    layers : sequence of Dense, Conv2D, MaxPool2D, AveragePool2D or Flatten
+    input_shape : int, (int, int) or (int, int, int)
+        Number of input features, at least 1, or (steps, features) of a sequence, or (height, width, channels) of
+        an image. For an `Embedding`, the steps.
+    layers : sequence of Dense and others
         The layers in order, the output layer, a Dense, last. Softmax only there. A Dense
-        takes an image as the vector that `Flatten` makes of it.
+        takes an image as the vector that `Flatten` makes of it, and works on every step of a sequence by itself.
     seed : int, numpy.random.Generator or None, default None
         Where the initial weights come from. The same seed gives the same bits;
         None takes fresh entropy.
@@ -59,8 +59,9 @@ class Network:
         Weights are drawn from a Gaussian of mean 0; biases are zero. With "fan_in" its
         standard deviation, n_in being the inputs of a unit, is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
         softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
-        slope being 0.01 for leaky_relu and 0 for relu, elu, softplus and silu [2]_. With
-        "standard_normal" it is 1.
+        slope being 0.01 for leaky_relu and 0 for relu, elu, softplus and silu [2]_. Of a recurrent
+        layer, n_in is for ``W`` the features of a step, for ``U`` the units of the state; of an `Embedding` it is 1.
+        With "standard_normal" the deviation is 1.
 
     Raises
     ------
@@ -84,11 +85,15 @@ class Network:
       Conv2D(4, 3, relu)  (6, 6, 4)  W (3, 3, 1, 4)  b (4,)    40
       MaxPool2D(2)        (3, 3, 4)
       Dense(10, softmax)  (10,)      W (36, 10)      b (10,)  370
+    >>> fastnn.Network((28, 28), [fastnn.RNN(64, "tanh"), fastnn.Dense(10, "softmax")])
+    Network: 28 x 28 inputs, 6,602 parameters, float64
+      RNN(64, tanh)       (64,)  W (28, 64)  U (64, 64)  b (64,)  5,952
+      Dense(10, softmax)  (10,)  W (64, 10)              b (10,)    650
     """
 
     def __init__(
         self,
-        input_shape: int | tuple[int, int, int],
+        input_shape: int | tuple[int, ...],
         layers: Sequence[Layer],
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike = "float64",
@@ -98,23 +103,24 @@ class Network:
         validate.choice("init", init, INITS)
         rng = validate.generator("seed", seed)
         self._allocate(input_shape, layers, dtype)
-        weighted = [layer for layer in self._layers if isinstance(layer, Dense | Conv2D)]
-        for w, layer in zip(self.weights[::2], weighted, strict=True):
-            w[:] = rng.standard_normal(w.shape)
-            if init == "fan_in":
-                w *= _fan_in_deviation(layer.code, w.size // w.shape[-1])
+        for name, layer, w in zip(*_list_arrays(self._layers), self.weights, strict=True):
+            if name != "bias":
+                w[:] = rng.standard_normal(w.shape)
+                if init == "fan_in":
+                    n_in = 1 if isinstance(layer, Embedding) else w.size // w.shape[-1]
+                    w *= _fan_in_deviation(layer.code, n_in)
 
-    def _allocate(self, input_shape: int | tuple[int, int, int], layers: Sequence[Layer], dtype: DTypeLike) -> None:
+    def _allocate(self, input_shape: int | tuple[int, ...], layers: Sequence[Layer], dtype: DTypeLike) -> None:
         """Become a network of that architecture, with weights of zero."""
         self._input_shape = _check_shape(input_shape)
-        self._layers, self._layout = _plan(self._input_shape, layers)
+        self._layers, self._level_shapes, self._layout = _plan(self._input_shape, layers)
         self._dtype = validate.dtype(dtype)
         self._theta = np.zeros(count_parameters(self._layout), self._dtype)
 
     @classmethod
     def _of(
         cls,
-        input_shape: int | tuple[int, int, int],
+        input_shape: int | tuple[int, ...],
         layers: Sequence[Layer],
         dtype: DTypeLike,
         weights: Sequence[ArrayLike],
@@ -127,13 +133,18 @@ class Network:
 
     @property
     def n_inputs(self) -> int:
-        """Number of input features, of an image all its numbers."""
+        """Number of input features, of an image or a sequence all its numbers."""
         return math.prod(self._input_shape)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of a sample: (n_inputs,), or (height, width, channels)."""
+        """Shape of a sample: (n_inputs,), (steps, features), or (height, width, channels)."""
         return self._input_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of what comes of a sample: (n_outputs,), or (steps, n_outputs)."""
+        return self._level_shapes[-1]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -151,11 +162,23 @@ class Network:
         Raises
         ------
         TypeError
-            If samples are images.
+            If there are other layers, or samples are images or sequences.
         """
         if not self._is_plain():
-            raise TypeError(f"{what} knows dense networks only, and this one takes images of {self._input_shape}")
+            kind = {1: "has a {}", 2: "takes sequences of {}", 3: "takes images of {}"}[len(self._input_shape)]
+            what_is = kind.format(next(iter(self.shared_layers())) if "has" in kind else self._input_shape)
+            raise TypeError(f"{what} knows dense networks only, and this one {what_is}")
         return tuple(layer for layer in self._layers if isinstance(layer, Dense))
+
+    def shared_layers(self) -> tuple[Layer, ...]:
+        """Return the layers below the trailing dense ones.
+
+        Returns
+        -------
+        tuple of layers
+            Their weights each work at many places; none in a network of dense layers.
+        """
+        return self._layers[: len(self._layers) - len(self._layout.activations)]
 
     @property
     def output_layer(self) -> Dense:
@@ -178,8 +201,7 @@ class Network:
     def weights(self) -> list[Array]:
         """``[W1, b1, W2, b2, ...]``, views: writing into one changes the network.
 
-        In the order of the layers that have weights. Of a Dense, ``W`` has shape (n_in, n_out)
-        and ``b`` (n_out,); of a Conv2D (height, width, channels, n_filters) and (n_filters,).
+        In the order of the layers that have weights; each layer's description says which, and their shapes.
         Assigning a list of arrays of these shapes copies them in, all or, if one does not fit, none.
         """
         return split(self._layout, self._theta)
@@ -202,11 +224,11 @@ class Network:
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_inputs)
+        X : array_like, shape (n_samples, *input_shape)
 
         Returns
         -------
-        ndarray, shape (n_samples, n_outputs)
+        ndarray, shape (n_samples, *output_shape)
             In the network's dtype; probabilities for sigmoid and softmax outputs.
 
         Raises
@@ -221,13 +243,13 @@ class Network:
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_inputs)
+        X : array_like, shape (n_samples, *input_shape)
 
         Returns
         -------
         Forward
-            ``pre_activations`` and ``activations``, each a list with one array of
-            shape (n_samples, n_units) per layer, in the network's dtype.
+            ``pre_activations`` and ``activations``, each a list with one array per layer, of shape
+            (n_samples, n_units), or as `Forward` says, in the network's dtype.
 
         Raises
         ------
@@ -312,8 +334,8 @@ class Network:
         return {"input_shape": self._input_shape, "layers": described, "dtype": self._dtype.name}
 
     def _is_plain(self) -> bool:
-        """Return whether a sample is a vector, so that all layers are dense."""
-        return len(self._input_shape) == 1
+        """Return whether a sample is a vector, and all layers are dense."""
+        return find_plan(self._layout) is None and len(self._input_shape) == 1
 
     def _arrays(self) -> dict[str, Array]:
         """Return the weights by the names that they have in files."""
@@ -336,20 +358,34 @@ class Network:
         """Run X forward, a block of samples at a time, and keep the levels asked for."""
         self.check_weights()
         x = self.check_inputs(X)
-        shapes = self._shapes()
-        result = Forward(*([np.empty((len(x), *shapes[k - 1]), self._dtype) for k in levels] for _ in range(2)))
-        n_dense, n_images = len(self._layout.activations), len(image_shapes(self._layout))
+        result = Forward(
+            *([np.empty((len(x), *self._level_shapes[k - 1]), self._dtype) for k in levels] for _ in range(2))
+        )
+        places, n_steps = self._find_places(), count_steps(self._layout)
         for part, work in forward(self._layout, self._theta, x):
             for z, a, level in zip(*result, levels, strict=True):
-                n_samples = len(z[part])
-                if level <= n_images:
-                    z[part] = view_images(self._layout, work, Z, level, n_samples)
-                    a[part] = view_images(self._layout, work, A, level, n_samples)
-                else:  # of a Flatten, what the dense layers take
-                    dense = level - len(self._layers) + n_dense
-                    z[part] = view(self._layout, work, Z if dense else A, dense, n_samples)
-                    a[part] = view(self._layout, work, A, dense, n_samples)
+                here = a[part]
+                is_below, place = places[level - 1]
+                for kind, out in ((Z, z), (A, a)):
+                    if is_below:
+                        found = view_below(self._layout, work, kind, place, len(here))
+                    else:  # of a Flatten, what the dense layers take
+                        found = view(self._layout, work, kind if place else A, place, len(here) * n_steps)
+                    out[part] = found.reshape(here.shape)
         return result
+
+    def _find_places(self) -> list[tuple[bool, int]]:
+        """Return, for each layer, if its level is below the dense ones, and its number there or among theirs."""
+        plan = find_plan(self._layout)
+        n_below, below, dense = len(plan.kinds) if plan else 0, 0, 0
+        places = []
+        for layer in self._layers:
+            is_flatten = isinstance(layer, Flatten)
+            is_below = below < n_below
+            below += is_below and not is_flatten
+            dense += not is_below and not is_flatten
+            places.append((is_below, below if is_below else dense))
+        return places
 
     def check_inputs(self, X: ArrayLike) -> Array:
         """Return samples as rows of n_inputs finite numbers.
@@ -359,19 +395,19 @@ class Network:
         TypeError, ValueError
             If X is not finite real numbers of the right shape.
         """
-        if self._is_plain():
+        first = self._layers[0]
+        if isinstance(first, Embedding):
+            return validate.tokens(X, self.n_inputs, first.n_tokens, self._dtype)
+        if len(self._input_shape) == 1:
             return validate.features(X, self.n_inputs, self._dtype)
-        height, width, channels = self._input_shape
-        return validate.images(X, (height, width, channels), self._dtype)
-
-    def _shapes(self) -> list[tuple[int, ...]]:
-        """Return the shape of a sample in the level of each layer."""
-        images = image_shapes(self._layout)
-        sizes = [(int(size),) for size in self._layout.sizes]
-        return [*images, *sizes[len(sizes) - len(self._layers) + len(images) :]]
+        return validate.samples(X, self._input_shape, AXES[len(self._input_shape)][-1], self._dtype)
 
     def __repr__(self) -> str:
-        rows = [(*texts, w and f"W {w}", b and f"b {b}", count) for *texts, w, b, count in self._rows()]
+        rows = self._rows()
+        letters = self._letters()
+        for row in rows:
+            for k, letter in enumerate(letters, -1 - len(letters)):
+                row[k] = row[k] and f"{letter} {row[k]}"
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [self._summary()]
         for *texts, count in rows:
@@ -381,26 +417,30 @@ class Network:
 
     def _repr_html_(self) -> str:
         shape = ["shape"] * (not self._is_plain())
-        return html.table(self._summary(), ["layer", *shape, "W", "b", "parameters"], self._rows())
+        return html.table(self._summary(), ["layer", *shape, *self._letters(), "parameters"], self._rows())
 
     def _summary(self) -> str:
         inputs = " x ".join(f"{size:,}" for size in self._input_shape)
         return f"Network: {inputs} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"
 
+    def _letters(self) -> list[str]:
+        """Return what the layers' arrays are called, in mathematics."""
+        names = {name for layer in self._layers for name in layer.parameters}
+        return [letter for name, letter in LETTERS.items() if name in names]
+
     def _rows(self) -> list[list[str]]:
         """Return what is told of each layer: its name, the shapes of its weights and biases, their number.
 
-        With images among them, the shape of its level stands after its name.
+        Unless all are dense, the shape of its level stands after its name.
         """
         rows = []
         left = iter(self.weights)
-        for layer, shape in zip(self._layers, self._shapes(), strict=True):
+        for layer, shape in zip(self._layers, self._level_shapes, strict=True):
             texts = [str(layer)] if self._is_plain() else [str(layer), str(shape)]
-            if isinstance(layer, Dense | Conv2D):
-                w, b = next(left), next(left)
-                rows.append([*texts, str(w.shape), str(b.shape), f"{w.size + b.size:,}"])
-            else:
-                rows.append([*texts, "", "", ""])
+            arrays = {LETTERS[name]: next(left) for name in layer.parameters}
+            cells = [str(arrays[letter].shape) if letter in arrays else "" for letter in self._letters()]
+            count = sum(array.size for array in arrays.values())
+            rows.append([*texts, *cells, f"{count:,}" if arrays else ""])
         return rows
 
 
@@ -491,7 +531,8 @@ def restore_network(path: str | os.PathLike[str], description: dict[str, Any], a
         if len(described) > files.MAX_ARRAYS:
             raise ValueError(f"it has {len(described)} layers")
         if "input_shape" in description:
-            input_shape: Any = tuple(description["input_shape"])
+            shape = tuple(description["input_shape"])
+            input_shape: Any = shape if len(shape) > 1 else shape[0]
             kinds = {kind.__name__: kind for kind in LAYERS}
             made: list[Layer] = [kinds[name](**_as_tuples(values)) for name, values in described]
         else:
@@ -499,7 +540,7 @@ def restore_network(path: str | os.PathLike[str], description: dict[str, Any], a
             input_shape = description["n_inputs"]
         dtype = validate.choice("dtype", description["dtype"], validate.DTYPES)
         # Before anything of that size is allocated: a few bytes can describe a vast network.
-        layers, layout = _plan(_check_shape(input_shape), made)
+        layers, _, layout = _plan(_check_shape(input_shape), made)
         wanted = dict(zip(_names(layers), parameter_shapes(layout), strict=True))
         found = {name: array.shape for name, array in arrays.items()}
         if found != wanted or any(array.dtype != dtype for array in arrays.values()):
@@ -512,33 +553,44 @@ def _as_tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
+def _list_arrays(layers: Sequence[Layer]) -> tuple[list[str], list[Any]]:
+    """Return of each array of weights or biases what it is, and the layer that has it."""
+    both = [(name, layer) for layer in layers for name in layer.parameters]
+    return [name for name, _ in both], [layer for _, layer in both]
+
+
 def _names(layers: Sequence[Layer]) -> list[str]:
-    """Return what W1, b1, W2, ... are called in files."""
-    weighted = [k for k, layer in enumerate(layers) if isinstance(layer, Dense | Conv2D)]
-    return [f"layers.{k}.{kind}" for k in weighted for kind in ("weight", "bias")]
+    """Return what arrays of weights and biases are called in files."""
+    return [f"layers.{k}.{name}" for k, layer in enumerate(layers) for name in layer.parameters]
 
 
 def _check_shape(value: object) -> tuple[int, ...]:
-    """Return the shape of a sample: of one number, or of three."""
+    """Return the shape of a sample: of one number, of two, or of three."""
     if isinstance(value, tuple | list):
-        if len(value) != 3:
-            raise ValueError(f"input_shape must be n_inputs, or (height, width, channels), got {validate.show(value)}")
-        names = [f"the {name} of input_shape" for name in ("height", "width", "channels")]
+        if len(value) not in (2, 3):
+            raise ValueError(
+                "input_shape must be n_inputs, (steps, features) or (height, width, channels), "
+                f"got {validate.show(value)}"
+            )
+        names = [f"the {name} of input_shape" for name in AXES[len(value)]]
         shape = tuple(validate.integer(name, size, low=1) for name, size in zip(names, value, strict=True))
         if math.prod(shape) > LARGEST:
-            raise ValueError(f"input_shape {validate.show(shape)} is no image's: it takes more memory than there is")
+            kind = "image" if len(shape) == 3 else "sequence"
+            raise ValueError(f"input_shape {validate.show(shape)} is no {kind}'s: it takes more memory than there is")
         return shape
     return (validate.integer("n_inputs", value, low=1),)
 
 
-def _plan(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> tuple[tuple[Layer, ...], Layout]:
-    """Return layers that make a network, and where everything stands."""
-    checked, levels = check_layers(input_shape, layers)
-    dense = [layer for layer in checked if isinstance(layer, Dense)]
-    kinds = [layer.kind for layer in checked if not isinstance(layer, Dense | Flatten)]
-    n_inputs = levels[-1].size if levels else input_shape[0]
+def _plan(
+    input_shape: tuple[int, ...], layers: Sequence[Layer]
+) -> tuple[tuple[Layer, ...], list[tuple[int, ...]], Layout]:
+    """Return layers that make a network, the shapes of their levels, and where everything stands."""
+    checked, kinds, levels, shapes, n_steps = check_layers(input_shape, layers)
+    dense: list[Any] = list(takewhile(lambda layer: isinstance(layer, Dense), reversed(checked)))[::-1]
+    n_inputs = levels[-1].size // (n_steps or 1) if levels else input_shape[0]
     sizes = [n_inputs, *(layer.n_units for layer in dense)]
-    return checked, make_layout(sizes, [layer.code for layer in dense], levels=levels, kinds=kinds)
+    codes = [layer.code for layer in dense]
+    return checked, shapes, make_layout(sizes, codes, levels=levels, kinds=kinds, n_steps=n_steps)
 
 
 def _fan_in_deviation(code: Activation, n_in: int) -> float:

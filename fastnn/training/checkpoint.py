@@ -9,9 +9,10 @@ import numpy as np
 
 from fastnn._support import files, validate
 from fastnn._support.validate import Array
+from fastnn.hardware import Devices
 from fastnn.model.network import restore_network
 from fastnn.training.gradients import METHODS
-from fastnn.training.history import COLUMNS
+from fastnn.training.history import COLUMNS, QUERIES
 from fastnn.training.hooks import pack_states, unpack_states
 from fastnn.training.optimizers import OPTIMIZERS
 
@@ -54,6 +55,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "batch_size": trainer._batch_size,
         "shuffle": trainer._shuffle,
         "random": state,
+        "devices": asdict(trainer.devices) if trainer.devices else None,
     }
     arrays = {
         **trainer.network._arrays(),
@@ -83,6 +85,7 @@ def resume(kind: type[T], path: str | os.PathLike[str]) -> T:
             batch_size=description["batch_size"],
             shuffle=description["shuffle"],
             seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
+            devices=Devices(**found) if (found := description.get("devices")) else None,  # not in the first files
         )
         _restore(trainer, description, **state)
         trainer._states = states
@@ -100,6 +103,8 @@ def _restore(
 ) -> None:
     """Take up the state that a file holds, or raise: kernels check nothing any more."""
     here = trainer._update.moments
+    if history.ndim == 2 and history.shape[1] == QUERIES:  # not in the first files of this version
+        history = np.column_stack([history, np.full(len(history), np.nan)])
     wanted = {
         "moments": (moments, here.dtype, here.shape),
         "history": (history, np.float64, (len(history), len(COLUMNS))),

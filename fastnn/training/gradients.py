@@ -12,9 +12,9 @@ from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task, split
 from fastnn._support import validate
 from fastnn._support.validate import Array
+from fastnn.hardware import Devices, check_devices
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
-from fastnn.model.layers import Conv2D
 from fastnn.model.losses import encode_targets, find_loss, weigh
 from fastnn.model.network import Network
 
@@ -53,8 +53,10 @@ class Perturbation:
         `fastnn.kernels.series`), and a sample whose bound is above 1e-8 of the layer's
         differences (1e-6 in float32) is refused. "auto" takes the series, and measures
         directly those inputs of such samples whose own nudges are too large. Both measure
-        directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` is nudged
-        wherever it is used; "auto" measures such weights directly, and "series" refuses.
+        directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` or a recurrent layer is nudged
+        wherever it is used, and "series" refuses such. "auto" measures those of a `Conv2D` directly; of those that are
+        met at every step it measures, in each step, how much one term and two leave out of sixteen weights, and all
+        of them directly where that is more: so what it leaves out there is checked on a sample, not proved.
 
     Raises
     ------
@@ -85,7 +87,7 @@ class Perturbation:
         validate.choice("evaluate", self.evaluate, EVALUATIONS)
 
     def queries(self, n_weights: int) -> int:
-        """Return how many readings of a loss of n_weights weights a step takes, see `minimize`."""
+        """Return how many readings of a loss of n_weights weights a step takes."""
         return 2 * n_weights if self.scheme == "central" else n_weights + 1
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
@@ -113,6 +115,9 @@ class Backprop:
     (relu, leaky_relu at exactly 0) it takes the slope on the left; of an absolute error of exactly 0, none.
     """
 
+    def queries(self, n_weights: int) -> None:
+        """Return None: readings of a loss do not tell it."""
+
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
         return make_plain_task(int(loss), self.method, n_chunks)
@@ -134,6 +139,7 @@ def gradient(
     loss: str = "squared_error",
     method: Perturbation | Backprop = Perturbation(),
     sample_weight: ArrayLike | None = None,
+    devices: Devices | None = None,
 ) -> list[Array]:
     """Return the gradient of the mean loss over the samples: what `Trainer` steps against.
 
@@ -141,15 +147,18 @@ def gradient(
     ----------
     network : Network
         Left as it is, bit for bit.
-    X : array_like, shape (n_samples, n_inputs)
-    y : array_like, shape (n_samples, n_outputs)
-        For categorical cross-entropy also integer labels, (n_samples,); for one
-        output also (n_samples,).
+    X : array_like, shape (n_samples, *input_shape)
+    y : array_like, shape (n_samples, *output_shape)
+        For categorical cross-entropy also integer labels, (n_samples,), or of sequences
+        (n_samples, n_steps); of one output also the same shape.
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation or Backprop, default ``Perturbation()``
     sample_weight : array_like, shape (n_samples,), or None
-        Numbers >= 0: the loss is the mean weighted by them. None weighs all alike.
+        Numbers >= 0: the loss is the mean weighted by them. None weighs all alike. Of sequences also
+        (n_samples, n_steps).
+    devices : fastnn.hardware.Devices or None, default None
+        Written with the weights, and read once: the slope is that with their settings.
 
     Returns
     -------
@@ -176,19 +185,23 @@ def gradient(
     validate.instance("network", network, (Network,))
     validate.instance("method", method, METHODS)
     check_method(network, method)
+    check_devices(devices, getattr(method, "eps", 0.0))
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
     n_chunks = count_chunks(network._layout, method.method, len(data.x))
     task = method.make_task(code, network.dtype, n_chunks)
-    value, _, differences = measure(network._layout, network._theta, data, task)
+    theta, gains = network._theta, None
+    if devices is not None:
+        theta, gains = devices._act(theta)
+    value, _, differences = measure(network._layout, theta, data, task)
     if not math.isfinite(value):
         raise FloatingPointError("the loss is not finite: weights are too large, or inputs are not scaled to about 1")
-    return split(network._layout, differences)
+    return split(network._layout, differences if gains is None else differences * gains)
 
 
 def check_method(network: Network, method: Perturbation | Backprop) -> None:
     """Refuse what is not proved for a network's layers."""
-    shared = [str(layer) for layer in network.layers if isinstance(layer, Conv2D)]
+    shared = [str(layer) for layer in network.shared_layers() if layer.parameters]
     if shared and isinstance(method, Perturbation) and method.evaluate == "series":
         raise ValueError(
             f"evaluate='series' is proved for dense layers only, and this network has a {shared[0]}; "
@@ -207,5 +220,6 @@ def check_data(
     """Return checked samples, in the order they came; the weights are checked, too."""
     network.check_weights()
     x = network.check_inputs(X)
-    targets = encode_targets(loss, y, len(x), network.output_layer.n_units, network.dtype)
-    return make_data(x, weigh(loss, targets, sample_weight, class_weight))
+    outputs = network.output_shape
+    targets = encode_targets(loss, y, len(x), outputs, network.dtype)
+    return make_data(x, weigh(loss, targets, sample_weight, class_weight, outputs[0] if len(outputs) > 1 else None))

@@ -10,7 +10,8 @@ from fastnn._support import html
 from fastnn._support.validate import Array
 
 # What an epoch's row holds; nan for what was not measured.
-COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
+COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds", "queries")
+SECONDS, QUERIES = COLUMNS.index("seconds"), COLUMNS.index("queries")
 
 
 class Evaluation(NamedTuple):
@@ -37,6 +38,10 @@ class History:
         Time of the epoch: of its steps, compilation included, and of its validation.
     interrupted : bool
         Whether Ctrl-C came. The next `fit` finishes the epoch that was begun.
+    queries : ndarray, shape (epochs,), or None
+        How often the loss of a batch would have been read by the end of the epoch, over all calls of `fit`, if
+        nothing but readings told of the network: what its gradient takes a step, `Perturbation.queries`, times the
+        steps. None where that cannot be measured so, as with `Backprop`.
     """
 
     loss: Array
@@ -45,6 +50,7 @@ class History:
     validation_accuracy: Array | None
     seconds: Array
     interrupted: bool = False
+    queries: Array | None = None
 
     def to_dict(self) -> dict[str, Array]:
         """Return the measured arrays by name, leaving out what is None."""
@@ -68,14 +74,17 @@ class History:
 
     def _summary(self) -> str:
         n_epochs = f"{len(self):,} epoch" + "s" * (len(self) != 1)
-        return f"History: {n_epochs} in {self.seconds.sum():.2g} s" if len(self) else f"History: {n_epochs}"
+        if not len(self):
+            return f"History: {n_epochs}"
+        queries = "" if self.queries is None else f", {self.queries[-1]:,.0f} queries"
+        return f"History: {n_epochs} in {self.seconds.sum():.2g} s{queries}"
 
     def _named_columns(self) -> list[tuple[str, Array, float, float]]:
-        """Return what was measured beside times: a readable name, each epoch, the first and the last measurement."""
+        """Return losses and accuracies: a readable name, each epoch, the first and the last measurement."""
         named = []
         for name, column in self.to_dict().items():
             measured = column[~np.isnan(column)]  # other fits may have had no validation data
-            if name != "seconds" and measured.size:
+            if name not in ("seconds", "queries") and measured.size:
                 named.append((name.replace("_", " "), column, measured[0], measured[-1]))
         return named
 
@@ -83,5 +92,8 @@ class History:
 def make_history(rows: Sequence[Array], interrupted: bool) -> History:
     """Return the history of some epochs, a row each."""
     table = np.array(rows).reshape(-1, len(COLUMNS))
-    accuracy, validation_loss, validation_accuracy = (None if np.isnan(c).all() else c for c in table.T[1:4])
-    return History(table[:, 0], accuracy, validation_loss, validation_accuracy, table[:, 4], interrupted)
+    accuracy, validation_loss, validation_accuracy, queries = (
+        None if np.isnan(column).all() else column for column in table.T[[1, 2, 3, QUERIES]]
+    )
+    seconds = table[:, SECONDS]
+    return History(table[:, 0], accuracy, validation_loss, validation_accuracy, seconds, interrupted, queries)

@@ -1,5 +1,6 @@
 """The Trainer: epochs, batches and a history. No mathematics."""
 
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._engine.devices import write_weights
 from fastnn._engine.loop import Diverged, Loop, draw_orders, measure
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
@@ -17,14 +19,15 @@ from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
+from fastnn.hardware import Devices, check_devices
 from fastnn.kernels.losses import MODULES
 from fastnn.kernels.work import Data, Method
-from fastnn.model.losses import find_loss
+from fastnn.model.losses import count_rows, find_loss
 from fastnn.model.network import Network
 from fastnn.training import checkpoint
 from fastnn.training.checkpoint import Position
 from fastnn.training.gradients import METHODS, Backprop, Perturbation, check_data, check_method
-from fastnn.training.history import COLUMNS, Evaluation, History, make_history
+from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, History, make_history
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -37,7 +40,8 @@ class Trainer:
     network : Network
         Trained in place.
     loss : str, default "squared_error"
-        Summed over outputs, averaged over samples, without a factor of one half:
+        Summed over outputs, of a sequence over those of all steps, averaged over samples, without a factor of one
+        half:
 
         - ``"squared_error"``: ``(a - y)**2``, any output layer;
         - ``"absolute_error"``: ``abs(a - y)``, any output layer but softmax;
@@ -56,6 +60,10 @@ class Trainer:
         Visit the samples in a new order each epoch.
     seed : int, numpy.random.Generator or None, default 0
         For the order.
+    devices : fastnn.hardware.Devices or None, default None
+        What the weights are kept on. They are written when `fit` begins, and after each step; the
+        network's weights are what acts then, and what is set otherwise is written by the next `fit`. Where a gradient
+        has a nudge, no device moves by less than half a step; gradients are those of the nudge that is asked for.
 
     Raises
     ------
@@ -82,11 +90,13 @@ class Trainer:
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
+        devices: Devices | None = None,
     ) -> None:
         validate.instance("network", network, (Network,))
         validate.instance("gradient", gradient, METHODS)
         validate.instance("optimizer", optimizer, OPTIMIZERS)
         check_method(network, gradient)
+        check_devices(devices, getattr(gradient, "eps", 0.0))
         self.network = network
         self.gradient = gradient
         self.optimizer = optimizer
@@ -94,7 +104,10 @@ class Trainer:
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
+        self.devices = devices
         self._update = optimizer.make_update(network._theta)
+        if devices:
+            self._update = devices._carry(self._update)
         self._n_steps = 0
         self._rows: list[Array] = []
         self._position: Position | None = None
@@ -159,10 +172,10 @@ class Trainer:
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_inputs)
-        y : array_like, shape (n_samples, n_outputs)
-            For categorical cross-entropy also integer labels, (n_samples,); for one
-            output also (n_samples,).
+        X : array_like, shape (n_samples, *input_shape)
+        y : array_like, shape (n_samples, *output_shape)
+            For categorical cross-entropy also integer labels, (n_samples,), or of sequences
+            (n_samples, n_steps); of one output also the same shape.
         epochs : int, default 1
             Passes over the samples, at least 0; an epoch that an interrupt left
             unfinished is the first of them.
@@ -171,7 +184,8 @@ class Trainer:
         sample_weight : array_like, shape (n_samples,), or None
             Numbers >= 0. The loss is the mean weighted by them; their common size is of
             no account, and a batch is divided by its number of samples, as without
-            weights. Accuracy counts every sample alike. None weighs all alike.
+            weights. Accuracy counts every sample alike. None weighs all alike. Of sequences also
+            (n_samples, n_steps), one for each step: 0 leaves a step out, of accuracy, too.
         class_weight : mapping of int to float, "balanced" or None
             What the samples of each class count, besides sample_weight; 1 for classes
             that are not named. "balanced" has every class count the same. For labels
@@ -216,6 +230,9 @@ class Trainer:
         n_chunks = count_chunks(self.network._layout, self.gradient.method, batch_size)
         task = self.gradient.make_task(self._loss, self.network.dtype, n_chunks)
         network = self.network
+        if self.devices:
+            self.devices._warn_of_nudge("eps", getattr(self.gradient, "eps", 0.0))
+            write_weights(self._update, self._n_steps, network._theta)
         loop = Loop(network._layout, network._theta, task, self._update, n_samples, batch_size, self._n_steps)
         with Interrupt() as interrupt:
             history = self._fit(loop, data, validation, epochs, ahead, called, interrupt)
@@ -237,7 +254,7 @@ class Trainer:
         begun = self._position.batch if self._position else 0
         first_row = len(self._rows)
         classifies, is_validated = self._loss.classifies, validation is not None
-        measured = (True, classifies, is_validated, is_validated and classifies, True)
+        measured = (True, classifies, is_validated, is_validated and classifies, True, self._step_queries is not None)
         self._metrics = ("epoch", *compress(COLUMNS, measured), "learning_rate")
         self._is_stopping = False
         self._hooks = hooks = Hooks(self, callbacks, interrupt, self._states)
@@ -294,7 +311,9 @@ class Trainer:
                 if validation and whole:  # Ctrl-C does not wait for its measurement: the next fit makes up for it
                     unmeasured = Position(before.order, reached, totals[0].copy(), float(seconds[0]))
                     self._n_steps, self._position = loop.done, unmeasured
-                rows = self._make_rows(totals[counted:whole] / n_samples, seconds[counted:whole], validation)
+                rows = self._make_rows(totals[counted:whole], seconds[counted:whole], data, validation)
+                for k, row in enumerate(rows, counted + 1):  # the last one ended with the step before `batch`
+                    row[QUERIES] = (loop.done - batch - (whole - k) * loop.n_batches) * (self._step_queries or math.nan)
                 left = before.order[whole:] if rng else before.order
                 position = None
                 if batch or (rng and len(left)):
@@ -311,16 +330,16 @@ class Trainer:
         except Diverged as event:
             raise Diverged(first_row + event.epoch, event.batch, event.what) from None
 
-    def _make_rows(self, means: Array, seconds: Array, validation: Data | None) -> list[Array]:
+    def _make_rows(self, totals: Array, seconds: Array, data: Data, validation: Data | None) -> list[Array]:
         """Return what was measured in some epochs, the last of which has just ended."""
-        rows = np.full((len(means), len(COLUMNS)), np.nan)
-        rows[:, 0], rows[:, 4] = means[:, 0], seconds
+        rows = np.full((len(totals), len(COLUMNS)), np.nan)
+        rows[:, 0], rows[:, SECONDS] = totals[:, 0] / len(data.y), seconds
         if self._loss.classifies:
-            rows[:, 1] = means[:, 1] / self._n_predictions
+            rows[:, 1] = totals[:, 1] / self._count_predictions(data)
         if validation and len(rows):
             started = time.perf_counter()
             evaluation = self._measure(validation)
-            rows[-1, 4] += time.perf_counter() - started
+            rows[-1, SECONDS] += time.perf_counter() - started
             rows[-1, 2] = evaluation.loss
             rows[-1, 3] = np.nan if evaluation.accuracy is None else evaluation.accuracy
         return list(rows)
@@ -423,16 +442,21 @@ class Trainer:
         return self._measure(check_data(self.network, self._loss, X, y, sample_weight))
 
     @property
-    def _n_predictions(self) -> int:
-        """Predictions a sample: one an output, or one of all, a class."""
-        return self.network.output_layer.n_units if MODULES[self._loss].TARGETS == "probabilities" else 1
+    def _step_queries(self) -> int | None:
+        """Readings that a step would take, None where its gradient is none that readings could tell."""
+        return self.gradient.queries(self.network.n_parameters)
+
+    def _count_predictions(self, data: Data) -> float:
+        """Return how many predictions count: of a sample or step one an output, or one of all, a class."""
+        n_outputs = self.network.output_layer.n_units
+        n_each = n_outputs if MODULES[self._loss].TARGETS == "probabilities" else 1
+        return n_each * count_rows(data.y, n_outputs)
 
     def _measure(self, data: Data) -> Evaluation:
         """Return the mean loss and accuracy over checked samples."""
         network = self.network
-        n_samples = len(data.x)
-        n_chunks = count_chunks(network._layout, Method.NONE, n_samples)
+        n_chunks = count_chunks(network._layout, Method.NONE, len(data.x))
         task = make_plain_task(int(self._loss), Method.NONE, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
-        accuracy = correct / (n_samples * self._n_predictions) if self._loss.classifies else None
-        return Evaluation(loss / n_samples, accuracy)
+        accuracy = correct / self._count_predictions(data) if self._loss.classifies else None
+        return Evaluation(loss / len(data.y), accuracy)

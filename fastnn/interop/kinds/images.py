@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnn._support.validate import Array
 from fastnn.kernels.layers.maps import Geometry
+from fastnn.model.layers import IMAGE
 
 
 def shape(layer: Any, below: tuple[int, ...]) -> tuple[int, ...]:
@@ -16,7 +17,7 @@ def shape(layer: Any, below: tuple[int, ...]) -> tuple[int, ...]:
 
 def make_geometry(layer: Any, below: Any) -> Geometry:
     """Return what a layer makes of an image."""
-    geometry: Geometry = layer._make_geometry(Geometry(*below))
+    geometry: Geometry = layer._make_geometry(Geometry(*below), IMAGE)
     return geometry
 
 

@@ -64,8 +64,16 @@ def shape(
         for length, more, size, stride in zip(lengths, zeros, kernel_size, strides, strict=True)
     )
     around = (zeros[0] // 2, zeros[0] - zeros[0] // 2, zeros[1] // 2, zeros[1] - zeros[1] // 2)
-    n_inputs = kernel_size[0] * kernel_size[1] * below.channels
-    return Geometry(height, width, n_filters, activation, kernel_size, strides, around, n_inputs, mixes=True)
+    return Geometry(
+        *(height, width, n_filters, activation, kernel_size, strides, around),
+        n_inputs=kernel_size[0] * kernel_size[1] * below.channels,
+        n_filters=n_filters,
+        n_biases=1,
+        shapes=((*kernel_size, below.channels, n_filters), (n_filters,)),
+        n_shares=kernel_size[0],
+        has_z=True,
+        mixes=True,
+    )
 
 
 @kernel

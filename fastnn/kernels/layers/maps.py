@@ -10,17 +10,21 @@ from fastnn.kernels.activations import Activation, change_block, derivative_boun
 from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import SLOPE, A, Z
 
-# Columns of Stem.table. A row is a level: what it holds, and, but for the image, the layer that writes it.
+# Columns of Stem.table. A row is a level: what it holds, and, but for the inputs, the layer that writes it.
 # Of the layer: its Activation, its kernel or window, the steps between two places of it, where its W starts in theta
-# (its b follows) and its norms in Stem.norms, how many weights a filter has, whether each of its channels comes of all
-# those below, and whether it passes on only some of what is below.
+# (its b follows) and its norms in Stem.norms, how many weights a filter has, how many filters there are and how many
+# rows of biases, how many rows of weights and biases a sample meets, in how many shares its gradient is added, whether
+# each of its channels comes of all those below, whether it passes on only some of what is below, whether it is
+# recurrent (STRIP samples at a time, and any perturbation of its own moves all its channels), and whether what is below
+# are numbers of rows of W.
 # Of the level: its size; where its first unit stands in a sample's values and how far apart two rows of it are; the
 # zeros above and to the left of it, which the layer above wants, and the whole map that they make; where its units are
 # listed.
-N_COLUMNS = 20
+N_COLUMNS = 26
 ACTIVATION, KERNEL_HEIGHT, KERNEL_WIDTH, STRIDE_HEIGHT, STRIDE_WIDTH = range(5)
-WEIGHTS, NORMS, N_INPUTS, MIXES, SELECTS = range(5, 10)
-HEIGHT, WIDTH, CHANNELS, FIRST, PITCH, TOP, LEFT, MAP, MAP_SIZE, LIST = range(10, N_COLUMNS)
+WEIGHTS, NORMS, N_INPUTS, FILTERS, BIASES, N_MET, SHARES = range(5, 12)
+MIXES, SELECTS, RECURRENT, LOOKS_UP = range(12, 16)
+HEIGHT, WIDTH, CHANNELS, FIRST, PITCH, TOP, LEFT, MAP, MAP_SIZE, LIST = range(16, N_COLUMNS)
 # Rows of Stem.values are those of Work.values: Z, A, SLOPE, and this one, the slope of the batch's mean loss with a,
 # or, once `back` has passed, with z.
 GRADIENT = 3
@@ -29,6 +33,8 @@ REACH_Z, REACH_A = range(2)
 # Moves of z so small that a fourth term, at most 0.171 of their fourth power (`activations`), is less than the rounding
 # of the first: 0.171 * 2**-51 < 2**-53.
 SHORT = 2.0**-17
+# Of Stem.verdicts: how the differences of a layer's weights are found, see `stem_series`.
+MEASURED, ONE_TERM, TWO_TERMS = range(3)
 # Perturbations stand in fours: four numbers of float64 fill a register.
 LANES = 4
 
@@ -47,7 +53,12 @@ class Stem(NamedTuple):
     behind: ndarray  # (n_chunks, n) float64: how far what is listed is below the largest of its window
     candidates: ndarray  # (n_chunks, n) int64: how many of what each listed window has are listed below it
     moved: ndarray  # (n_chunks, n) float64, see `moved_units`
+    verdicts: ndarray  # (n_chunks, n_layers) int64, see MEASURED
+    checked: ndarray  # (n_chunks, 4, CHECKED) float64, see `stem_series`
+    bent: ndarray  # (n_chunks, n_slots, n) float32, see `stem_series`
+    second: ndarray  # (block, n) float32, second coefficients of the topmost layer's weights
     n_together: int  # perturbations that are carried together at most
+    n_steps: int  # samples of the dense layers that one of these makes: steps of a sequence, else 1
 
 
 class Part(NamedTuple):
@@ -56,8 +67,8 @@ class Part(NamedTuple):
     layer: int
     sample: int  # of the block
     channel: int  # the only one that is meant, -1 for all
-    first: int  # the first perturbation, or row of the kernel
-    size: int  # how many perturbations, padded to whole LANES
+    first: int  # the first perturbation, or the share of a gradient
+    size: int  # how many perturbations, padded to whole LANES, or samples
     eps: float  # with its sign
     chunk: int
 
@@ -159,6 +170,19 @@ def list_all(stem, level, channel, chunk):
 
 
 @kernel
+def met_row(stem, layer, sample, k):
+    """Return which row of a layer's weights and biases a sample meets as its k-th, -1 for one that it met before."""
+    if stem.table[layer + 1, LOOKS_UP] == 0:
+        return k
+    tokens = sample_values(stem, A, sample)
+    first = stem.table[layer, FIRST]
+    for earlier in range(k):
+        if tokens[first + earlier] == tokens[first + k]:
+            return np.int64(-1)
+    return np.int64(tokens[first + k])
+
+
+@kernel
 def clear_rows(moved):
     """Set a matrix to zero, row by row."""
     for i in range(moved.shape[0]):
@@ -178,7 +202,7 @@ def copy_image(stem, x, sample):
 
 
 class Geometry(NamedTuple):
-    """What a layer makes of the level below, or an image alone (for Python)."""
+    """What a layer makes of the level below, or the inputs alone (for Python); a sequence is an image of one row."""
 
     height: int
     width: int
@@ -188,13 +212,27 @@ class Geometry(NamedTuple):
     strides: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)  # zeros above, below, left and right that it wants there
     n_inputs: int = 0  # of a unit: weights of a filter, without its bias
+    n_filters: int = 0
+    n_biases: int = 0  # of a filter
+    shapes: tuple[tuple[int, ...], ...] = ()  # of the arrays that these make
+    n_shares: int = 0
+    has_z: bool = False  # its units have an activation
     mixes: bool = False
     selects: bool = False
+    is_recurrent: bool = False
+    looks_up: bool = False
+    n_before: int = 0  # numbers that it keeps besides those of its units, before them
+    n_moved: int = 0  # rows of changes that it needs room for, where those are more than its units
 
     @property
     def size(self) -> int:
         """Units of the level."""
         return self.height * self.width * self.channels
+
+    @property
+    def n_weights(self) -> int:
+        """Weights and biases of the layer."""
+        return (self.n_inputs + self.n_biases) * self.n_filters
 
 
 def slide(length: int, kernel_size: int, stride: int) -> int:
@@ -221,23 +259,26 @@ def count_listed(levels: list[Geometry]) -> list[int]:
 
 
 def make_table(levels: list[Geometry]) -> tuple[ndarray, Sizes]:
-    """Return (to Python) the table of an image, levels[0], and the levels above it, and its sizes."""
+    """Return (to Python) the table of the inputs, levels[0], and the levels above them, and its sizes."""
     table = np.zeros((len(levels), N_COLUMNS), np.int64)
     n_units = n_weights = n_norms = n_listed = 0
     counts = count_listed(levels)
-    for here, level, above, count in zip(table, levels, [*levels[1:], None], counts, strict=True):
+    for k, (here, level, above, count) in enumerate(zip(table, levels, [*levels[1:], None], counts, strict=True)):
         top, bottom, left, right = above.padding if above else (0, 0, 0, 0)
-        here[ACTIVATION], here[N_INPUTS] = level.activation, level.n_inputs
-        here[MIXES], here[SELECTS] = level.mixes, level.selects
+        here[[ACTIVATION, SHARES]] = level.activation, level.n_shares
+        here[[N_INPUTS, FILTERS, BIASES]] = level.n_inputs, level.n_filters, level.n_biases
+        here[N_MET] = levels[k - 1].width if level.looks_up else level.n_inputs + level.n_biases
+        here[[MIXES, SELECTS]] = level.mixes, level.selects
+        here[[RECURRENT, LOOKS_UP]] = level.is_recurrent, level.looks_up
         here[[KERNEL_HEIGHT, KERNEL_WIDTH]], here[[STRIDE_HEIGHT, STRIDE_WIDTH]] = level.kernel_size, level.strides
         here[WEIGHTS], here[NORMS], here[LIST] = n_weights, n_norms, n_listed
         here[[HEIGHT, WIDTH, CHANNELS]] = level.height, level.width, level.channels
-        here[[TOP, LEFT, MAP]] = top, left, n_units
+        here[[TOP, LEFT, MAP]] = top, left, n_units + level.n_before
         here[PITCH] = (left + level.width + right) * level.channels
         here[MAP_SIZE] = (top + level.height + bottom) * here[PITCH]
-        here[FIRST] = n_units + top * here[PITCH] + left * level.channels
-        n_units += int(here[MAP_SIZE])
-        n_weights += (level.n_inputs + 1) * level.channels if level.n_inputs else 0
-        n_norms += level.n_inputs * level.channels
+        here[FIRST] = here[MAP] + top * here[PITCH] + left * level.channels
+        n_units += level.n_before + int(here[MAP_SIZE])
+        n_weights += level.n_weights
+        n_norms += levels[k - 1].channels * level.n_filters  # which the inputs have none of
         n_listed += count
-    return table, Sizes(n_units, n_weights, n_norms, n_listed, max(counts))
+    return table, Sizes(n_units, n_weights, n_norms, n_listed, max(*counts, *(level.n_moved for level in levels)))
