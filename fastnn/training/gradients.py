@@ -310,5 +310,8 @@ def check_data(
     network.check_weights()
     x = network.check_inputs(X)
     outputs = network.output_shape
-    targets = encode_targets(loss, y, len(x), outputs, network.dtype)
+    advice = ""
+    if len(outputs) == 1 and any(getattr(layer, "return_sequences", None) is False for layer in network.layers):
+        advice = "; for a result of each step, give the last recurrent layer return_sequences=True"
+    targets = encode_targets(loss, y, len(x), outputs, network.dtype, advice)
     return make_data(x, weigh(loss, targets, sample_weight, class_weight, outputs[0] if len(outputs) > 1 else None))

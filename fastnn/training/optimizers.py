@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn._support import validate
+from fastnn._support.names import named_fields
 from fastnn._support.validate import Array
 from fastnn.kernels import optimizers as kernels
 
@@ -42,6 +43,7 @@ class Optimizer(ABC):
         return kernels.Update(int(self.code), self.lr, self.weight_decay, rates, moments)
 
 
+@named_fields
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Stochastic gradient descent: ``w -= lr * g``, with momentum and weight decay if asked for.
@@ -100,6 +102,7 @@ class SGD(Optimizer):
         return kernels.Optimizer.NESTEROV if self.nesterov else kernels.Optimizer.MOMENTUM
 
 
+@named_fields
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Adam [1]_, algorithm 1, with its bias correction.
@@ -141,6 +144,7 @@ class Adam(Optimizer):
         return kernels.Optimizer.ADAM
 
 
+@named_fields
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
     """RMSprop [1]_: ``w -= lr * g / (sqrt(s) + epsilon)``, s the running mean of ``g * g``, the form of PyTorch.
@@ -180,6 +184,7 @@ class RMSprop(Optimizer):
         return kernels.Optimizer.RMSPROP
 
 
+@named_fields
 @dataclass(frozen=True)
 class AdamW(Optimizer):
     """Adam with decoupled weight decay [1]_: ``w -= lr * weight_decay * w``, then a step of `Adam` without.

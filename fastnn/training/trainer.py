@@ -17,6 +17,7 @@ from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
 from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
+from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
 from fastnn.hardware import Devices, Readout, check_devices
@@ -32,7 +33,7 @@ from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
 
-class Trainer:
+class Trainer(Named):
     """Train a network, by perturbing every weight, by back-propagation, or along estimates of the gradient.
 
     Parameters
@@ -84,6 +85,7 @@ class Trainer:
     True
     """
 
+    @named_arguments
     def __init__(
         self,
         network: Network,
@@ -155,6 +157,7 @@ class Trainer:
         """End the running `fit` where it is: for callbacks. It returns its history."""
         self._is_stopping = True
 
+    @named_arguments
     def fit(
         self,
         X: ArrayLike,
@@ -448,6 +451,14 @@ class Trainer:
             If the data do not fit the network or the loss.
         """
         return self._measure(check_data(self.network, self._loss, X, y, sample_weight))
+
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the network's outputs: `Network.predict`."""
+        return self.network.predict(X)
+
+    def predict_labels(self, X: ArrayLike) -> Array:
+        """Return which class each sample is taken for: `Network.predict_labels`."""
+        return self.network.predict_labels(X)
 
     @property
     def _step_queries(self) -> int | None:
