@@ -26,6 +26,7 @@ from fastnn.training.comparison import compare as compare
 from fastnn.training.gradients import Backprop as Backprop
 from fastnn.training.gradients import Perturbation as Perturbation
 from fastnn.training.gradients import gradient as gradient
+from fastnn.training.grasp import grasp as grasp
 from fastnn.training.history import Evaluation as Evaluation
 from fastnn.training.history import History as History
 from fastnn.training.optimizers import SGD as SGD

@@ -294,6 +294,10 @@ OPTIMIZERS = {
     "adam": adam,
     "rmsprop": rmsprop,
     "adamw": adamw,
+    "sign_sgd": lambda w, g, moments, step, lr, weight_decay: (
+        sgd(w, [np.sign(part) for part in decayed(w, g, weight_decay)], lr),
+        [],
+    ),
 }
 
 
@@ -335,9 +339,9 @@ def counted_normals(key, stream, step, index, size):
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:size]
 
 
-def counted_order(key, stream, sweep, size):
+def counted_order(key, stream, sweep, size, index=0):
     """Return 0, 1, ... in random order, by Fisher and Yates."""
-    words = counted_words(key, stream, sweep, 0, size)
+    words = counted_words(key, stream, sweep, index, size)
     order = np.arange(size)
     for k in range(size - 1):
         chance = (int(words[k, 0]) // 32 * 2**26 + int(words[k, 1]) // 64) / 2**53

@@ -38,7 +38,7 @@ NEEDED = {
         *("residual_scale", "add_change", "add_loss_curvature", "bound_loss"),
     ),
     "optimizer": ("RATES", "N_MOMENTS", "IS_FUSED", "move"),
-    "scheme": ("METHOD", "UNITS", "STEM_UNITS", "REPLACES", "MOVES"),
+    "scheme": ("UNITS", "STEM_UNITS", "REPLACES", "MOVES"),
 }
 FILES = [
     *(("activation", code, module) for code, module in activations.MODULES.items()),

@@ -13,6 +13,7 @@ import fastnn
 from fastnn._compiler.jit import JIT_DISABLED
 from fastnn._engine import program
 from fastnn._engine.workspace import make_work
+from fastnn.hardware import Readout
 from fastnn.kernels.schemes import MODULES
 from fastnn.training.gradients import count_queries, make_recipe
 from fastnn.training.schemes import KINDS, NOISES
@@ -121,7 +122,204 @@ def test_forward_gradients_are_those_of_plain_numpy(make_case, kind):
     assert np.abs(found - wanted).max() <= 1e-8 * np.abs(wanted).max()
 
 
+def masked(case, method, fractions, step=0):
+    """Return what the differences are multiplied by."""
+    sizes = [w.size + b.size for w, b in zip(case.network.weights[::2], case.network.weights[1::2], strict=True)]
+    parts = []
+    for layer, (size, share) in enumerate(zip(sizes, fractions, strict=True)):
+        count = max(1, round(share * size))
+        part = np.zeros(size)
+        order = naive.counted_order(method.seed, 5, step // method.redraw, size, layer)
+        part[order[:count]] = size / count if method.rescale else 1.0
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("evaluate", ["auto", "direct"])
+def test_differences_of_some_weights_are_those_of_plain_numpy(make_case, evaluate):
+    for rescale, fraction in ((False, 0.3), (True, (0.1, 1.0, 0.5))):
+        case = make_case(SOFTMAX, ("tanh", 2))
+        method = fastnn.Perturbation(1e-4, evaluate=evaluate, fraction=fraction, rescale=rescale, seed=9)
+        whole = flat(case.gradient(replace(method, fraction=1.0)))
+        fractions = fraction if isinstance(fraction, tuple) else (fraction,) * 3
+        np.testing.assert_array_equal(flat(case.gradient(method)), whole * masked(case, method, fractions))
+
+
+def test_masks_are_drawn_anew_each_so_many_steps(make_case):
+    case = make_case(SOFTMAX, ("tanh", 1))
+    method = fastnn.Perturbation(fraction=(0.2, 0.4), redraw=2)
+    before = flat(case.network.weights)
+    trainer = fastnn.Trainer(case.network, loss=case.loss, gradient=method, batch_size=None)
+    moved = []
+    for step in range(6):
+        trainer.fit(case.x, case.y)
+        now = flat(case.network.weights)
+        moved.append(now != before)
+        np.testing.assert_array_equal(moved[-1], masked(case, method, method.fraction, step) != 0)
+        before = now
+    assert (moved[0] == moved[1]).all()
+    assert (moved[2] == moved[3]).all()
+    assert (moved[1] != moved[2]).any()
+
+
+READOUT = Readout(noise=0.3, repeats=3, seed=4)
+
+
+def noise_of(readout, query, index=0, size=1):
+    """Return the mean noise of a reading."""
+    return readout.noise / math.sqrt(readout.repeats) * naive.counted_normals(readout.seed, 4, query, index, size)
+
+
+def test_noise_is_that_of_plain_numpy(make_case):
+    """On exact differences: of a reading, of all of them at once, and of each sample's."""
+    case = make_case(SOFTMAX, ("tanh", 1), n_samples=5)
+    size = case.network._theta.size
+    n = noise_of(READOUT, 0, size=size)
+    for method, noise in (
+        (fastnn.Perturbation(0.1), (n - noise_of(READOUT, 0, 1)) / 0.1),
+        (fastnn.Perturbation(0.1, "central"), n / math.sqrt(2) / 0.1),
+    ):
+        found = flat(case.gradient(method, readout=READOUT)) - flat(case.gradient(method))
+        np.testing.assert_allclose(found, noise, rtol=1e-12, atol=1e-12)
+    for scheme, pairs in (("central", [(0, 1), (2, 3)]), ("forward", [(1, 0), (2, 0)])):
+        method = fastnn.RandomDirections(2, 0.1, scheme=scheme, seed=3)
+        drawn = naive.step_directions("rademacher", 3, 0, 2, size, True)
+        width = 0.2 if scheme == "central" else 0.1
+        read = [(noise_of(READOUT, a) - noise_of(READOUT, b)) / width for a, b in pairs]
+        wanted = np.mean(read * drawn, axis=0)
+        found = flat(case.gradient(method, readout=READOUT)) - flat(case.gradient(method))
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+    for layers, scheme, n_readings in (("each", "forward", 3), ("each", "central", 4), ("together", "forward", 2)):
+        method = fastnn.NodePerturbation(0.1, layers=layers, scheme=scheme)
+        sizes = [len(b) for b in case.network.weights[1::2]]
+        drawn = naive.unit_noise("rademacher", 0, 0, range(5), sizes)
+        read = np.array([[noise_of(READOUT, k * n_readings + r)[0] for r in range(n_readings)] for k in range(5)])
+        inputs = [case.x, case.network.forward(case.x).activations[0]]
+        wanted = []
+        for layer in range(2):
+            turn = layer if layers == "each" else 0
+            slopes = (read[:, 1 + turn] - read[:, 0]) / 0.1
+            if scheme == "central":
+                slopes = (read[:, 2 * turn] - read[:, 2 * turn + 1]) / 0.2
+            delta = slopes[:, None] * drawn[layer] / 5
+            wanted += [inputs[layer].T @ delta, delta.sum(axis=0)]
+        found = flat(case.gradient(method, readout=READOUT)) - flat(case.gradient(method))
+        np.testing.assert_allclose(found, flat(wanted), rtol=1e-11, atol=1e-11)
+
+
+def test_levels_are_those_of_plain_numpy(make_case):
+    """Of every reading, the unperturbed one, too."""
+    case = make_case(SOFTMAX, ("tanh", 1))
+    readout = Readout(noise=0.02, repeats=2, bits=6, span=(0.0, 3.0), seed=1)
+    size, eps = case.network._theta.size, 0.2
+    weights, layers, loss, x, y = widened(case)
+    theta = naive.flatten(weights)
+
+    def read(value, number):
+        noisy = [float(value) + 0.02 * naive.counted_normals(1, 4, 2 * number + k, 0, 1)[0] for k in range(2)]
+        return np.mean([np.round(np.clip(v, 0, 3) / 3 * 63) / 63 * 3 for v in noisy])
+
+    def mean_loss(at):
+        return naive.losses(naive.shape_like(at, weights), layers, loss, x, y).mean()
+
+    drawn = naive.step_directions("rademacher", 0, 0, 1, size, False)[0]
+    change = read(mean_loss(theta + eps * drawn), 1) - read(mean_loss(theta), 0)
+    found = flat(case.gradient(fastnn.RandomDirections(1, eps, scheme="forward"), readout=readout))
+    np.testing.assert_allclose(found, change / eps * drawn, atol=1e-12)
+    still = read(mean_loss(theta), 0)
+    each = [(read(mean_loss(theta + eps * e), 1 + k) - still) / eps for k, e in enumerate(np.eye(size))]
+    found = flat(case.gradient(fastnn.Perturbation(eps, evaluate="direct"), readout=readout))
+    np.testing.assert_allclose(found, each, atol=1e-12)
+    # A sample that does not count has no loss to be read; the others' are those of its own.
+    method = fastnn.NodePerturbation(eps, layers="each")
+    found = case.gradient(method, readout=readout, sample_weight=[1.0, 0.0, 1.0, 1.0, 1.0])
+    assert np.isfinite(flat(found)).all()
+
+
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_law_of_noise(make_case, repeats):
+    """Form 12, for every way to read a loss; differences share the reading at the weights."""
+    case = make_case(("squared_error", "identity"), ("identity", 0))
+    s, c, q = 0.3, 0.1, 2
+    variance = s**2 / c**2 / repeats
+
+    def noisy(method):
+        readouts = (Readout(noise=s, repeats=repeats, seed=seed) for seed in range(N))
+        exact = flat(case.gradient(method))
+        return np.array([flat(case.gradient(method, readout=readout)) - exact for readout in readouts])
+
+    each = noisy(fastnn.Perturbation(c))
+    assert is_mean(np.square(each), 2 * variance)
+    assert is_mean(each[:, 0] * each[:, 5], variance)
+    assert is_mean(np.square(noisy(fastnn.Perturbation(c, "central"))), variance / 2)
+    assert is_mean(np.square(noisy(fastnn.RandomDirections(q, c))), variance / (2 * q))
+    assert is_mean(np.square(noisy(fastnn.RandomDirections(1, c, scheme="forward"))), 2 * variance)
+    biases = noisy(fastnn.NodePerturbation(c))[:, -3:]
+    assert is_mean(np.square(biases), 2 * variance / len(case.x))
+
+
+def test_noise_does_not_depend_on_chunks_or_blocks(chunks, monkeypatch, make_case):
+    methods = [
+        fastnn.Perturbation(0.1, fraction=0.5),
+        fastnn.Perturbation(0.1, "central"),
+        fastnn.RandomDirections(3, 0.1),
+        fastnn.NodePerturbation(0.1),
+    ]
+    coarse = Readout(noise=0.1, bits=8, span=(0.0, 4.0))
+    for method in methods:
+        found = {}
+        for readout in (READOUT, coarse)[: 1 + (method.scheme != "central" or not hasattr(method, "fraction"))]:
+            for n_chunks in (1, 2, 3):
+                chunks(n_chunks)
+                case = make_case(SOFTMAX, ("tanh", 2), n_samples=11)
+                options = {"gradient": method, "readout": readout, "batch_size": 4}
+                fastnn.Trainer(case.network, loss=case.loss, **options).fit(case.x, case.y, 2)
+                found[n_chunks] = flat(case.network.weights)
+            np.testing.assert_array_equal(found[1], found[2])
+            np.testing.assert_array_equal(found[1], found[3])
+            case = make_case(SOFTMAX, ("tanh", 2), n_samples=11)
+            whole = case.gradient(method, readout=readout)
+            with monkeypatch.context() as patch:
+                patch.setattr("fastnn._engine.workspace.BUDGET", 4 * 8 * 600)
+                blocked = case.gradient(method, readout=readout)
+            assert is_near(blocked, whole, "float64", len(flat(whole)) * np.abs(flat(whole)).max())
+
+
+def test_a_fit_with_a_readout_is_resumed(tmp_path, make_case):
+    path = tmp_path / "run.safetensors"
+    for method in (fastnn.Perturbation(fraction=(0.5, 1.0), redraw=2, rescale=True), fastnn.NodePerturbation()):
+        case = make_case(SOFTMAX, ("tanh", 1))
+        options = {"loss": case.loss, "gradient": method, "readout": READOUT, "optimizer": fastnn.SGD(0.1, sign=True)}
+        trainer = fastnn.Trainer(case.network, batch_size=2, **options)
+        trainer.fit(case.x, case.y, 2)
+        trainer.save(path)
+        trainer.fit(case.x, case.y, 2)
+        other = fastnn.Trainer.resume(path)
+        assert (other.readout, other.gradient, other.optimizer) == (READOUT, method, options["optimizer"])
+        other.fit(case.x, case.y, 2)
+        np.testing.assert_array_equal(flat(other.network.weights), flat(case.network.weights))
+
+
+def test_fractions_of_grasp(make_case):
+    """Those of the exact scores, which many directions and a small nudge come near to."""
+    case = make_case(SOFTMAX, ("tanh", 2), n_samples=8)
+    before = flat(case.network.weights)
+    fractions = fastnn.grasp(case.network, case.x, case.y, loss=case.loss, fraction=0.4, q=64)
+    np.testing.assert_array_equal(flat(case.network.weights), before)
+    sizes = [w.size + b.size for w, b in zip(case.network.weights[::2], case.network.weights[1::2], strict=True)]
+    counts = [share * size for share, size in zip(fractions, sizes, strict=True)]
+    np.testing.assert_allclose(counts, np.round(counts), atol=1e-9)
+    assert abs(sum(counts) - 0.4 * sum(sizes)) <= 3  # a layer has one at least
+    assert min(counts) >= 1
+    assert fastnn.grasp(case.network, case.x, case.y, loss=case.loss, fraction=1.0, q=2) == (1.0, 1.0, 1.0)
+    assert fastnn.Perturbation(fraction=fractions).queries(sizes) == round(sum(counts)) + 1
+    still = fastnn.mlp(2, 2, 1, hidden="relu", seed=0)
+    still.weights = [0 * w for w in still.weights]
+    assert len(fastnn.grasp(still, [[0.0, 0.0]], [0.0], fraction=0.5, q=2)) == 2  # no gradient to go along
+
+
 METHODS = [
+    fastnn.Perturbation(1e-3, fraction=0.5, redraw=2),
     *(fastnn.RandomDirections(2, 1e-3, kind, "forward" if kind == "walsh" else "central", seed=3) for kind in KINDS),
     fastnn.RandomDirections(5, 1e-2, shaping="ranks", scheme="forward"),
     fastnn.NodePerturbation(1e-3, "gaussian", "each", "central", seed=1),
@@ -135,6 +333,9 @@ def estimate(case, method, weights, step, first, x, y):
     """Return the naive estimate of a step, for a batch that begins at place `first` of the samples' order."""
     weights = [w.astype(np.longdouble) for w in weights]
     samples = case.activations, case.loss, x.astype(np.longdouble), y.astype(np.longdouble)
+    if isinstance(method, fastnn.Perturbation):
+        whole, _ = naive.differences(weights, *samples, eps=method.eps)
+        return naive.shape_like(flat(whole) * masked(case, method, (method.fraction,) * 2, step), weights)
     if isinstance(method, fastnn.RandomDirections):
         options = method.q, method.eps, method.scheme, method.shaping
         return naive.along_directions(weights, *samples, method.directions, method.seed, step, *options)
@@ -345,13 +546,16 @@ def test_what_node_perturbation_adds(make_case, kind, extra):
 
 
 def test_some_coordinates(make_case):
-    """Form 14."""
+    """Form 14, as directions and as a fraction."""
     case = make_case(("squared_error", "identity"), ("identity", 0))
     exact = flat(case.gradient(fastnn.Backprop()))
     found = draws(case, fastnn.RandomDirections(4, 1e-3, "coordinate"))
     assert is_mean(found, exact)
     assert is_mean(np.square(found).sum(axis=1) / (exact @ exact), exact.size / 4)
     assert (np.count_nonzero(found, axis=1) <= 4).all()
+    found = draws(case, fastnn.Perturbation(1e-7, "central", fraction=0.25, rescale=True))
+    assert is_mean(found, exact)
+    assert is_mean(np.square(found).sum(axis=1) / (exact @ exact), 4.0)
 
 
 def test_float32_is_as_right_at_small_nudges():
@@ -389,6 +593,8 @@ def test_what_a_step_costs():
     network = fastnn.mlp(4, 3, 2)
     for method, n_queries in (
         (fastnn.Perturbation(), 24),
+        (fastnn.Perturbation(fraction=(0.2, 0.5)), 8),
+        (fastnn.Perturbation(1e-6, "central", fraction=0.5), 24),
         (fastnn.RandomDirections(3), 6),
         (fastnn.RandomDirections(3, scheme="forward"), 4),
         (fastnn.NodePerturbation(), 2),
@@ -399,13 +605,17 @@ def test_what_a_step_costs():
         (fastnn.Backprop(), None),
     ):
         assert count_queries(network, method) == n_queries
+        assert count_queries(network, method, Readout(repeats=3)) == (n_queries and 3 * n_queries)
+    assert fastnn.Perturbation(fraction=0.5).queries(24) == 13
+    assert fastnn.NodePerturbation(layers="each").queries(24) == 2
 
 
 @pytest.mark.skipif(not JIT_DISABLED, reason="Python cannot call compiled units")
 @pytest.mark.parametrize("stack", [None, "conv"])
 def test_units_that_can_take_minutes_look_up(monkeypatch, make_case, stack):
     case = test_layers.Case(stack) if stack else make_case(SOFTMAX, ("tanh", 1))
-    module = MODULES[make_recipe(case.network, METHODS[0]).estimator]
+    method = fastnn.RandomDirections()
+    module = MODULES[make_recipe(case.network, method).estimator]
     unit = (module.STEM_UNITS if stack else module.UNITS)["READ"]
     real, seen = unit.function, []
 
@@ -418,10 +628,12 @@ def test_units_that_can_take_minutes_look_up(monkeypatch, make_case, stack):
 
     monkeypatch.setattr(program, "_programs", {})
     monkeypatch.setattr(unit, "function", run)
-    case.gradient(METHODS[0])
+    case.gradient(method)
     assert seen == [True]
 
 
+NETWORK = fastnn.mlp(2, 3, 1)
+COARSE = Readout(bits=4, span=(0.0, 1.0))
 IMAGES = fastnn.Network((4, 4, 1), [fastnn.Conv2D(1, 2, "tanh"), fastnn.Dense(2, "identity")])
 BAD = [
     (lambda: fastnn.NodePerturbation(0.0), ValueError, "sigma must be a finite number > 0"),
@@ -450,6 +662,40 @@ BAD = [
         lambda: fastnn.Trainer(fastnn.mlp(1024, 1024, 1), gradient=fastnn.RandomDirections(directions="walsh")),
         ValueError,
         "takes up to 1,048,576 weights, got 1,050,625",
+    ),
+    (lambda: fastnn.Perturbation(fraction=0.0), ValueError, "fraction must be a finite number > 0 and <= 1"),
+    (lambda: fastnn.Perturbation(fraction=(0.5, 1.5)), ValueError, r"fraction\[1\] must be"),
+    (lambda: fastnn.Perturbation(redraw=0), ValueError, "redraw must be an integer >= 1"),
+    (lambda: fastnn.Perturbation(rescale=1), TypeError, "rescale must be True or False"),
+    (
+        lambda: fastnn.Trainer(NETWORK, gradient=fastnn.Perturbation(fraction=(0.5, 0.5, 0.5))),
+        ValueError,
+        "fraction has 3 numbers, one for each layer with weights, and those are 2",
+    ),
+    (
+        lambda: fastnn.minimize(lambda w: w @ w, [1.0, 1.0], gradient=fastnn.Perturbation(fraction=0.5)),
+        ValueError,
+        "fraction is for networks",
+    ),
+    (lambda: fastnn.grasp(NETWORK, [[1, 2]], [1], fraction=2.0), ValueError, "fraction must be a finite number > 0"),
+    (lambda: fastnn.grasp("network", [[1, 2]], [1], fraction=1.0), TypeError, "network must be a fastnn.Network"),
+    (lambda: fastnn.SGD(0.1, 0.9, sign=True), ValueError, "sign takes no momentum, got momentum=0.9"),
+    (lambda: fastnn.SGD(0.1, sign=1), TypeError, "sign must be True or False"),
+    (lambda: fastnn.Trainer(NETWORK, readout=0.1), TypeError, "readout must be a fastnn.hardware.Readout, got 0.1"),
+    (
+        lambda: fastnn.Trainer(NETWORK, gradient=fastnn.Backprop(), readout=Readout(0.1)),
+        ValueError,
+        "differentiates, and reads no loss",
+    ),
+    (
+        lambda: fastnn.gradient(NETWORK, [[1, 2]], [1], method=fastnn.ForwardGradient(), readout=Readout(0.1)),
+        ValueError,
+        "differentiates, and reads no loss",
+    ),
+    (
+        lambda: fastnn.Trainer(NETWORK, gradient=fastnn.Perturbation(scheme="central"), readout=COARSE),
+        ValueError,
+        'use scheme="forward", or RandomDirections',
     ),
     (
         lambda: fastnn.Trainer(IMAGES, gradient=fastnn.NodePerturbation()),

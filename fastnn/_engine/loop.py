@@ -348,7 +348,9 @@ def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Wor
 
 def count_passes(recipe: Recipe | None) -> int:
     """Return how many times the work of a plain step an estimate is about, at most."""
-    return 1 + recipe.n_changes if recipe else 1
+    if recipe is None:
+        return 1
+    return max(1 + recipe.n_changes, recipe.plan.q)
 
 
 def take_steps(

@@ -1,5 +1,6 @@
 """What an estimate of a gradient is made by, as Python knows it, and its workspace."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from fastnn._support.validate import Array
 from fastnn.kernels.directions import Kind, Plan
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.optimizers import Optimizer, Update
+from fastnn.kernels.readings import Reading
 from fastnn.kernels.schemes import MODULES, Estimator
 from fastnn.kernels.schemes.scheme import PART, Scheme
 from fastnn.kernels.work import PERTURBATIONS
@@ -18,6 +20,10 @@ class Recipe(NamedTuple):
 
     estimator: Estimator
     plan: Plan
+    reading: Reading
+    counts: tuple[int, ...] = ()  # weights that are perturbed, of each layer; none: all
+    redraw: int = 1
+    rescales: bool = False
 
     @property
     def moves(self) -> bool:
@@ -41,8 +47,8 @@ class Recipe(NamedTuple):
 
     @property
     def n_changes(self) -> int:
-        """Readings a step at weights that are nudged."""
-        return self.plan.q * (1 + self.plan.is_central)
+        """Changes of the loss that a step carries up."""
+        return self.plan.q * (1 + self.plan.is_central) if self.is_carried else 0
 
 
 def rest(theta: Array) -> Update:
@@ -59,23 +65,41 @@ def count_bytes(recipe: Recipe | None, layout: Layout, dtype: np.dtype[Any], n_c
 
 
 def make_scheme(
-    recipe: Recipe, layout: Layout, edges: list[int], block: int, dtype: np.dtype[Any], n_chunks: int
+    recipe: Recipe,
+    layout: Layout,
+    shapes: list[list[tuple[int, ...]]],
+    block: int,
+    dtype: np.dtype[Any],
+    n_chunks: int,
 ) -> Scheme:
-    """Return workspace of an estimate for blocks of so many samples; the optimiser in it rests."""
+    """Return workspace of an estimate for blocks of so many samples; the optimiser in it rests.
+
+    Shapes are those of each layer's parameters.
+    """
     plan, sizes = recipe.plan, layout.sizes
-    n_parameters, n_units = edges[-1], int(sizes[1:].sum())
+    arrays = [shape for layer in shapes for shape in layer]
+    edges = np.cumsum([0, *(math.prod(shape) for shape in arrays)])
+    totals = [sum(math.prod(shape) for shape in layer) for layer in shapes]
+    quotas = zip(np.cumsum([0, *totals]), totals, recipe.counts, strict=False)
+    n_parameters, n_units = int(edges[-1]), int(sizes[1:].sum())
     return Scheme(
         plan=plan,
         update=rest(np.empty(0, dtype)),
-        edges=np.array(edges, np.int64),
-        order=np.arange(plan.n_rows),
+        reading=recipe.reading,
+        redraw=recipe.redraw,
+        rescales=recipe.rescales,
+        edges=edges.astype(np.int64),
+        are_biases=np.array([len(shape) == 1 for shape in arrays], np.int64),
+        quotas=np.array(list(quotas), np.int64).reshape(-1, 3),
+        order=np.arange(max(totals) if recipe.counts else plan.n_rows),
         held=np.full(2, -1),
         columns=np.ones(n_parameters if plan.kind == Kind.WALSH else 0),
-        drawn=np.empty((n_chunks, n_units if recipe.of_units else n_parameters), dtype),
+        drawn=np.ones((n_chunks, n_units if recipe.of_units else n_parameters), dtype),
         scales=np.ones(plan.q),
         weights=np.empty((n_chunks, plan.q)),
         changes=np.empty((block, recipe.n_changes)),
         readings=np.empty((n_chunks, recipe.n_changes + 1)),
+        base=np.zeros(n_chunks),
         moved=np.empty((n_chunks, 4 * block * int(sizes[1:].max()) if recipe.is_carried else n_units), dtype),
         nudged=np.empty((n_chunks, int((sizes[1:-1] * sizes[2:]).max(initial=0))), dtype),
         parts=np.empty((n_chunks, PART), dtype),

@@ -119,13 +119,19 @@ def count_parameters(layout: Layout) -> int:
 
 def parameter_shapes(layout: Layout) -> list[tuple[int, ...]]:
     """Return the shapes of W1, b1, W2, b2, ..."""
-    shapes: list[tuple[int, ...]] = []
+    return [shape for shapes in layer_shapes(layout) for shape in shapes]
+
+
+def layer_shapes(layout: Layout) -> list[list[tuple[int, ...]]]:
+    """Return the shapes of each layer's parameters; those that have none are left out."""
     plan = find_plan(layout)
-    for level in plan.levels if plan else ():
-        shapes += level.shapes
-    for n_in, n_out in pairwise(layout.sizes.tolist()):
-        shapes += [(n_in, n_out), (n_out,)]
-    return shapes
+    shapes = [list(level.shapes) for level in plan.levels if level.shapes] if plan else []
+    return shapes + [[(n_in, n_out), (n_out,)] for n_in, n_out in pairwise(layout.sizes.tolist())]
+
+
+def layer_sizes(layout: Layout) -> tuple[int, ...]:
+    """Return how many weights and biases each layer has; those that have none are left out."""
+    return tuple(sum(math.prod(shape) for shape in shapes) for shapes in layer_shapes(layout))
 
 
 def split(layout: Layout, theta: Array) -> list[Array]:
@@ -218,8 +224,7 @@ def make_work(
     if plan:
         whole.stem = make_stem(plan, widest, n_whole, method, dtype, n_chunks)
     if recipe:
-        edges = [0, *accumulate(math.prod(shape) for shape in parameter_shapes(layout))]
-        whole.scheme = make_scheme(recipe, layout, edges, block, dtype, n_chunks)
+        whole.scheme = make_scheme(recipe, layout, layer_shapes(layout), block, dtype, n_chunks)
     if plan and nudges_stem:
         whole.below = make_below(layout, plan, widest, n_whole, n_chunks)
     return whole

@@ -4,7 +4,7 @@ from fastnn.kernels.directions import CALIBRATION, DIRECTIONS, Kind, Plan, Shapi
 from fastnn.training.gradients import Perturbation
 from fastnn.training.schemes import MAX_SEED as MAX_SEED
 from fastnn.training.schemes import RandomDirections as RandomDirections
-from fastnn.training.schemes import make_key as make_key
+from fastnn.training.schemes import make_key
 
 ESTIMATORS = (RandomDirections, Perturbation)
 
@@ -15,6 +15,11 @@ def make_plan(gradient: RandomDirections | Perturbation, n_weights: int, seed: i
         return gradient.plan(n_weights)._replace(key=make_key(gradient.seed, seed))
     if gradient.evaluate != "auto":
         raise ValueError(f"evaluate={gradient.evaluate!r} is for networks: a loss that is measured has no inside")
+    if gradient.fraction != 1.0:
+        raise ValueError(
+            "fraction is for networks: of a loss that is measured, some weights at a time are "
+            'RandomDirections(q, directions="coordinate")'
+        )
     central = gradient.scheme == "central"
     return Plan(int(Kind.COORDINATE), DIRECTIONS, make_key(0, seed), n_weights, central, int(Shaping.NONE), 0)
 

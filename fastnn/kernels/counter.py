@@ -71,12 +71,12 @@ def fill_normals(key, stream, step, index, first, out):
 
 
 @kernel
-def shuffle(key, stream, step, order):
-    """Fill a vector of integers with 0, 1, ... in an order that is drawn (Fisher and Yates)."""
+def shuffle(key, stream, step, index, count, order):
+    """Fill a vector of integers with 0, 1, ..., the first `count` in an order that is drawn (Fisher and Yates)."""
     for k in range(order.size):
         order[k] = k
-    for k in range(order.size - 1):
-        a, b, _, _ = draw_words(key, stream, step, 0, k)
+    for k in range(min(count, order.size - 1)):
+        a, b, _, _ = draw_words(key, stream, step, index, k)
         chance = ((int64(a) >> 5) * 67108864.0 + (int64(b) >> 6)) * FINE  # 53 bits, below 1
         other = k + int(chance * (order.size - k))
         order[k], order[other] = order[other], order[k]

@@ -68,7 +68,7 @@ def prepare(plan, step, room):
     n_sweeps = 2 if plan.kind == Kind.WALSH and not plan.is_central else 1
     sweep = step // (plan.n_rows // plan.q * n_sweeps)
     if room.held[0] != sweep:
-        shuffle(plan.key, ORDER, sweep, room.order)
+        shuffle(plan.key, ORDER, sweep, 0, room.order.size, room.order)
         if plan.kind == Kind.WALSH:
             fill_signs(plan.key, COLUMNS, sweep, 0, 0, room.columns)
         room.held[0] = sweep

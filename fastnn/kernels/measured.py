@@ -4,14 +4,14 @@ import math
 from enum import IntEnum
 from typing import NamedTuple
 
-from numpy import ndarray, uint64
+from numpy import ndarray
 
 from fastnn._compiler.jit import kernel
-from fastnn.kernels.counter import draw_normals
 from fastnn.kernels.devices import READING, write
 from fastnn.kernels.devices import STEP as WRITTEN_BY_STEP
-from fastnn.kernels.directions import CALIBRATION, NOISE, Kind, fill_direction, has_base, prepare, weigh
+from fastnn.kernels.directions import CALIBRATION, Kind, fill_direction, has_base, prepare, weigh
 from fastnn.kernels.optimizers import Update, update
+from fastnn.kernels.readings import read_loss
 from fastnn.kernels.vectors import largest_size
 
 # Entries of the gains, see `rate_at` and `nudge_at`; ROUNDING is the relative one of the weights' dtype, LEVEL
@@ -30,17 +30,6 @@ class Ended(IntEnum):
     FAILED = 1  # more than half of its queries
     DIVERGED = 2  # a weight is not finite
     FROZEN = 3  # the next nudge is below the rounding of the largest weight
-
-
-class Reading(NamedTuple):
-    """What happens to a loss on its way to a reading."""
-
-    key: uint64
-    noise: float
-    repeats: int
-    low: float
-    high: float
-    levels: float  # less one; 0: readings are not rounded
 
 
 class Board(NamedTuple):
@@ -138,13 +127,7 @@ def settle(reading, serial, answers, readings):
             if not math.isfinite(value):
                 failed += 1
                 continue
-            if reading.noise > 0.0:
-                query = serial + number
-                value += reading.noise * draw_normals(reading.key, NOISE, query, 0, 0)[0]
-            if reading.levels > 0.0:
-                share = (min(max(value, reading.low), reading.high) - reading.low) / (reading.high - reading.low)
-                value = reading.low + round(share * reading.levels) / reading.levels * (reading.high - reading.low)
-            total += value
+            total += read_loss(reading, serial + number, value)
             n_good += 1
         readings[k] = total / n_good if n_good else math.nan
     return failed

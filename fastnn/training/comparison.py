@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from fastnn._support import html, validate
 from fastnn._support.validate import Array
+from fastnn.hardware import Readout
 from fastnn.model.losses import find_loss
 from fastnn.model.network import Network
 from fastnn.training.gradients import (
@@ -24,7 +25,10 @@ from fastnn.training.gradients import (
     find_gradient,
     make_recipe,
 )
-from fastnn.training.schemes import ForwardGradient, RandomDirections
+from fastnn.training.schemes import ForwardGradient, NodePerturbation, RandomDirections
+
+# What reads a loss; the others are differentiated.
+Measured = Perturbation | RandomDirections | NodePerturbation
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +104,7 @@ def compare(
     loss: str = "squared_error",
     methods: Sequence[Gradient],
     repeats: int = 20,
+    readout: Readout | None = None,
 ) -> Comparison:
     """Find the same gradient by several methods, again and again, and compare with back-propagation.
 
@@ -114,6 +119,8 @@ def compare(
     methods : sequence of what `gradient` takes
     repeats : int, default 20
         Estimates by each, at least 2: each draws with another seed, counted up from its own.
+    readout : fastnn.hardware.Readout or None, default None
+        What happens to each reading, as in `gradient`.
 
     Returns
     -------
@@ -141,18 +148,25 @@ def compare(
         raise TypeError(f"methods must be a list of what fastnn.gradient takes, got {validate.show(methods)}")
     for k, method in enumerate(listed):
         validate.instance(f"methods[{k}]", method, METHODS)
-        make_recipe(network, method)
+        make_recipe(network, method, readout if isinstance(method, Measured) else None)
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y)
 
     def measure(method: Gradient, shift: int) -> Array:
-        return find_gradient(network, code, data, reseed(method, shift)).astype(float)
+        own = reseed(readout, shift) if isinstance(method, Measured) else None
+        return find_gradient(network, code, data, reseed(method, shift), readout=own).astype(float)
 
     truth = measure(Backprop(), 0)
     if not truth.any():
         raise ValueError("the gradient is 0 at these samples: there is nothing to compare with")
-    rows = [_compare(partial(measure, method), expect(method, truth.size), truth, repeats) for method in listed]
-    queries = [count_queries(network, method) for method in listed]
+    size = float(np.linalg.norm(truth))
+    expected = [
+        math.hypot(expect(method, truth.size), expect_noise(method, truth.size, readout) / size) for method in listed
+    ]
+    rows = [
+        _compare(partial(measure, method), form, truth, repeats) for method, form in zip(listed, expected, strict=True)
+    ]
+    queries = [count_queries(network, method, readout) for method in listed]
     return Comparison(
         tuple(map(describe, listed)),
         np.array([math.nan if number is None else number for number in queries], float),
@@ -172,7 +186,7 @@ def align(estimate: Array, truth: Array) -> tuple[float, float]:
 
 
 def reseed(method: Any, shift: int) -> Any:
-    """Return a method that draws others, if it draws: of a seed that is counted up."""
+    """Return a method or a readout that draws others, if it draws: of a seed that is counted up."""
     return replace(method, seed=(method.seed + shift) % 2**32) if hasattr(method, "seed") else method
 
 
@@ -206,8 +220,10 @@ def _compare(estimate: Callable[[int], Array], expected: float, truth: Array, re
 
 def expect(method: Any, n_weights: int) -> float:
     """Return the deviation of estimates relative to the gradient, to first order in the nudge; nan without a form."""
-    if isinstance(method, Backprop | Perturbation):
+    if isinstance(method, Backprop):
         return 0.0
+    if isinstance(method, Perturbation):
+        return 0.0 if method.fraction == 1.0 else math.nan
     of_weights = isinstance(method, RandomDirections) or (
         isinstance(method, ForwardGradient) and method.of == "weights"
     )
@@ -220,3 +236,16 @@ def expect(method: Any, n_weights: int) -> float:
         n_rows = 1 << (n_weights - 1).bit_length()
         return math.sqrt((n_weights - 1) / q * (n_rows - q) / (n_rows - 1)) if n_rows > 1 else 0.0
     return math.sqrt((n_weights + (1 if method.directions == "gaussian" else -1)) / q)
+
+
+def expect_noise(method: Any, n_weights: int, readout: Readout | None) -> float:
+    """Return what a readout's noise adds to an estimate, its length on average; nan without a form."""
+    if readout is None or not isinstance(method, Measured):
+        return 0.0
+    if readout.bits is not None or isinstance(method, NodePerturbation):
+        return math.nan
+    times = 0.5 if method.scheme == "central" else 2.0  # two readings, over twice the nudge or once
+    share = 1.0
+    if isinstance(method, RandomDirections):
+        share = n_weights / method.q if method.directions == "coordinate" else 1.0 / method.q
+    return readout.noise / method.eps * math.sqrt(times * share * n_weights / readout.repeats)

@@ -1,5 +1,6 @@
 """Estimates of a gradient that perturb many weights at once, or all units of a sample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,8 +8,10 @@ import numpy as np
 
 from fastnn._engine.recipe import Recipe
 from fastnn._support import validate
+from fastnn.hardware import Readout
 from fastnn.kernels.directions import DIRECTIONS, Kind, Plan, Shaping
 from fastnn.kernels.losses import Loss
+from fastnn.kernels.readings import Reading
 from fastnn.kernels.schemes import Estimator
 from fastnn.kernels.work import Method, Task
 
@@ -26,6 +29,13 @@ MAX_SEED = 2**32 - 1
 def make_key(seed: int, run: int) -> np.uint64:
     """Return the key of random numbers: of an estimator's or a readout's seed, and of a run's."""
     return np.uint64(seed | run << 32)
+
+
+def make_reading(readout: Readout, run: int) -> Reading:
+    """Return a readout as kernels see it, in a run of that seed."""
+    low, high = readout.span or (0.0, 1.0)
+    levels = float(2**readout.bits - 1) if readout.bits else 0.0
+    return Reading(make_key(readout.seed, run), readout.noise, readout.repeats, low, high, levels)
 
 
 def _make_task(loss: Loss, method: Method, eps: float, scheme: str, n_chunks: int, together: bool = False) -> Task:
@@ -130,7 +140,7 @@ class RandomDirections:
         if self.shaping == "ranks" and self.q == 1:
             raise ValueError('shaping="ranks" needs q >= 2: the ranks of one direction are always the same')
 
-    def queries(self, n_weights: int) -> int:
+    def queries(self, n_weights: int | Sequence[int]) -> int:
         """Return how many readings a step takes of n_weights weights: 2 q, or q + 1 (q with ranks)."""
         if self.scheme == "central":
             return 2 * self.q
@@ -146,9 +156,9 @@ class RandomDirections:
         """Return what kernels are told."""
         return _make_task(loss, self.method, self.eps, self.scheme, n_chunks)
 
-    def make_recipe(self, n_weights: int) -> Recipe:
-        """Return how kernels estimate the gradient of n_weights weights."""
-        return Recipe(Estimator.DIRECTIONS, self.plan(n_weights))
+    def make_recipe(self, sizes: Sequence[int], reading: Reading) -> Recipe:
+        """Return how kernels estimate the gradient of layers of those sizes, the loss being read by `reading`."""
+        return Recipe(Estimator.DIRECTIONS, self.plan(sum(sizes)), reading)
 
     @property
     def method(self) -> Method:
@@ -196,7 +206,7 @@ class NodePerturbation:
     Examples
     --------
     >>> import fastnn
-    >>> fastnn.NodePerturbation().queries(2410), fastnn.NodePerturbation(layers="each").queries(2410, n_layers=2)
+    >>> fastnn.NodePerturbation().queries(2410), fastnn.NodePerturbation(layers="each").queries([2080, 330])
     (2, 3)
     """
 
@@ -213,19 +223,19 @@ class NodePerturbation:
         validate.choice("scheme", self.scheme, SCHEMES)
         object.__setattr__(self, "seed", validate.integer("seed", self.seed, low=0, high=MAX_SEED))
 
-    def queries(self, n_weights: int, n_layers: int = 1) -> int:
-        """Return how many readings a step takes, whatever n_weights: 2, or 1 + n_layers (central: 2 n_layers)."""
-        times = n_layers if self.layers == "each" else 1
+    def queries(self, n_weights: int | Sequence[int]) -> int:
+        """Return how many readings a step takes: 2, or for "each", of n_weights of every layer, 1 and one a layer."""
+        times = len(n_weights) if self.layers == "each" and not isinstance(n_weights, int) else 1
         return 2 * times if self.scheme == "central" else 1 + times
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
         return _make_task(loss, self.method, self.sigma, self.scheme, n_chunks, self.layers == "together")
 
-    def make_recipe(self, n_weights: int) -> Recipe:
-        """Return how kernels estimate the gradient of n_weights weights."""
-        plan = _plan_directions(KINDS[self.noise], n_weights, 1, self.seed, self.scheme == "central", Shaping.NONE)
-        return Recipe(Estimator.NODES, plan)
+    def make_recipe(self, sizes: Sequence[int], reading: Reading) -> Recipe:
+        """Return how kernels estimate the gradient of layers of those sizes, the loss being read by `reading`."""
+        plan = _plan_directions(KINDS[self.noise], sum(sizes), 1, self.seed, self.scheme == "central", Shaping.NONE)
+        return Recipe(Estimator.NODES, plan, reading)
 
     @property
     def method(self) -> Method:
@@ -287,17 +297,17 @@ class ForwardGradient:
             raise ValueError(f'of="units" takes directions {listed}, got {self.directions!r}')
         object.__setattr__(self, "seed", validate.integer("seed", self.seed, low=0, high=MAX_SEED))
 
-    def queries(self, n_weights: int) -> None:
+    def queries(self, n_weights: int | Sequence[int]) -> None:
         """Return None for any n_weights: what is differentiated cannot be measured."""
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
         return _make_task(loss, self.method, 1.0, "central", n_chunks)
 
-    def make_recipe(self, n_weights: int) -> Recipe:
-        """Return how kernels estimate the gradient of n_weights weights."""
-        plan = _plan_directions(KINDS[self.directions], n_weights, self.q, self.seed, True, Shaping.NONE)
-        return Recipe(Estimator.WEIGHT_SLOPES if self.of == "weights" else Estimator.UNIT_SLOPES, plan)
+    def make_recipe(self, sizes: Sequence[int], reading: Reading) -> Recipe:
+        """Return how kernels estimate the gradient of layers of those sizes; `reading` is one without noise."""
+        plan = _plan_directions(KINDS[self.directions], sum(sizes), self.q, self.seed, True, Shaping.NONE)
+        return Recipe(Estimator.WEIGHT_SLOPES if self.of == "weights" else Estimator.UNIT_SLOPES, plan, reading)
 
     @property
     def method(self) -> Method:

@@ -17,9 +17,10 @@ from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
 from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
+from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
-from fastnn.hardware import Devices, check_devices
+from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.losses import MODULES
 from fastnn.kernels.work import Data, Method
 from fastnn.model.losses import count_rows, find_loss
@@ -42,7 +43,7 @@ from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
 
-class Trainer:
+class Trainer(Named):
     """Train a network, by perturbing every weight, by back-propagation, or along estimates of the gradient.
 
     Parameters
@@ -70,6 +71,10 @@ class Trainer:
         Visit the samples in a new order each epoch.
     seed : int, numpy.random.Generator or None, default 0
         For the order.
+    readout : fastnn.hardware.Readout or None, default None
+        How the loss is read, in every reading that an estimate of the gradient takes; for `Perturbation`,
+        `RandomDirections` and, each sample's by itself, `NodePerturbation`. Noise is put on exact differences, by the
+        law of those of noisy readings: no loss is computed again for it. The history's losses are exact.
     devices : fastnn.hardware.Devices or None, default None
         What the weights are kept on. They are written when `fit` begins, and after each step; the
         network's weights are what acts then, and what is set otherwise is written by the next `fit`. Where a gradient
@@ -90,6 +95,7 @@ class Trainer:
     True
     """
 
+    @named_arguments
     def __init__(
         self,
         network: Network,
@@ -100,12 +106,13 @@ class Trainer:
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
+        readout: Readout | None = None,
         devices: Devices | None = None,
     ) -> None:
         validate.instance("network", network, (Network,))
         validate.instance("gradient", gradient, METHODS)
         validate.instance("optimizer", optimizer, OPTIMIZERS)
-        self._recipe = make_recipe(network, gradient)
+        self._recipe = make_recipe(network, gradient, readout)
         check_devices(devices, getattr(gradient, "eps", 0.0))
         self.network = network
         self.gradient = gradient
@@ -114,6 +121,7 @@ class Trainer:
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
+        self.readout = readout
         self.devices = devices
         self._update = optimizer.make_update(network._theta)
         if devices:
@@ -160,6 +168,7 @@ class Trainer:
         """End the running `fit` where it is: for callbacks. It returns its history."""
         self._is_stopping = True
 
+    @named_arguments
     def fit(
         self,
         X: ArrayLike,
@@ -369,9 +378,10 @@ class Trainer:
         x, y, _ = self._samples
         size = min(self._batch_size or len(x), len(x))
         data = make_data(x[:size], y[: size * (len(y) // len(x))])
-        network, estimator = self.network, reseed(self.gradient, self._n_steps)
+        network, steps = self.network, self._n_steps
+        estimator, readout = reseed(self.gradient, steps), reseed(self.readout, steps)
         truth = find_gradient(network, self._loss, data, Backprop())
-        return align(find_gradient(network, self._loss, data, estimator), truth)
+        return align(find_gradient(network, self._loss, data, estimator, readout=readout), truth)
 
     def _find_states(self) -> States:
         """Return what callbacks can go on from."""
@@ -465,10 +475,18 @@ class Trainer:
         """
         return self._measure(check_data(self.network, self._loss, X, y, sample_weight))
 
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the network's outputs: `Network.predict`."""
+        return self.network.predict(X)
+
+    def predict_labels(self, X: ArrayLike) -> Array:
+        """Return which class each sample is taken for: `Network.predict_labels`."""
+        return self.network.predict_labels(X)
+
     @property
     def _step_queries(self) -> int | None:
         """Readings that a step would take, None where its gradient is none that readings could tell."""
-        return count_queries(self.network, self.gradient)
+        return count_queries(self.network, self.gradient, self.readout)
 
     def _count_predictions(self, data: Data) -> float:
         """Return how many predictions count: of a sample or step one an output, or one of all, a class."""

@@ -3,7 +3,6 @@
 A new one is a file with the same names as the others, and two lines here: its member of `Estimator` and its entry in
 `MODULES`. A file has, in this order,
 
-- ``METHOD``: the `work.Method` whose step it is added to;
 - ``UNITS``: by the names of the phases (`training.Phase`), the units that are added to them. A ``BACK`` of its own
   takes the place of the method's where ``REPLACES`` says so;
 - ``STEM_UNITS``: those with layers below the dense ones, None where there are none;
@@ -16,7 +15,7 @@ All are handed, behind what every unit is, a `scheme.Scheme` and what is needed 
 
 from enum import IntEnum
 
-from fastnn.kernels.schemes import directions, nodes, unit_slopes, weight_slopes
+from fastnn.kernels.schemes import differences, directions, nodes, unit_slopes, weight_slopes
 
 
 class Estimator(IntEnum):
@@ -26,6 +25,7 @@ class Estimator(IntEnum):
     NODES = 1
     WEIGHT_SLOPES = 2
     UNIT_SLOPES = 3
+    DIFFERENCES = 4
 
 
 MODULES = {
@@ -33,4 +33,5 @@ MODULES = {
     Estimator.NODES: nodes,
     Estimator.WEIGHT_SLOPES: weight_slopes,
     Estimator.UNIT_SLOPES: unit_slopes,
+    Estimator.DIFFERENCES: differences,
 }

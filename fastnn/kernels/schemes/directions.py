@@ -4,6 +4,7 @@ import numpy as np
 
 from fastnn._compiler.jit import call, kernel, line, pack, unit, unpack_scheme, view
 from fastnn.kernels.directions import Kind, has_base, prepare, weigh
+from fastnn.kernels.readings import read_change
 from fastnn.kernels.schemes.scheme import (
     change_level,
     change_loss,
@@ -15,7 +16,7 @@ from fastnn.kernels.schemes.scheme import (
     nudge_level,
 )
 from fastnn.kernels.vectors import clear, copy
-from fastnn.kernels.work import PERTURBATIONS, WEIGHT, A, Method, Z, count_parts, span, total_scratch, values
+from fastnn.kernels.work import LOSS, PERTURBATIONS, WEIGHT, A, Z, count_parts, span, total_scratch, values
 
 
 @unit
@@ -143,13 +144,15 @@ def readings_of(scheme, chunk):
 
 
 @kernel(inline=True)
-def add_readings(scheme, block, chunk):
+def add_readings(scheme, block, chunk, work):
     """Add a block's changes to those of the batch's mean loss; each chunk has its own copy."""
     n_changes, base = scheme.changes.shape[1], 1 if has_base(scheme.plan) else 0
     readings = readings_of(scheme, chunk)
     if block.opens:
         clear(readings)
+        scheme.base[chunk] = 0.0
     for n in range(block.n_samples):
+        scheme.base[chunk] += work.measured[LOSS, n] / block.batch_size
         changes = line(scheme.changes, n * n_changes, n_changes)
         for k in range(n_changes):
             readings[base + k] += changes[k] / block.batch_size
@@ -160,10 +163,14 @@ def run_move(packed, block, task, step, chunk):
     """Weigh the directions, put this chunk's entries of the estimate together, and take the step."""
     (_, theta, _, _, work), (scheme, _) = unpack_scheme(packed)
     plan = scheme.plan
-    add_readings(scheme, block, chunk)
+    add_readings(scheme, block, chunk, work)
     if not block.closes:
         return
     readings = readings_of(scheme, chunk)
+    if scheme.reading.noise > 0.0 or scheme.reading.levels > 0.0:
+        base, first = scheme.base[chunk], (step - 1) * readings.size
+        for k in range(readings.size):
+            readings[k] = read_change(scheme.reading, first + k, base, readings[k])
     times = 1.0 / plan.q if plan.kind != Kind.COORDINATE else theta.size / plan.q
     for index in range(plan.q):
         scheme.weights[chunk, index] = times * weigh(plan, task.eps, readings, index)
@@ -171,7 +178,6 @@ def run_move(packed, block, task, step, chunk):
     move_weights(scheme, step, chunk, task.n_chunks, work.gradient, theta)
 
 
-METHOD = Method.NONE
 UNITS = {"READ": run_read, "MOVE": run_move}
 STEM_UNITS = {"READ": run_read_stem, "MOVE": run_move}
 REPLACES = False

@@ -3,9 +3,10 @@
 from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
 from fastnn.kernels.layout import weights
 from fastnn.kernels.products import add_product
+from fastnn.kernels.readings import read_change
 from fastnn.kernels.schemes.scheme import change_level, change_loss, draw_units, gather, moved_values
 from fastnn.kernels.vectors import copy
-from fastnn.kernels.work import DELTA, Method, share, span, total_scratch, values
+from fastnn.kernels.work import DELTA, LOSS, WEIGHT, share, span, total_scratch, values
 
 
 @kernel(inline=True)
@@ -43,13 +44,33 @@ def carry_noise(layout, theta, scheme, lowest, highest, n_signs, sigma, n_sample
     gather(layout, scheme, turn, n_signs, 0, n_signs, n_samples, first, last, chunk)
 
 
+@kernel(inline=True)
+def read_sample(scheme, data, block, step, n, turn, n_readings, work, total):
+    """Make readings of the changes of a sample's loss, in total, and return by how much that without noise is off.
+
+    Of n_readings of each sample, these are of the layer number `turn` that is perturbed by itself, or of all.
+    """
+    first = ((step - 1) * data.order.shape[1] + block.start + n) * n_readings
+    weight = work.measured[WEIGHT, n]
+    base = work.measured[LOSS, n] / weight if weight > 0.0 else 0.0
+    if total.size == 2:
+        for sign in range(2):
+            total[sign] = read_change(scheme.reading, first + 2 * turn + sign, base, total[sign])
+        still = 0.0
+    else:
+        total[0] = read_change(scheme.reading, first + 1 + turn, base, total[0])
+        still = read_change(scheme.reading, first, base, 0.0)
+    return still
+
+
 @unit
 def run_back(packed, block, task, step, chunk):
     """Write what is taken for delta: the noise of this chunk's samples, times what it makes of their losses."""
-    (layout, theta, _, _, work), (scheme, _) = unpack_scheme(packed)
+    (layout, theta, data, _, work), (scheme, _) = unpack_scheme(packed)
     first, last = span(block.n_samples, chunk, task.n_chunks)
     draw_noise(layout, scheme, block, step, first, last, chunk, work)
     n_signs, top, n_samples = 2 if task.central else 1, layout.activations.size, block.n_samples
+    n_readings = (1 if task.together else top) * n_signs + (2 - n_signs)
     lowest = 1
     while lowest <= top:
         highest = top if task.together else lowest
@@ -57,7 +78,10 @@ def run_back(packed, block, task, step, chunk):
         for n in range(first, last):
             change_loss(packed, layout, scheme, task.loss, n, n_signs, n_samples, chunk, work)
             total = total_scratch(work, chunk, n_signs)
-            change = total[0] / task.eps if n_signs == 1 else (total[0] - total[1]) / (2.0 * task.eps)
+            still = 0.0
+            if scheme.reading.noise > 0.0 or scheme.reading.levels > 0.0:
+                still = read_sample(scheme, data, block, step, n, lowest - 1, n_readings, work, total)
+            change = (total[0] - still) / task.eps if n_signs == 1 else (total[0] - total[1]) / (2.0 * task.eps)
             factor = share(block, work, n) * change
             for level in range(lowest, highest + 1):
                 delta = values(layout, work, DELTA, level, n_samples)[n]
@@ -66,7 +90,6 @@ def run_back(packed, block, task, step, chunk):
         lowest = highest + 1
 
 
-METHOD = Method.BACKPROP
 UNITS = {"BACK": run_back}
 STEM_UNITS = None
 REPLACES = True

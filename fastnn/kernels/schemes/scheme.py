@@ -12,6 +12,7 @@ from fastnn.kernels.layers.maps import Stem
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.optimizers import Update, update
 from fastnn.kernels.products import add_product, add_scaled_product
+from fastnn.kernels.readings import Reading
 from fastnn.kernels.vectors import clear, copy
 from fastnn.kernels.work import PERTURBATIONS, SLOPE, A, Work, Z, change_scratch, total_scratch, values
 
@@ -26,16 +27,22 @@ class Scheme(NamedTuple):
     """An estimate of the gradient, and workspace for a block of samples."""
 
     plan: Plan
+    reading: Reading
+    redraw: int  # steps that the same weights are perturbed in
+    rescales: bool  # differences of some weights, so that their mean is the gradient
     update: Update  # what moves the weights where the scheme does
-    edges: ndarray  # (n_arrays + 1,) int64: where each W and its b begin in theta, and where the last ends
-    order: ndarray  # (n_rows,) int64: see `directions.prepare`, as of the next two
-    held: ndarray  # (2,) int64; behind that of the next two the chunk that drew the last direction
+    edges: ndarray  # (n_arrays + 1,) int64: where each array of parameters begins in theta, and where the last ends
+    are_biases: ndarray  # (n_arrays,) int64: 1 for those that no decay shrinks
+    quotas: ndarray  # (n_layers, 3) int64, see `differences.BEGIN`; no rows where all weights are perturbed
+    order: ndarray  # (n_rows,) int64: see `directions.prepare`, as of the next two; or as many as the largest layer has
+    held: ndarray  # (2,) int64: of which sweep, or mask, what is drawn is; the chunk that drew the last direction
     columns: ndarray  # (n_parameters,) float64; empty unless of a code
-    drawn: ndarray  # (n_chunks, n) in the network's dtype: a direction, of the weights or of a sample's units
+    drawn: ndarray  # (n_chunks, n) in the network's dtype: a direction, of the weights or a sample's units; a mask
     scales: ndarray  # (q,) float64, see `find_scale`
     weights: ndarray  # (n_chunks, q) float64: what each direction is weighed by
     changes: ndarray  # (block, n_readings) float64: of each sample's loss
     readings: ndarray  # (n_chunks, n_readings + 1) float64: of the mean loss, how it differs from that at the weights
+    base: ndarray  # (n_chunks,) float64: the mean loss at the weights
     moved: ndarray  # (n_chunks, n) in the network's dtype, see `moved_values`
     nudged: ndarray  # (n_chunks, n) in the network's dtype: the weights of a layer with a direction added
     parts: ndarray  # (n_chunks, PART) in the network's dtype
@@ -215,5 +222,5 @@ def move_weights(scheme, step, chunk, n_chunks, gradient, theta):
     for array in range(scheme.edges.size - 1):
         begin, end = max(scheme.edges[array], first), min(scheme.edges[array + 1], last)
         if begin < end:
-            decay = scheme.update.weight_decay if array % 2 == 0 else 0.0
+            decay = 0.0 if scheme.are_biases[array] != 0 else scheme.update.weight_decay
             update(scheme.update, step, decay, begin, end, gradient, theta)

@@ -3,7 +3,7 @@
 from fastnn._compiler.jit import line, unit, unpack_scheme
 from fastnn.kernels.schemes.scheme import draw_units
 from fastnn.kernels.vectors import clear, copy
-from fastnn.kernels.work import DELTA, Method, span, values
+from fastnn.kernels.work import DELTA, span, values
 
 
 @unit
@@ -31,7 +31,6 @@ def run_back(packed, block, task, step, chunk):
             copy(line(found, layout.starts[0, level] - n_inputs, delta.size), delta)
 
 
-METHOD = Method.BACKPROP
 UNITS = {"BACK": run_back}
 STEM_UNITS = None
 REPLACES = False

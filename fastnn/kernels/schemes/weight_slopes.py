@@ -3,7 +3,6 @@
 from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
 from fastnn.kernels.directions import Kind
 from fastnn.kernels.schemes.scheme import combine, draw_whole, move_weights
-from fastnn.kernels.work import Method
 
 
 @kernel(fastmath={"reassoc", "contract"})
@@ -41,7 +40,6 @@ def run_move(packed, block, task, step, chunk):
     move_weights(scheme, step, chunk, task.n_chunks, work.gradient, theta)
 
 
-METHOD = Method.BACKPROP
 UNITS = {"READ": run_read, "MOVE": run_move}
 STEM_UNITS = UNITS
 REPLACES = False
