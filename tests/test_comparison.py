@@ -10,6 +10,7 @@ import pytest
 import fastnn
 from fastnn._compiler.jit import JIT_DISABLED
 from fastnn.callbacks import Alignment, Callback, CSVLogger
+from fastnn.hardware import Readout
 from fastnn.training.comparison import align, describe
 
 RNG = np.random.default_rng(0)
@@ -81,6 +82,32 @@ def test_cosines(found):
     np.testing.assert_allclose(found.cosine[exact], 1.0, rtol=1e-6)
     assert (found.cosine_error[exact] < 1e-6).all()
     assert (np.abs(found.cosine) <= 1 + 1e-12).all()
+
+
+def test_noise_of_readings():
+    """Noise of s adds s^2 / 2 c^2 an entry to central differences, 2 s^2 / c^2 to others, over q; repeats divide it."""
+    methods = [
+        *(fastnn.Perturbation(0.1, scheme) for scheme in ("forward", "central")),
+        *(fastnn.RandomDirections(4, 0.1, kind, "central") for kind in ("rademacher", "coordinate")),
+        fastnn.NodePerturbation(),
+        fastnn.Backprop(),
+    ]
+    readout = Readout(0.3, repeats=2)
+    found = fastnn.compare(make_network(), X, Y, methods=methods, repeats=N, readout=readout)
+    np.testing.assert_array_equal(found.queries, [2 * (P + 1), 4 * P, 16, 16, 4, math.nan])
+    gradient = fastnn.gradient(make_network(), X, Y, method=fastnn.Backprop())
+    size = np.linalg.norm(np.concatenate([g.ravel() for g in gradient]))
+    noise = 0.3**2 / 2 / 0.1**2 / size**2
+    squares = [2 * P * noise, 0.5 * P * noise, (P - 1) / 4 + 0.5 * P * noise / 4, P / 4 - 1 + 0.5 * P**2 / 4 * noise]
+    np.testing.assert_allclose(found.expected**2, [*squares, math.nan, 0.0], rtol=1e-12)
+    np.testing.assert_allclose(found.deviation[:4] ** 2, squares, rtol=5 * math.sqrt(3 / N))
+    assert math.isnan(
+        fastnn.compare(
+            make_network(), X, Y, methods=methods[:1], repeats=2, readout=Readout(bits=8, span=(0.0, 9.0))
+        ).expected[0]
+    )
+    sparse = fastnn.compare(make_network(), X, Y, methods=[fastnn.Perturbation(fraction=0.5)], repeats=2)
+    assert math.isnan(sparse.expected[0])
 
 
 def test_a_large_nudge_has_a_bias():
@@ -224,22 +251,3 @@ class TestAlignment:
             Alignment(0)
         with pytest.raises(TypeError, match="of a loss that is measured nothing knows it"):
             fastnn.minimize(lambda w: 1.0, [0.0], callbacks=[Alignment()])
-
-
-def test_readings_with_noise():
-    """Noise adds s**2 / (2 c**2) to the variance of each entry of central differences; what differentiates has none."""
-    methods = [fastnn.Backprop(), fastnn.Perturbation(0.1, "central"), fastnn.ForwardGradient()]
-    readout = fastnn.hardware.Readout(0.01, repeats=2)
-    found = fastnn.compare(make_network(), X, Y, methods=methods, repeats=N, readout=readout)
-    np.testing.assert_array_equal(found.queries, [math.nan, 4 * P, math.nan])
-    size = np.linalg.norm(np.concatenate([g.ravel() for g in fastnn.gradient(make_network(), X, Y, method=methods[0])]))
-    wanted = P * (0.01**2 / 2) / (2 * 0.1**2) / size**2  # two readings are averaged
-    assert found.deviation[0] == 0.0
-    # A sum of P squares of independent normal numbers, averaged over N.
-    assert abs(found.deviation[1] ** 2 / wanted - 1) < 5 * math.sqrt(2 / (P * N))
-    assert np.isnan(found.expected[1])
-    assert found.expected[2] == pytest.approx(math.sqrt(P - 1))
-    sparse = fastnn.compare(make_network(), X, Y, methods=[fastnn.Perturbation(fraction=0.5)], repeats=2)
-    assert np.isnan(sparse.expected[0])
-    with pytest.raises(TypeError, match="readout must be a fastnn.hardware.Readout, got 0.1"):
-        fastnn.compare(make_network(), X, Y, methods=[fastnn.Perturbation()], readout=0.1)

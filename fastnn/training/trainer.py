@@ -378,9 +378,10 @@ class Trainer(Named):
         x, y, _ = self._samples
         size = min(self._batch_size or len(x), len(x))
         data = make_data(x[:size], y[: size * (len(y) // len(x))])
-        network, estimator = self.network, reseed(self.gradient, self._n_steps)
+        network, steps = self.network, self._n_steps
+        estimator, readout = reseed(self.gradient, steps), reseed(self.readout, steps)
         truth = find_gradient(network, self._loss, data, Backprop())
-        return align(find_gradient(network, self._loss, data, estimator, self.readout), truth)
+        return align(find_gradient(network, self._loss, data, estimator, readout=readout), truth)
 
     def _find_states(self) -> States:
         """Return what callbacks can go on from."""
