@@ -24,18 +24,21 @@ from fastnn.model.network import mlp as mlp
 from fastnn.training.gradients import Backprop as Backprop
 from fastnn.training.gradients import Perturbation as Perturbation
 from fastnn.training.gradients import gradient as gradient
+from fastnn.training.grasp import grasp as grasp
 from fastnn.training.history import Evaluation as Evaluation
 from fastnn.training.history import History as History
 from fastnn.training.optimizers import SGD as SGD
 from fastnn.training.optimizers import Adam as Adam
 from fastnn.training.optimizers import AdamW as AdamW
 from fastnn.training.optimizers import RMSprop as RMSprop
+from fastnn.training.schemes import ForwardGradient as ForwardGradient
+from fastnn.training.schemes import NodePerturbation as NodePerturbation
+from fastnn.training.schemes import RandomDirections as RandomDirections
 from fastnn.training.trainer import Trainer as Trainer
 from fastnn.tutorial import feed_forward as feed_forward
 from fastnn.tutorial import update_weights as update_weights
 
 if typing.TYPE_CHECKING:
-    from fastnn.blackbox.directions import RandomDirections as RandomDirections
     from fastnn.blackbox.minimize import minimize as minimize
     from fastnn.blackbox.minimizer import Minimizer as Minimizer
     from fastnn.blackbox.reading import Query as Query
@@ -44,7 +47,6 @@ if typing.TYPE_CHECKING:
 else:
     # Imported when they are first asked for: their kernels would have an import of fastnn take longer.
     _LATE = {
-        "RandomDirections": "fastnn.blackbox.directions",
         "minimize": "fastnn.blackbox.minimize",
         "Minimizer": "fastnn.blackbox.minimizer",
         "Query": "fastnn.blackbox.reading",

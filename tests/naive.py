@@ -294,6 +294,10 @@ OPTIMIZERS = {
     "adam": adam,
     "rmsprop": rmsprop,
     "adamw": adamw,
+    "sign_sgd": lambda w, g, moments, step, lr, weight_decay: (
+        sgd(w, [np.sign(part) for part in decayed(w, g, weight_decay)], lr),
+        [],
+    ),
 }
 
 
@@ -335,9 +339,9 @@ def counted_normals(key, stream, step, index, size):
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:size]
 
 
-def counted_order(key, stream, sweep, size):
+def counted_order(key, stream, sweep, size, index=0):
     """Return 0, 1, ... in random order, by Fisher and Yates."""
-    words = counted_words(key, stream, sweep, 0, size)
+    words = counted_words(key, stream, sweep, index, size)
     order = np.arange(size)
     for k in range(size - 1):
         chance = (int(words[k, 0]) // 32 * 2**26 + int(words[k, 1]) // 64) / 2**53
@@ -392,6 +396,79 @@ def estimate(loss, weights, directions, eps, scheme="central", shaping=None, coo
         shares = (above - below) / width
     scale = weights.size if coordinate else 1
     return scale * (shares[:, None] * directions).mean(axis=0), losses
+
+
+def flatten(arrays):
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+def shape_like(vector, arrays):
+    ends = np.cumsum([array.size for array in arrays])
+    return [part.reshape(a.shape) for part, a in zip(np.split(vector, ends[:-1]), arrays, strict=True)]
+
+
+def along_directions(
+    weights, layers, loss, x, y, kind, key, step, q, eps, scheme="central", shaping=None, sample_weight=None
+):
+    """Return an estimate of a network's gradient along a step's directions, shaped like the weights."""
+
+    def mean_loss(theta):
+        return np.average(losses(shape_like(theta, weights), layers, loss, x, y), weights=sample_weight)
+
+    theta = flatten(weights)
+    drawn = step_directions(kind, key, step, q, theta.size, scheme == "central").astype(theta.dtype)
+    estimated, _ = estimate(mean_loss, theta, drawn, theta.dtype.type(eps), scheme, shaping, kind == "coordinate")
+    return shape_like(estimated, weights)
+
+
+def projected(gradient, kind, key, step, q):
+    """Return the mean of a gradient's projections on a step's directions, shaped like it."""
+    flat = flatten(gradient)
+    drawn = step_directions(kind, key, step, q, flat.size, True).astype(flat.dtype)
+    scale = flat.size if kind == "coordinate" else 1
+    return shape_like(scale * ((drawn @ flat)[:, None] * drawn).mean(axis=0), gradient)
+
+
+def unit_noise(kind, key, step, places, sizes):
+    """Return what the units of the samples at those places are perturbed by, (n_samples, n_units) a layer."""
+    size = sum(sizes)
+    draw = counted_signs if kind == "rademacher" else counted_normals
+    drawn = np.stack([draw(key, 0, step, place, size) for place in places])
+    if kind == "sphere":
+        drawn *= np.sqrt(size / np.square(drawn).sum(axis=1, keepdims=True))
+    return np.split(drawn, np.cumsum(sizes)[:-1], axis=1)
+
+
+def noisy_losses(weights, activations, loss, x, y, noise):
+    """Return each sample's loss with noise, an array a dense layer, on its pre-activations."""
+    a = x
+    for layer, activation in enumerate(activations):
+        z = a @ weights[2 * layer] + weights[2 * layer + 1] + noise[layer]
+        a = ACTIVATIONS[activation](z)
+    return sample_losses(loss, z, a, y)
+
+
+def node_perturbation(
+    weights, activations, loss, x, y, noise, sigma, layers="together", scheme="forward", sample_weight=None
+):
+    """Return the estimate of the gradient, shaped like the weights, from noise as `unit_noise` has it."""
+    sigma = x.dtype.type(sigma)
+    noise = [part.astype(x.dtype) for part in noise]
+    still = [0 * part for part in noise]
+    inputs = [x, *forward(weights, activations, x)[1]]
+    shares = np.ones(len(x)) if sample_weight is None else np.asarray(sample_weight) * len(x) / np.sum(sample_weight)
+    result = []
+    for layer in range(len(activations)):
+        moved = noise if layers == "together" else [part * (k == layer) for k, part in enumerate(noise)]
+        above = noisy_losses(weights, activations, loss, x, y, [sigma * part for part in moved])
+        if scheme == "central":
+            below = noisy_losses(weights, activations, loss, x, y, [-sigma * part for part in moved])
+            slopes = (above - below) / (2 * sigma)
+        else:
+            slopes = (above - noisy_losses(weights, activations, loss, x, y, still)) / sigma
+        delta = (shares * slopes)[:, None] * noise[layer] / len(x)
+        result += [inputs[layer].T @ delta, delta.sum(axis=0)]
+    return result
 
 
 class Devices:

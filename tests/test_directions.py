@@ -8,8 +8,8 @@ import pytest
 
 import fastnn
 from fastnn._compiler.jit import JIT_DISABLED
-from fastnn.blackbox.directions import KINDS, MAX_CODE
 from fastnn.hardware import Readout
+from fastnn.training.schemes import KINDS, MAX_CODE
 
 P = 20
 N = 200 if JIT_DISABLED else 4000  # steps; plain Python takes a millisecond each
@@ -318,16 +318,6 @@ BAD = [
         lambda: fastnn.Minimizer([0.0], gradient=fastnn.Perturbation(evaluate="direct")),
         ValueError,
         "evaluate='direct' is for networks",
-    ),
-    (
-        lambda: fastnn.Trainer(fastnn.mlp(2, 1), gradient=fastnn.RandomDirections()),
-        TypeError,
-        "gradient must be a fastnn.Perturbation or fastnn.Backprop, .*; RandomDirections are for fastnn.minimize",
-    ),
-    (
-        lambda: fastnn.gradient(fastnn.mlp(2, 1), [[1, 2]], [1], method=fastnn.RandomDirections()),
-        TypeError,
-        "method must be .*; RandomDirections are for fastnn.minimize",
     ),
     (lambda: fastnn.Trainer(fastnn.mlp(2, 1), optimizer=fastnn.Spall()), TypeError, "; Spall is for fastnn.minimize"),
     (lambda: fastnn.Spall(a=0.0), ValueError, "a must be a finite number > 0"),

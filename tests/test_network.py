@@ -134,3 +134,27 @@ def test_networks_copy_and_pickle():
 
 def test_every_activation_has_a_naive_twin():
     assert {member.name.lower() for member in Activation} == set(naive.ACTIVATIONS)
+
+
+def test_one_of_the_weights_is_assigned():
+    """What is assigned to an entry of `weights` is the network's, or nothing is."""
+    network = fastnn.mlp(2, 3, 1, seed=0)
+    before = [w.copy() for w in network.weights]
+    network.weights[0] = np.zeros((2, 3))
+    network.weights[-1] = [5]
+    assert not network.weights[0].any()
+    assert network.weights[3][0] == 5.0
+    network.weights[::2] = [before[0], np.ones((3, 1))]
+    np.testing.assert_array_equal(network.weights[0], before[0])
+    np.testing.assert_array_equal(network.weights[2], np.ones((3, 1)))
+    whole = [w.copy() for w in network.weights]
+    with pytest.raises(ValueError, match=r"weights\[0\] must have shape \(2, 3\), got \(3, 2\)"):
+        network.weights[0] = np.zeros((3, 2))
+    with pytest.raises(ValueError, match=r"weights\[2\] must have shape"):
+        network.weights[::2] = [np.zeros((2, 3)), np.zeros(3)]
+    with pytest.raises(ValueError, match="these are 2 of a network's weights, got 1 arrays"):
+        network.weights[:2] = [np.zeros((2, 3))]
+    with pytest.raises(IndexError):
+        network.weights[4] = [0]
+    for now, then in zip(network.weights, whole, strict=True):
+        np.testing.assert_array_equal(now, then)

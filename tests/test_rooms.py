@@ -10,16 +10,18 @@ import naive
 import numba
 import numpy as np
 import pytest
+import test_schemes
 from wide import narrow, widen
 
 import fastnn
 from fastnn.interop import imports
 from fastnn.interop.kinds import KINDS
-from fastnn.kernels import activations, losses, optimizers
+from fastnn.kernels import activations, losses, optimizers, schemes
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.optimizers import Optimizer
 from fastnn.model.layers import LAYERS
+from fastnn.training.gradients import METHODS, make_recipe
 from fastnn.training.optimizers import OPTIMIZERS
 
 
@@ -38,11 +40,13 @@ NEEDED = {
         *("residual_scale", "add_change", "add_loss_curvature", "bound_loss"),
     ),
     "optimizer": ("RATES", "N_MOMENTS", "IS_FUSED", "move"),
+    "scheme": ("UNITS", "STEM_UNITS", "REPLACES", "MOVES"),
 }
 FILES = [
     *(("activation", code, module) for code, module in activations.MODULES.items()),
     *(("loss", code, module) for code, module in losses.MODULES.items()),
     *(("optimizer", code, module) for code, module in optimizers.MODULES.items()),
+    *(("scheme", code, module) for code, module in schemes.MODULES.items()),
 ]
 
 
@@ -105,6 +109,21 @@ def test_every_optimiser_is_public(kind):
     root = Path(__file__).parent.parent
     assert f".. autoclass:: {kind.__name__}\n" in (root / "docs/api/training.rst").read_text()
     assert f"`{kind.__name__}({', '.join(fields)})`" in (root / "README.md").read_text()
+
+
+def test_every_estimate_is_tested_and_public():
+    """By `test_schemes.py` against plain NumPy; every way to find a gradient is in the reference and in the README."""
+    network = fastnn.mlp(2, 2)
+    recipes = [make_recipe(network, method) for method in test_schemes.METHODS]
+    assert {recipe.estimator for recipe in recipes} == set(schemes.Estimator) == set(schemes.MODULES)
+    root = Path(__file__).parent.parent
+    reference = "".join(path.read_text() for path in root.glob("docs/api/*.rst"))
+    for kind in METHODS:
+        assert getattr(fastnn, kind.__name__) is kind
+        assert f".. autoclass:: {kind.__name__}\n" in reference
+        assert f"`{kind.__name__}(" in (root / "README.md").read_text()
+        assert kind.__name__ in words(fastnn.Trainer.__doc__)
+        assert kind.__name__ in words(fastnn.gradient.__doc__)
 
 
 def words(text):

@@ -381,6 +381,18 @@ def test_bad_targets(y, options, message):
         fastnn.gradient(many_to_many(), np.ones((5, *SEQUENCE)), y, loss=CROSS_ENTROPY, **options)
 
 
+@pytest.mark.parametrize("y", [ONES, np.ones((5, 4, 2)) / 2])
+def test_targets_of_steps_for_a_network_that_puts_out_none(y):
+    network = fastnn.Network(SEQUENCE, [RNN(2, "tanh"), Dense(2, "softmax")], seed=0)
+    message = r"y must have shape \(5, 2\), got .*; for a result of each step, give the last recurrent layer return_seq"
+    with pytest.raises(ValueError, match=message):
+        fastnn.gradient(network, np.ones((5, *SEQUENCE)), y, loss=CROSS_ENTROPY)
+    with pytest.raises(
+        ValueError, match=r"y must have shape \(5, 2\), got \(5, 3\), or integer labels of shape \(5,\)$"
+    ):
+        fastnn.gradient(fastnn.mlp(3, 2, output="softmax"), np.ones((5, 3)), ONES[:, :3], loss=CROSS_ENTROPY)
+
+
 def test_numbers_of_another_shape():
     x, network = np.ones((5, *SEQUENCE)), many_to_many(output="identity")
     with pytest.raises(ValueError, match=r"y must have shape \(5, 4, 2\), got \(5, 4\); integer labels go with loss"):

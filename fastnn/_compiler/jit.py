@@ -186,13 +186,18 @@ def pack(shared):
 
 
 def unpack(packed):
-    """Return the first of the tuple's two parts, which stands where the tuple does."""
+    """Return the first of the tuple's three parts, which stands where the tuple does."""
     return packed[0]
 
 
 def unpack_stem(packed):
-    """Return the tuple: what `unpack` does, and a `layers.maps.Stem`."""
-    return packed
+    """Return the first two: what `unpack` does, and a `layers.maps.Stem`."""
+    return packed[:2]
+
+
+def unpack_scheme(packed):
+    """Return the first and the last: what `unpack` does, and a `schemes.scheme.Scheme` with what it has below."""
+    return packed[0], packed[2]
 
 
 def call(address, packed, block, task, step, chunk):
@@ -271,6 +276,18 @@ if not JIT_DISABLED:
         return packed.kind(packed), generate
 
     unpack_stem = unpack  # a unit's signature says which part of the tuple it is handed
+
+    @intrinsic
+    def unpack_scheme(typing_context, packed):  # pragma: no cover (called by the compiler, untraced)
+        """Return the first and the last part of the tuple at an address; no references are counted."""
+        kind = packed.kind
+
+        def generate(context, builder, signature, values):
+            whole = builder.bitcast(values[0], context.get_value_type(kind).as_pointer())
+            parts = [builder.load(cgutils.gep_inbounds(builder, whole, 0, k)) for k in (0, 2)]
+            return context.make_tuple(builder, signature.return_type, parts)
+
+        return types.Tuple((kind[0], kind[2]))(packed), generate
 
     def _make_call(address, packed, *rest):  # pragma: no cover (as above)
         """Return the signature and the code of a call through an address, by the convention of compiled code."""

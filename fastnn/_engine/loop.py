@@ -13,13 +13,22 @@ import numpy as np
 from fastnn._engine.devices import end_reading, has_devices, read_weights
 from fastnn._engine.plan import count_stem, count_steps, find_plan
 from fastnn._engine.program import find_program, is_deep
+from fastnn._engine.recipe import Recipe, rest
 from fastnn._engine.threads import count_chunks, find_pace, take_turn
-from fastnn._engine.workspace import borrow_work, hand_over, identify, make_data, make_plain_task, make_work
+from fastnn._engine.workspace import (
+    borrow_work,
+    hand_over,
+    hand_scheme,
+    identify,
+    make_data,
+    make_plain_task,
+    make_work,
+)
 from fastnn._support import validate
 from fastnn._support.interrupt import call_apart, leave_if_pressed
 from fastnn._support.validate import Array, find_caller
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.optimizers import Optimizer, Update
+from fastnn.kernels.optimizers import Update
 from fastnn.kernels.training import End, Program, run_steps
 from fastnn.kernels.work import Data, Method, Task, Work
 
@@ -83,24 +92,37 @@ class Loop:
         An epoch visits n_samples in batches of batch_size, the last one shorter.
     done : int
         Steps taken before.
+    recipe : Recipe or None
+        How the gradient is estimated, where the task's method alone does not say.
     """
 
     def __init__(
-        self, layout: Layout, theta: Array, task: Task, update: Update, n_samples: int, batch_size: int, done: int = 0
+        self,
+        layout: Layout,
+        theta: Array,
+        task: Task,
+        update: Update,
+        n_samples: int,
+        batch_size: int,
+        done: int = 0,
+        recipe: Recipe | None = None,
     ) -> None:
         self.layout = layout
         self.theta = theta
         self.task = task
+        self.recipe = recipe
         self.update = update
         self.batch_size = batch_size
         self.n_batches = -(-n_samples // batch_size)
         self.done = self._begun = done
-        self.work = make_work(layout, min(batch_size, n_samples), Method(task.method), theta.dtype, task.n_chunks)
+        block = min(batch_size, n_samples)
+        self.work = make_work(layout, block, Method(task.method), theta.dtype, task.n_chunks, recipe)
         self._before: Snapshot | None = None
         self._elapsed = 0.0
         self._is_watched = task.method == Method.SERIES
-        self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / (theta.size * batch_size)))
-        at_most = bound_seconds(layout, Method(task.method), batch_size)
+        passes = count_passes(recipe)
+        self._count = max(1, int(CALL_SECONDS * LONG_PRODUCT / (theta.size * batch_size * passes)))
+        at_most = bound_seconds(layout, Method(task.method), batch_size * passes)
         if find_plan(layout):  # whose weights each work many times a sample
             self._count = max(1, int(CALL_SECONDS / at_most))
         # Also when steps are quick: any of them may have its perturbations measured directly.
@@ -180,7 +202,8 @@ class Loop:
             arguments = self.layout, theta, start.data, self.task, update, self.work
             if has_devices(update):
                 read_weights(update, start.done + start.first + 1, theta)
-            ended = take_steps(*arguments, self.batch_size, start.first, stop, start.done, totals)
+            steps = self.batch_size, start.first, stop, start.done, totals
+            ended = take_steps(*arguments, *steps, recipe=self.recipe)
             if has_devices(update):
                 end_reading(update, theta)
             return ended
@@ -206,7 +229,7 @@ class Loop:
         for _ in range(n_times):
             leave_if_pressed()
             arguments = self.layout, self.theta, here.data, task, rest(self.theta), self.work, self.batch_size
-            take_steps(*arguments, stop - 1, stop, 0, totals, may_leave=True)
+            take_steps(*arguments, stop - 1, stop, 0, totals, may_leave=True, recipe=self.recipe)
         factor = n_times * seconds / (time.perf_counter() - started)
         message = SLOW.format(factor, np.abs(here.data.x).max(), self.task.eps)
         warnings.warn(message, stacklevel=find_caller())
@@ -288,15 +311,18 @@ def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) ->
     return rng.permuted(np.repeat(order, min(epochs, max(1, ORDER_LENGTH // n_samples)), axis=0), axis=1)
 
 
-def measure(layout: Layout, theta: Array, data: Data, task: Task) -> tuple[float, float, Array]:
+def measure(
+    layout: Layout, theta: Array, data: Data, task: Task, recipe: Recipe | None = None
+) -> tuple[float, float, Array]:
     """Return the summed loss, the number of correct predictions, and the gradient of the mean loss.
 
     The gradient is flat, and empty when the task's method is NONE. A loss that is not finite is inf, and
     the others are nothing then.
     """
     totals = np.zeros((1, 2))
-    with borrow_work(layout, len(data.x), Method(task.method), theta.dtype, task.n_chunks) as work:
-        _, end = take_steps(layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals, may_leave=True)
+    with borrow_work(layout, len(data.x), Method(task.method), theta.dtype, task.n_chunks, recipe) as work:
+        arguments = layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals
+        _, end = take_steps(*arguments, may_leave=True, recipe=recipe)
         gradient = work.gradient.copy()
     if end == End.REFUSED:
         raise ValueError(SERIES_REFUSED)
@@ -320,9 +346,11 @@ def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Wor
             yield slice(start, start + len(part)), work
 
 
-def rest(theta: Array) -> Update:
-    """Return the optimiser that leaves the parameters as they are."""
-    return Update(int(Optimizer.NONE), 0.0, 0.0, np.zeros(0), np.zeros((0, 0), theta.dtype))
+def count_passes(recipe: Recipe | None) -> int:
+    """Return how many times the work of a plain step an estimate is about, at most."""
+    if recipe is None:
+        return 1
+    return max(1 + recipe.n_changes, recipe.plan.q)
 
 
 def take_steps(
@@ -338,6 +366,7 @@ def take_steps(
     done: int,
     totals: Array,
     may_leave: bool = False,
+    recipe: Recipe | None = None,
 ) -> tuple[int, End]:
     """Call `run_steps` with the program that it needs, compiled; return how far it went, and why no further.
 
@@ -355,19 +384,22 @@ def take_steps(
         nonlocal first
         with take_turn(task.n_chunks) as n_chunks:
             dense, space, stem = hand_over(layout, work)
+            rests = recipe is not None and recipe.moves and not has_devices(update)
+            own = rest(theta) if rests else update
+            scheme = hand_scheme(work, update)
 
             def call(program: Program, stop: int, plan: Task) -> tuple[int, int]:
                 result: tuple[int, int] = run_steps(
-                    program, dense, theta, data, n_rows, first, stop, done, plan, update, stem, space, totals
+                    program, dense, theta, data, n_rows, first, stop, done, plan, own, stem, scheme, space, totals
                 )
                 return result
 
-            shared = dense, theta, data, update, space
-            needs = layout, task, has_direct, has_devices(update)
-            program = find_program(*needs, theta.dtype, shared, stem, lambda program: call(program, first, task))
+            packed = (dense, theta, data, own, space), stem, scheme
+            needs = layout, task, has_direct, has_devices(update), recipe
+            program = find_program(*needs, packed, lambda program: call(program, first, task))
             pace = None
             if n_chunks > 1:
-                kind = *identify(layout), task.method, theta.dtype
+                kind = *identify(layout), task.method, recipe, theta.dtype
                 pace = find_pace(*kind, batch_size.bit_length(), n_chunks)
             while first < last:
                 shares, stop = False, last
@@ -385,7 +417,8 @@ def take_steps(
 
     while True:
         method = Method.BACKPROP if not has_direct and task.method == Method.SERIES else Method(task.method)
-        is_long = may_leave and bound_seconds(layout, method, (last - first) * batch_size) > LONG_SECONDS
+        n_samples = (last - first) * batch_size * count_passes(recipe)
+        is_long = may_leave and bound_seconds(layout, method, n_samples) > LONG_SECONDS
         # The turn is that of the thread that works, which may go on when nobody waits any more.
         first, end = call_apart(run, work.stop) if is_long else run()
         if end != End.NEEDS_DIRECT:

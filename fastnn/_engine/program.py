@@ -7,7 +7,9 @@ import numpy as np
 
 from fastnn._compiler.jit import ADDRESS
 from fastnn._engine.plan import find_plan, has_series
+from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import load_layer
+from fastnn._engine.workspace import make_plain_task
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.descent import run_descent
@@ -15,8 +17,10 @@ from fastnn.kernels.devices import run_devices, run_stem_devices
 from fastnn.kernels.direct import Rise, run_carry, run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
-from fastnn.kernels.layers.maps import Part, Stem
+from fastnn.kernels.layers.maps import Part
 from fastnn.kernels.layout import Layout
+from fastnn.kernels.schemes import MODULES as SCHEMES
+from fastnn.kernels.schemes.directions import run_order
 from fastnn.kernels.series.carried import run_carried
 from fastnn.kernels.series.expansion import is_curved_above, run_expansion
 from fastnn.kernels.stem import (
@@ -48,11 +52,14 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
 # Those that have changes carried up to the loss.
 CARRYING = {run_direct, run_stem_direct, run_recurrent}
 
+# Of every unit, behind what it is handed packed.
+ARGUMENTS = Block(0, 0, 1, 1, True, True), make_plain_task(-1, Method.NONE, 1), 1, np.int64(0)
+
 _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
 
 
-def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool) -> Units:
+def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool, recipe: Recipe | None = None) -> Units:
     """Return the units of each phase of a step; those of `Phase.DIRECT` are left out until they are needed."""
     units: Units = {Phase.INPUTS: [run_inputs], Phase.FORWARD: [run_forward]}
     if task.method == Method.BACKPROP:
@@ -65,9 +72,23 @@ def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool)
         units[Phase.DESCENT] = [run_descent]
     if plan := find_plan(layout):
         _add_stem(units, Method(task.method), has_series(plan, Method(task.method)))
+    if recipe:
+        _add_scheme(units, recipe, plan is not None)
     if on_devices:
-        units[Phase.DESCENT] += [run_stem_devices, run_devices] if find_plan(layout) else [run_devices]
+        phase = Phase.WRITE if recipe and recipe.moves else Phase.DESCENT
+        units.setdefault(phase, []).extend([run_stem_devices, run_devices] if plan else [run_devices])
     return dict(sorted(units.items()))
+
+
+def _add_scheme(units: Units, recipe: Recipe, has_stem: bool) -> None:
+    """Add what an estimate does besides."""
+    module = SCHEMES[recipe.estimator]
+    if module.REPLACES:
+        units[Phase.BACK] = []  # transposes are not wanted, either, but cost next to nothing
+    if recipe.plan.n_rows:
+        units[Phase.INPUTS].append(run_order)
+    for name, unit in (module.STEM_UNITS if has_stem else module.UNITS).items():
+        units.setdefault(Phase[name], []).append(unit)
 
 
 def _add_stem(units: Units, method: Method, by_series: bool) -> None:
@@ -83,6 +104,14 @@ def _add_stem(units: Units, method: Method, by_series: bool) -> None:
         units[Phase.DESCENT].append(run_stem_descent)
 
 
+def find_own(recipe: Recipe | None) -> set[Any]:
+    """Return the units that are handed the scheme."""
+    if recipe is None:
+        return set()
+    module = SCHEMES[recipe.estimator]
+    return {run_order, *module.UNITS.values(), *(module.STEM_UNITS or {}).values()}
+
+
 def is_deep(layout: Layout, task: Task) -> bool:
     """Return if the series of any layer has to be carried up past the next level."""
     return task.method == Method.SERIES and bool(_is_curved_above(layout, task.loss, 0))
@@ -93,9 +122,8 @@ def find_program(
     task: Task,
     needs_direct: bool,
     on_devices: bool,
-    dtype: np.dtype[Any],
-    shared: tuple[Any, ...],
-    stem: Stem | tuple[()],
+    recipe: Recipe | None,
+    packed: tuple[Any, ...],
     call: Callable[[Program], object],
 ) -> Program:
     """Return the program of a step, its units compiled; what calls them is compiled by calling it once.
@@ -104,29 +132,24 @@ def find_program(
 
     Parameters
     ----------
-    layout, task, needs_direct, on_devices
+    layout, task, needs_direct, on_devices, recipe
         See `list_units`.
-    dtype : dtype
-        The network's.
-    shared : tuple
-        What units are handed packed; the address of what carries changes up is written into the workspace, the last.
-    stem : Stem or an empty tuple
-        What those that have to do with layers below the dense ones are handed besides; the units of these are written
-        into it.
+    packed : tuple
+        What units are handed packed: what all have to do with; the `Stem`, or an empty tuple without layers below the
+        dense ones; and the scheme with what it has below, or an empty tuple. Addresses are written into these: of
+        layers' units, and of what carries changes up.
     call : callable
         It runs a program without taking a step.
     """
-    units = list_units(layout, task, needs_direct, on_devices)
-    key = dtype, *((phase, unit) for phase in units for unit in units[phase])
+    units = list_units(layout, task, needs_direct, on_devices, recipe)
+    shared, stem, scheme = packed
+    key = shared[1].dtype, *((phase, unit) for phase in units for unit in units[phase])
+    below: Any = scheme[1] if scheme else ()
+    handed = {unit: packed for unit in find_own(recipe)} | {unit: (shared, stem) for unit in STEM_UNITS}
 
     def compile_units() -> None:
         load_layer()
-        arguments = Block(0, 0, 1, 1, True, True), task, 1, np.int64(0)
-        addresses = [
-            unit.address(((shared, stem) if unit in STEM_UNITS else shared, *arguments))
-            for phase in units
-            for unit in units[phase]
-        ]
+        addresses = [unit.address((handed.get(unit, shared), *ARGUMENTS)) for phase in units for unit in units[phase]]
         counts = [len(units.get(phase, [])) for phase in Phase]
         program = Program(
             units=np.array(addresses, ADDRESS),
@@ -138,20 +161,28 @@ def find_program(
     def compile_carry() -> None:
         work.carry[0] = run_carry.address((shared, Rise(0, 0, 0, 0.0, 0, 0, 0)))
 
-    def compile_layers() -> None:
+    def compile_layers(wanted: list[str], packed: tuple[Any, ...]) -> None:
         plan = find_plan(layout)
         assert plan
-        assert stem
-        wanted = [name for phase in units for unit in units[phase] for name in STEM_UNITS.get(unit, ())]
         for kind in set(plan.kinds):
-            addresses = _find_addresses(kind, wanted, (shared, stem))
+            addresses = _find_addresses(kind, wanted, packed)
             for layer in np.flatnonzero([other == kind for other in plan.kinds]):
-                stem.units[layer] = addresses
+                packed[1].units[layer] = addresses
+
+    def compile_below() -> None:
+        dense, _, data, update, _ = shared
+        packed = (dense, below.theta[0], data, update, below.work), below.stem
+        compile_layers(["forward"], packed)
+        below.units[0] = run_stem_forward.address((packed, *ARGUMENTS))
 
     if stem and not stem.units[:, 0].all():
-        call_apart(compile_layers)
+        wanted = [name for phase in units for unit in units[phase] for name in STEM_UNITS.get(unit, ())]
+        call_apart(lambda: compile_layers(wanted, (shared, stem)))
+    if below and not below.units[0]:
+        call_apart(compile_below)
     work: Work = shared[-1]
-    if not work.carry[0] and any(unit in CARRYING for phase in units for unit in units[phase]):
+    carries = CARRYING | find_own(recipe) if recipe and recipe.is_carried else CARRYING
+    if not work.carry[0] and any(unit in carries for phase in units for unit in units[phase]):
         call_apart(compile_carry)
     if key not in _programs:
         call_apart(compile_units)

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn._compiler.jit import ADDRESS
 from fastnn._engine.plan import StemLayout, StemPlan, count_steps, find_plan, has_series
+from fastnn._engine.recipe import Recipe, count_bytes, make_scheme
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layers import FUNCTIONS, Kind
@@ -25,6 +26,8 @@ from fastnn.kernels.layers.maps import (
     make_table,
 )
 from fastnn.kernels.layout import Layout
+from fastnn.kernels.optimizers import Update
+from fastnn.kernels.schemes.scheme import Below, Scheme
 from fastnn.kernels.stem_series import CHECKED, Q
 from fastnn.kernels.work import (
     CHECKS,
@@ -49,10 +52,12 @@ KEPT = 2 * BUDGET
 _kept: dict[tuple[Any, ...], Work] = {}
 
 
-class StemWork(Work):
-    """Workspace of such a network. Kernels are handed a `Work`, and the `Stem`."""
+class WideWork(Work):
+    """Workspace with more than dense layers need. Kernels are handed a `Work`, and the rest."""
 
-    stem: Stem
+    stem: Stem | tuple[()] = ()
+    scheme: Scheme | None = None
+    below: Below | tuple[()] = ()
 
 
 def make_layout(
@@ -95,9 +100,16 @@ def identify(layout: Layout) -> tuple[bytes, ...]:
 
 def hand_over(layout: Layout, work: Work) -> tuple[Layout, Work, Stem | tuple[()]]:
     """Return what kernels are handed: the dense layers and their workspace, and that of the layers below, if any."""
-    if isinstance(layout, StemLayout) and isinstance(work, StemWork):
+    if isinstance(work, WideWork):
         return Layout(*layout), Work(*work), work.stem
     return layout, work, ()
+
+
+def hand_scheme(work: Work, update: Update) -> tuple[Scheme, Below | tuple[()]] | tuple[()]:
+    """Return what units of an estimate are handed besides, if there is one."""
+    if isinstance(work, WideWork) and work.scheme:
+        return work.scheme._replace(update=update), work.below
+    return ()
 
 
 def count_parameters(layout: Layout) -> int:
@@ -107,13 +119,19 @@ def count_parameters(layout: Layout) -> int:
 
 def parameter_shapes(layout: Layout) -> list[tuple[int, ...]]:
     """Return the shapes of W1, b1, W2, b2, ..."""
-    shapes: list[tuple[int, ...]] = []
+    return [shape for shapes in layer_shapes(layout) for shape in shapes]
+
+
+def layer_shapes(layout: Layout) -> list[list[tuple[int, ...]]]:
+    """Return the shapes of each layer's parameters; those that have none are left out."""
     plan = find_plan(layout)
-    for level in plan.levels if plan else ():
-        shapes += level.shapes
-    for n_in, n_out in pairwise(layout.sizes.tolist()):
-        shapes += [(n_in, n_out), (n_out,)]
-    return shapes
+    shapes = [list(level.shapes) for level in plan.levels if level.shapes] if plan else []
+    return shapes + [[(n_in, n_out), (n_out,)] for n_in, n_out in pairwise(layout.sizes.tolist())]
+
+
+def layer_sizes(layout: Layout) -> tuple[int, ...]:
+    """Return how many weights and biases each layer has; those that have none are left out."""
+    return tuple(sum(math.prod(shape) for shape in shapes) for shapes in layer_shapes(layout))
 
 
 def split(layout: Layout, theta: Array) -> list[Array]:
@@ -163,20 +181,26 @@ def make_stem(plan: StemPlan, widest: int, block: int, method: Method, dtype: np
     )
 
 
-def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Work:
+def make_work(
+    layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int, recipe: Recipe | None = None
+) -> Work:
     """Return a workspace for blocks of up to n_samples samples."""
     plan = find_plan(layout)
     n_layers = len(layout.activations)
     widest = int(layout.sizes.max())
     n_units, n_outputs = int(layout.sizes.sum()), int(layout.sizes[-1])
-    n_parameters = count_parameters(layout) if method != Method.NONE else 0
+    n_parameters = count_parameters(layout) if method != Method.NONE or recipe else 0
     n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method]
     n_steps = count_steps(layout)
     n_below = (4 if method in (Method.BACKPROP, Method.SERIES) else 3) * plan.sizes.n_units if plan else 0
     per_sample = dtype.itemsize * (n_steps * (n_kinds * n_units + n_outputs) + n_below)
+    per_sample += n_steps * count_bytes(recipe, layout, dtype, n_chunks)
+    nudges_stem = plan is not None and recipe is not None and recipe.nudges
+    if plan and nudges_stem:
+        per_sample += 8 * (n_steps * (3 * n_units + n_outputs + int(layout.sizes[1])) + 3 * plan.sizes.n_units)
     n_whole = max(1, min(n_samples, BUDGET // per_sample))
     block = n_whole * n_steps
-    perturbs = method in (Method.DIRECT, Method.SERIES)
+    perturbs = method in (Method.DIRECT, Method.SERIES) or (recipe is not None and recipe.is_carried)
     # Only these can be curved above the next level: see `series.is_curved_above`.
     deep = method == Method.SERIES and (n_layers > 2 or layout.activations[-1] == Activation.SOFTMAX)
     work = Work(
@@ -194,27 +218,49 @@ def make_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[An
         stop=np.zeros(1, np.int64),
         carry=np.zeros(1, ADDRESS),
     )
-    if plan is None:
+    if plan is None and recipe is None:
         return work
-    whole = StemWork(*work)
-    whole.stem = make_stem(plan, widest, n_whole, method, dtype, n_chunks)
+    whole = WideWork(*work)
+    if plan:
+        whole.stem = make_stem(plan, widest, n_whole, method, dtype, n_chunks)
+    if recipe:
+        whole.scheme = make_scheme(recipe, layout, layer_shapes(layout), block, dtype, n_chunks)
+    if plan and nudges_stem:
+        whole.below = make_below(layout, plan, widest, n_whole, n_chunks)
     return whole
+
+
+def make_below(layout: Layout, plan: StemPlan, widest: int, n_samples: int, n_chunks: int) -> Below:
+    """Return workspace to run the layers below the dense ones with other weights; no unit is in it yet."""
+    wide, block = np.dtype(float), n_samples * plan.n_steps
+    return Below(
+        work=make_work(Layout(*layout), block, Method.NONE, wide, n_chunks),
+        stem=make_stem(plan, widest, n_samples, Method.NONE, wide, n_chunks),
+        theta=np.empty((n_chunks, count_parameters(layout))),
+        base=np.empty((block, int(layout.sizes[1]))),
+        units=np.zeros(1, ADDRESS),
+    )
 
 
 def list_arrays(work: Work) -> list[Array]:
     """Return all that a workspace consists of."""
-    stem = getattr(work, "stem", ())
-    return [*work, *(part for part in stem if isinstance(part, np.ndarray))]
+    more: list[Any] = []
+    if isinstance(work, WideWork):
+        more = [*work.stem, *(work.scheme or ()), *work.below]
+        more += [array for part in work.below if isinstance(part, tuple) for array in part]
+    return [*work, *(part for part in more if isinstance(part, np.ndarray))]
 
 
 @contextlib.contextmanager
-def borrow_work(layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Iterator[Work]:
+def borrow_work(
+    layout: Layout, n_samples: int, method: Method, dtype: np.dtype[Any], n_chunks: int, recipe: Recipe | None = None
+) -> Iterator[Work]:
     """Lend what `make_work` makes; it is kept for the next call, and nobody else has it meanwhile.
 
     Whoever leaves by an exception does not give it back: somebody may still write there.
     """
-    key = *identify(layout), n_samples, BUDGET, method, dtype, n_chunks
-    work = _kept.pop(key, None) or make_work(layout, n_samples, method, dtype, n_chunks)
+    key = *identify(layout), n_samples, BUDGET, method, dtype, n_chunks, recipe
+    work = _kept.pop(key, None) or make_work(layout, n_samples, method, dtype, n_chunks, recipe)
     yield work
     _kept[key] = work
     while (
@@ -255,7 +301,8 @@ def view(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> A
 
 def view_below(layout: Layout, work: Work, kind: int, level: int, n_samples: int) -> Array:
     """Return one kind of the values of a level below the dense layers, (n_samples, height, width, channels)."""
-    assert isinstance(work, StemWork)
+    assert isinstance(work, WideWork)
+    assert work.stem
     assert isinstance(layout, StemLayout)
     here = layout.plan.table[level].tolist()
     height, width, channels = here[HEIGHT], here[WIDTH], here[CHANNELS]

@@ -1,6 +1,5 @@
 """Every cast and every error message: whatever reaches a kernel has passed here."""
 
-import difflib
 import importlib
 import math
 import numbers
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from fastnn._support.names import find_nearest
 
 Array = NDArray[Any]
 
@@ -47,8 +48,8 @@ def choice(name: str, value: object, options: Iterable[str]) -> str:
 
 def did_you_mean(value: object, options: Sequence[str]) -> str:
     """Return a hint at which of the options is nearest, or nothing if none is near."""
-    near = difflib.get_close_matches(str(value)[:50].lower(), options, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = find_nearest(value, options)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def dtype(value: DTypeLike) -> np.dtype[Any]:
@@ -109,6 +110,11 @@ def pair(name: str, value: object) -> tuple[int, int]:
     return integer(name, value[0], low=1), integer(name, value[1], low=1)
 
 
+def share(name: str, value: object) -> float:
+    """Return value as a float above 0 and at most 1."""
+    return number(name, value, low=0.0, high=1.0, open_low=True)
+
+
 def flag(name: str, value: object) -> bool:
     """Return value as a bool."""
     if not isinstance(value, bool | np.bool_):
@@ -119,7 +125,8 @@ def flag(name: str, value: object) -> bool:
 def instance(name: str, value: object, kinds: tuple[type, ...]) -> None:
     """Refuse a value that is no instance of the classes (the class itself is a common slip)."""
     if not isinstance(value, kinds):
-        wanted = " or ".join(f"fastnn.{kind.__name__}" for kind in kinds)
+        *others, last = [f"fastnn.{kind.__name__}" for kind in kinds]
+        wanted = f"{', '.join(others)} or {last}" if others else last
         hint = f"; write {value.__name__}(...)" if isinstance(value, type) and value in kinds else ""
         hint += getattr(value, "_elsewhere", "")  # what takes such a one
         raise TypeError(f"{name} must be a {wanted}, got {show(value)}{hint}")

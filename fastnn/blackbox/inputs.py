@@ -8,11 +8,10 @@ import numpy as np
 from fastnn._engine.devices import write_stuck
 from fastnn._support import validate
 from fastnn._support.validate import Array
-from fastnn.blackbox.directions import make_key
 from fastnn.blackbox.reading import Form
-from fastnn.hardware import Devices, Readout
+from fastnn.hardware import Devices
 from fastnn.kernels.devices import N_NUMBERS
-from fastnn.kernels.measured import Board, Reading
+from fastnn.kernels.measured import Board
 
 
 def flatten(weights: Any) -> tuple[Array, Form]:
@@ -56,13 +55,6 @@ def flatten_bounds(bounds: object, form: Form, theta: Array) -> Array:
         k = int(np.argmax(outside))
         raise ValueError(f"weight {k} starts at {theta[k]:g}, outside of its bounds {low[k]:g} and {high[k]:g}")
     return result
-
-
-def make_reading(readout: Readout, seed: int) -> Reading:
-    """Return a readout as kernels see it."""
-    low, high = readout.span or (0.0, 1.0)
-    levels = float(2**readout.bits - 1) if readout.bits else 0.0
-    return Reading(make_key(readout.seed, seed), readout.noise, readout.repeats, low, high, levels)
 
 
 def make_board(devices: Devices | None, theta: Array, seed: int) -> Board:

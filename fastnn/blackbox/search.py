@@ -16,7 +16,7 @@ from fastnn._engine.devices import write
 from fastnn._support.validate import Array
 from fastnn.blackbox import compiled
 from fastnn.blackbox.directions import RandomDirections, make_calibration, make_plan
-from fastnn.blackbox.inputs import make_board, make_reading
+from fastnn.blackbox.inputs import make_board
 from fastnn.blackbox.reading import Form
 from fastnn.blackbox.result import COLUMNS, FailedQueries, Minimum, find_loss
 from fastnn.blackbox.spall import Spall
@@ -25,6 +25,7 @@ from fastnn.kernels.devices import SET
 from fastnn.kernels.measured import ALPHA, GAMMA, LEVEL, N_GAINS, ROUNDING, SHIFT, A, C, Ended, Room
 from fastnn.training.gradients import Perturbation
 from fastnn.training.optimizers import Optimizer
+from fastnn.training.schemes import make_reading
 
 # Rounds: readings at the start for their deviation; pairs for the slope; one at the start; a step; one after it.
 ROUNDS = NOISE, SLOPE, BASE, STEP, LOOK = "noise", "slope", "base", "step", "look"

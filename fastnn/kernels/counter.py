@@ -36,11 +36,11 @@ def draw_words(key, stream, step, index, block):
 
 
 @kernel
-def fill_signs(key, stream, step, index, out):
-    """Fill a vector with +1 and -1, a bit each."""
+def fill_signs(key, stream, step, index, first, out):
+    """Fill a vector with +1 and -1, a bit each, the first being number `first` of them, a multiple of 128."""
     n_whole = out.size // 32
     for block in range((out.size + 127) // 128):
-        words = draw_words(key, stream, step, index, block)
+        words = draw_words(key, stream, step, index, first // 128 + block)
         for quarter in range(4):
             word, start = int64(words[quarter]), 4 * block + quarter
             if start < n_whole:
@@ -62,21 +62,21 @@ def draw_normals(key, stream, step, index, block):
 
 
 @kernel
-def fill_normals(key, stream, step, index, out):
-    """Fill a vector with normal numbers."""
+def fill_normals(key, stream, step, index, first, out):
+    """Fill a vector with normal numbers, the first being number `first` of them, a multiple of 4."""
     for block in range((out.size + 3) // 4):
-        numbers = draw_normals(key, stream, step, index, block)
+        numbers = draw_normals(key, stream, step, index, first // 4 + block)
         for k in range(4 * block, min(4 * block + 4, out.size)):
             out[k] = numbers[k - 4 * block]
 
 
 @kernel
-def shuffle(key, stream, step, order):
-    """Fill a vector of integers with 0, 1, ... in an order that is drawn (Fisher and Yates)."""
+def shuffle(key, stream, step, index, count, order):
+    """Fill a vector of integers with 0, 1, ..., the first `count` in an order that is drawn (Fisher and Yates)."""
     for k in range(order.size):
         order[k] = k
-    for k in range(order.size - 1):
-        a, b, _, _ = draw_words(key, stream, step, 0, k)
+    for k in range(min(count, order.size - 1)):
+        a, b, _, _ = draw_words(key, stream, step, index, k)
         chance = ((int64(a) >> 5) * 67108864.0 + (int64(b) >> 6)) * FINE  # 53 bits, below 1
         other = k + int(chance * (order.size - k))
         order[k], order[other] = order[other], order[k]

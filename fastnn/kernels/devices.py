@@ -34,7 +34,7 @@ STEP, SET, READING = range(3)
 
 @kernel
 def make_key(numbers):
-    """Return the key of random numbers."""
+    """Return the key of what is drawn."""
     return uint64(int64(numbers[SEED])) | (uint64(int64(numbers[RUN])) << HALF)
 
 

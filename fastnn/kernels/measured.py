@@ -1,24 +1,19 @@
-"""A step on a loss that can only be measured: where it is read, and what is made of the readings.
-
-A step has `n_readings` readings: with central differences two a direction, at ``theta + c d`` and
-``theta - c d``; with forward ones first the base, then one a direction; with ranks of forward readings no base.
-"""
+"""A step on a loss that can only be measured: where it is read, and what is made of the readings."""
 
 import math
 from enum import IntEnum
 from typing import NamedTuple
 
-from numpy import ndarray, uint64
+from numpy import ndarray
 
 from fastnn._compiler.jit import kernel
-from fastnn.kernels.counter import draw_normals, fill_normals, fill_signs, shuffle
 from fastnn.kernels.devices import READING, write
 from fastnn.kernels.devices import STEP as WRITTEN_BY_STEP
+from fastnn.kernels.directions import CALIBRATION, Kind, fill_direction, has_base, prepare, weigh
 from fastnn.kernels.optimizers import Update, update
+from fastnn.kernels.readings import read_loss
 from fastnn.kernels.vectors import largest_size
 
-# Streams of random numbers.
-DIRECTIONS, ORDER, COLUMNS, CALIBRATION, NOISE = range(5)
 # Entries of the gains, see `rate_at` and `nudge_at`; ROUNDING is the relative one of the weights' dtype, LEVEL
 # the distance of devices' levels if all nudges are made whole numbers of it, else 0.
 N_GAINS = 7
@@ -28,24 +23,6 @@ N_COLUMNS = 7
 QUERIES, LOSS, STEP, RATE, NUDGE, ACCEPTED, MEASURED = range(N_COLUMNS)
 
 
-class Kind(IntEnum):
-    """What directions are."""
-
-    RADEMACHER = 0
-    GAUSSIAN = 1
-    SPHERE = 2
-    WALSH = 3
-    COORDINATE = 4
-
-
-class Shaping(IntEnum):
-    """What is made of the readings before directions are weighed by them."""
-
-    NONE = 0
-    SIGN = 1
-    RANKS = 2
-
-
 class Ended(IntEnum):
     """How a step ended."""
 
@@ -53,29 +30,6 @@ class Ended(IntEnum):
     FAILED = 1  # more than half of its queries
     DIVERGED = 2  # a weight is not finite
     FROZEN = 3  # the next nudge is below the rounding of the largest weight
-
-
-class Plan(NamedTuple):
-    """The directions of a step."""
-
-    kind: int  # Kind
-    stream: int
-    key: uint64
-    q: int
-    is_central: bool
-    shaping: int  # Shaping
-    n_rows: int  # rows of a code or coordinates, in an order that is drawn for each sweep; 0: none is
-
-
-class Reading(NamedTuple):
-    """What happens to a loss on its way to a reading."""
-
-    key: uint64
-    noise: float
-    repeats: int
-    low: float
-    high: float
-    levels: float  # less one; 0: readings are not rounded
 
 
 class Board(NamedTuple):
@@ -112,59 +66,6 @@ def nudge_at(gains, step):
     if gains[LEVEL] > 0.0:
         nudge = max(round(nudge / gains[LEVEL]), 1.0) * gains[LEVEL]
     return nudge
-
-
-@kernel
-def has_base(plan):
-    """Return whether the first reading is at the weights themselves."""
-    return not plan.is_central and plan.shaping != Shaping.RANKS
-
-
-@kernel
-def prepare(plan, step, room):
-    """Draw the order of the sweep that a step is of, unless it is there, and return the step's first place in it."""
-    if plan.n_rows == 0:
-        return 0
-    steps_a_sweep = plan.n_rows // plan.q
-    # The negatives of a code's rows are the next sweep, so that second derivatives cancel.
-    n_sweeps = 2 if plan.kind == Kind.WALSH and not plan.is_central else 1
-    sweep = step // (steps_a_sweep * n_sweeps)
-    if room.held[0] != sweep:
-        shuffle(plan.key, ORDER, sweep, room.order)
-        if plan.kind == Kind.WALSH:
-            fill_signs(plan.key, COLUMNS, sweep, 0, room.columns)
-        room.held[0] = sweep
-    return step % steps_a_sweep * plan.q
-
-
-@kernel
-def fill_direction(plan, step, place, index, room):
-    """Write a direction of a step, unless it is there; `place` is what `prepare` returned. Not for coordinates."""
-    direction, held = room.direction, room.held
-    if held[1] == plan.stream and held[2] == step and held[3] == index:
-        return
-    held[1], held[2], held[3] = plan.stream, step, index
-    if plan.kind == Kind.RADEMACHER:
-        fill_signs(plan.key, plan.stream, step, index, direction)
-    elif plan.kind == Kind.WALSH:
-        row = room.order[place + index]
-        sign = 1.0
-        if not plan.is_central and step // (plan.n_rows // plan.q) % 2 == 1:
-            sign = -1.0
-        for k in range(direction.size):
-            bits = row & k
-            for shift in (16, 8, 4, 2, 1):
-                bits ^= bits >> shift
-            direction[k] = sign * room.columns[k] * (1 - 2 * (bits & 1))
-    else:
-        fill_normals(plan.key, plan.stream, step, index, direction)
-        if plan.kind == Kind.SPHERE:
-            square = 0.0
-            for k in range(direction.size):
-                square += direction[k] * direction[k]
-            scale = math.sqrt(direction.size / square)
-            for k in range(direction.size):
-                direction[k] *= scale
 
 
 @kernel
@@ -226,44 +127,10 @@ def settle(reading, serial, answers, readings):
             if not math.isfinite(value):
                 failed += 1
                 continue
-            if reading.noise > 0.0:
-                query = serial + number
-                value += reading.noise * draw_normals(reading.key, NOISE, query, 0, 0)[0]
-            if reading.levels > 0.0:
-                share = (min(max(value, reading.low), reading.high) - reading.low) / (reading.high - reading.low)
-                value = reading.low + round(share * reading.levels) / reading.levels * (reading.high - reading.low)
-            total += value
+            total += read_loss(reading, serial + number, value)
             n_good += 1
         readings[k] = total / n_good if n_good else math.nan
     return failed
-
-
-@kernel
-def rank(readings, value):
-    """Return a reading's rank among those that are finite, from -1/2 to 1/2; equal ones share theirs."""
-    below, equal, n_good = 0, 0, 0
-    for other in readings:
-        n_good += math.isfinite(other)
-        below += other < value
-        equal += other == value
-    return (below + 0.5 * (equal - 1)) / (n_good - 1) - 0.5 if n_good > 1 else 0.0
-
-
-@kernel
-def weigh(plan, nudge, readings, index):
-    """Return what a direction is weighed by, nan if one of its readings failed."""
-    if plan.is_central:
-        above, below, width = readings[2 * index], readings[2 * index + 1], 2.0 * nudge
-    elif plan.shaping == Shaping.RANKS:
-        above, below, width = readings[index], 0.0, nudge
-    else:
-        above, below, width = readings[index + 1], readings[0], nudge
-    change = above - below
-    if plan.shaping == Shaping.NONE or not math.isfinite(change):
-        return change / width
-    if plan.shaping == Shaping.SIGN:
-        return 1.0 if change > 0.0 else -1.0 if change < 0.0 else 0.0
-    return rank(readings, above) - (rank(readings, below) if plan.is_central else 0.0)
 
 
 @kernel

@@ -29,6 +29,12 @@ def add_product(a, b, first, last, out):
     add_tiles(a, (b,), first, last, out.dtype.type(1.0), out)
 
 
+@kernel
+def add_scaled_product(a, b, first, last, scale, out):
+    """Add scale times a (n, m) times b (m, p) to rows first to last of out (n, p)."""
+    add_tiles(a, (b,), first, last, out.dtype.type(scale), out)
+
+
 @kernel(inline=True)
 def add_series_product(a, b1, b2, b3, n_terms, first, last, scale, out):
     """Add scale * (a b1 + (a**2) b2 + (a**3) b3), powers entry by entry, to rows first to last of out.

@@ -28,6 +28,9 @@ class Phase(IntEnum):
     BELOW = 4  # samples, which may be many of the dense layers' each: further back, below these
     SHARED = 5  # parameters: those that are shared, of the layers below the dense ones
     DESCENT = 6  # parameters
+    READ = 7  # directions, or parameters; only with a scheme, as are the next two
+    MOVE = 8  # parameters
+    WRITE = 9  # parameters; only on devices
 
 
 N_PHASES = len(Phase)
@@ -57,7 +60,7 @@ MOST_DIRECT = 2e7
 
 
 @entry_point(parallel=True)
-def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, stem, work, totals):
+def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, stem, scheme, work, totals):
     """Take training steps first to last; return how far that went, and why no further.
 
     A step that an end prevents is not taken: parameters are as before it.
@@ -65,11 +68,12 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
     Steps count through the batches of one epoch after another; `done` steps were
     taken before step 0. totals (n_epochs, 2) gathers each epoch's summed loss and
     number of correct predictions, measured before each step. With Optimizer.NONE the
-    gradient of the mean loss is left in work.gradient. Without layers below the dense ones, stem is an empty tuple.
+    gradient of the mean loss is left in work.gradient. Without layers below the dense ones, stem is an empty tuple;
+    scheme is one where the task's method says all, else a `schemes.scheme.Scheme` and what it has below.
     """
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
-    packed = pack(((layout, theta, data, optimizer, work), stem))
+    packed = pack(((layout, theta, data, optimizer, work), stem, scheme))
     starts = program.starts
     before = sum_direct(work)
     for step in range(first, last):
@@ -127,7 +131,7 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
                         phase = Phase.BELOW.value
                     elif starts[Phase.DIRECT] == starts[Phase.BELOW]:
                         return step, End.NEEDS_DIRECT.value
-                while (phase == Phase.BELOW or phase == Phase.SHARED) and starts[phase] == starts[phase + 1]:
+                while Phase.BELOW <= phase < N_PHASES and starts[phase] == starts[phase + 1]:
                     phase += 1
         totals[epoch, 0] += loss
         totals[epoch, 1] += correct

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from fastnn._support import validate
+from fastnn._support.names import Named, named_fields
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.layers import Kind, average_pool, conv, embedding, gru, lstm, max_pool, repeat, rnn
 from fastnn.kernels.layers.maps import Geometry
@@ -15,8 +16,9 @@ LARGEST = 2**40  # units that a level has, or weights that a layer has below the
 IMAGE, SEQUENCE, FLAT = "an image", "a sequence", "a flat level"
 
 
+@named_fields
 @dataclass(frozen=True)
-class Dense:
+class Dense(Named):
     """A fully connected layer: ``z = a_prev @ W + b``, ``a = activation(z)``.
 
     It takes an image as a vector, and works on every step of a sequence by itself. Its weights are ``W``

@@ -31,10 +31,12 @@ def _goes_with(loss: Loss, output: Activation) -> bool:
     return outputs is None or output.name.lower() in outputs
 
 
-def encode_targets(loss: Loss, y: ArrayLike, n_samples: int, outputs: tuple[int, ...], to: np.dtype[Any]) -> Array:
+def encode_targets(
+    loss: Loss, y: ArrayLike, n_samples: int, outputs: tuple[int, ...], to: np.dtype[Any], advice: str = ""
+) -> Array:
     """Return y as rows of a sample's outputs, integer labels one-hot; outputs is (n_outputs,) or (n_steps, n_outputs).
 
-    Each step of a sequence has a row.
+    Each step of a sequence has a row. The advice is for whoever has more axes than these.
     """
     hint = "; number the classes 0, 1, ..." if loss.classifies else ""
     result = validate.array("y", y, to, hint=hint)
@@ -47,9 +49,9 @@ def encode_targets(loss: Loss, y: ArrayLike, n_samples: int, outputs: tuple[int,
     if result.shape == rows and n_outputs == 1:
         result = result.reshape(*rows, 1)
     if result.shape != (n_samples, *outputs):
-        advice = ""
+        advice = advice if result.ndim > len(rows) else ""
         if targets == "distributions":
-            advice = f", or integer labels of shape {rows}"
+            advice = f", or integer labels of shape {rows}{advice}"
         elif result.ndim == len(rows) and not loss.classifies:
             advice = "; integer labels go with loss 'categorical_cross_entropy', or as one-hot rows"
         raise ValueError(f"y must have shape {(n_samples, *outputs)}, got {result.shape}{advice}")

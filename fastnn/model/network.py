@@ -14,6 +14,7 @@ from fastnn._engine.loop import forward
 from fastnn._engine.plan import count_steps, find_plan
 from fastnn._engine.workspace import count_parameters, make_layout, parameter_shapes, split, view, view_below
 from fastnn._support import files, html, validate
+from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
 from fastnn.interop import exports
 from fastnn.kernels.activations import MODULES, Activation
@@ -39,7 +40,30 @@ class Forward(NamedTuple):
     activations: list[Array]
 
 
-class Network:
+class _Weights(list[Array]):
+    """The weights and biases of a network: an array that is assigned to one is copied into it."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        chosen = range(len(self))[key]
+        if isinstance(chosen, int):
+            self[chosen][...] = _fit(chosen, value, self[chosen])
+            return
+        if len(chosen) != len(value):
+            raise ValueError(f"these are {len(chosen)} of a network's weights, got {len(value)} arrays")
+        checked = [_fit(k, new, self[k]) for k, new in zip(chosen, value, strict=True)]
+        for k, array in zip(chosen, checked, strict=True):
+            self[k][...] = array
+
+
+def _fit(k: int, new: ArrayLike, old: Array) -> Array:
+    """Return new weights as an array like the old ones."""
+    array = validate.array(f"weights[{k}]", new, old.dtype)
+    if array.shape != old.shape:
+        raise ValueError(f"weights[{k}] must have shape {old.shape}, got {array.shape}")
+    return array
+
+
+class Network(Named):
     """A network: dense layers, and below them convolutions and pools over images, or recurrent layers over sequences.
 
     Parameters
@@ -91,6 +115,7 @@ class Network:
       Dense(10, softmax)  (10,)  W (64, 10)              b (10,)    650
     """
 
+    @named_arguments
     def __init__(
         self,
         input_shape: int | tuple[int, ...],
@@ -202,21 +227,17 @@ class Network:
         """``[W1, b1, W2, b2, ...]``, views: writing into one changes the network.
 
         In the order of the layers that have weights; each layer's description says which, and their shapes.
-        Assigning a list of arrays of these shapes copies them in, all or, if one does not fit, none.
+        Assigning a list of arrays of these shapes copies them in, all or, if one does not fit, none;
+        so does ``network.weights[0] = array`` with one.
         """
-        return split(self._layout, self._theta)
+        return _Weights(split(self._layout, self._theta))
 
     @weights.setter
     def weights(self, arrays: Sequence[ArrayLike]) -> None:
         here = self.weights
         if len(arrays) != len(here):
             raise ValueError(f"weights must be a list of {len(here)} arrays [W1, b1, ...], got {len(arrays)}")
-        checked = []
-        for k, (new, old) in enumerate(zip(arrays, here, strict=True)):
-            array = validate.array(f"weights[{k}]", new, self._dtype)
-            if array.shape != old.shape:
-                raise ValueError(f"weights[{k}] must have shape {old.shape}, got {array.shape}")
-            checked.append(array.ravel())
+        checked = [_fit(k, *both).ravel() for k, both in enumerate(zip(arrays, here, strict=True))]
         self._theta[:] = np.concatenate(checked)  # at once: Ctrl-C may come at any time
 
     def predict(self, X: ArrayLike) -> Array:
@@ -237,6 +258,49 @@ class Network:
             If X is not finite real numbers of that shape, or a weight is not finite.
         """
         return self._run(X, levels=[len(self._layers)]).activations[0]
+
+    __call__ = predict
+
+    def predict_labels(self, X: ArrayLike) -> Array:
+        """Return which class each sample is taken for.
+
+        Parameters
+        ----------
+        X : array_like
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of int64
+            The number of the largest output. With one output, a sigmoid, and with several of them, which stand
+            each alone, 1 where it is above a half and else 0; of several in the shape of `predict`.
+
+        Raises
+        ------
+        TypeError
+            If the output layer is neither softmax nor sigmoid: its outputs are numbers.
+        ValueError
+            As for `predict`.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> network = fastnn.mlp(2, 3, output="softmax", seed=0)
+        >>> network.predict_labels([[1.0, 2.0], [-1.0, 0.5]]).shape
+        (2,)
+        """
+        code = self.output_layer.code
+        if code not in (Activation.SOFTMAX, Activation.SIGMOID):
+            raise TypeError(
+                f"predict_labels needs a softmax or sigmoid output layer, and this network ends in "
+                f"{code.name.lower()}: predict(X) has its numbers"
+            )
+        outputs = self.predict(X)
+        if code == Activation.SOFTMAX:
+            labels: Array = outputs.argmax(axis=-1)
+            return labels
+        found = (outputs > 0.5).astype(np.int64)
+        return found[..., 0] if found.shape[-1] == 1 else found
 
     def forward(self, X: ArrayLike) -> Forward:
         """Return every layer's pre-activations ``z`` and activations ``a``.
@@ -444,6 +508,7 @@ class Network:
         return rows
 
 
+@named_arguments
 def mlp(
     *sizes: int,
     hidden: str = "sigmoid",

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn._support import files, validate
 from fastnn._support.validate import Array
-from fastnn.hardware import Devices
+from fastnn.hardware import Devices, Readout
 from fastnn.model.network import restore_network
 from fastnn.training.gradients import METHODS
 from fastnn.training.history import COLUMNS, QUERIES
@@ -55,6 +55,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "batch_size": trainer._batch_size,
         "shuffle": trainer._shuffle,
         "random": state,
+        "readout": asdict(trainer.readout) if trainer.readout else None,
         "devices": asdict(trainer.devices) if trainer.devices else None,
     }
     arrays = {
@@ -85,6 +86,7 @@ def resume(kind: type[T], path: str | os.PathLike[str]) -> T:
             batch_size=description["batch_size"],
             shuffle=description["shuffle"],
             seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
+            readout=Readout(**read) if (read := description.get("readout")) else None,  # not in the first files
             devices=Devices(**found) if (found := description.get("devices")) else None,  # not in the first files
         )
         _restore(trainer, description, **state)

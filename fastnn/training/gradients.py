@@ -1,24 +1,38 @@
-"""How a gradient is found: by perturbation or by back-propagation."""
+"""How a gradient is found: by perturbation of every weight, by back-propagation, or as an estimate."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastnn._engine.loop import measure
+from fastnn._engine.loop import count_passes, measure
+from fastnn._engine.plan import find_plan
+from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import count_chunks
-from fastnn._engine.workspace import make_data, make_plain_task, split
+from fastnn._engine.workspace import layer_sizes, make_data, make_plain_task, split
 from fastnn._support import validate
 from fastnn._support.validate import Array
-from fastnn.hardware import Devices, check_devices
+from fastnn.hardware import Devices, Readout, check_devices
+from fastnn.kernels.directions import DIRECTIONS, Kind, Plan
 from fastnn.kernels.losses import Loss
+from fastnn.kernels.readings import Reading
+from fastnn.kernels.schemes import Estimator
 from fastnn.kernels.work import Data, Method, Task
 from fastnn.model.losses import encode_targets, find_loss, weigh
 from fastnn.model.network import Network
+from fastnn.training.schemes import (
+    MAX_SEED,
+    SCHEMES,
+    ForwardGradient,
+    NodePerturbation,
+    RandomDirections,
+    make_key,
+    make_reading,
+)
 
-SCHEMES = ("forward", "central")
 EVALUATIONS = ("auto", "series", "direct")
 # What a series may leave out, relative to the layer's differences. The plain float64
 # loop's rounding is 1e-12 to 1e-11 of them at eps = 1e-4, and eps itself costs 1e-5.
@@ -58,10 +72,20 @@ class Perturbation:
         met at every step it measures, in each step, how much one term and two leave out of sixteen weights, and all
         of them directly where that is more: so what it leaves out there is checked on a sample, not proved.
 
+    fraction : float or tuple of float, default 1.0
+        Of each layer's weights and biases, how many are perturbed in a step, drawn anew; a tuple says it layer by layer
+        (see `grasp`). The differences of the others are 0. That saves queries on a device, and no time here.
+    redraw : int, default 1
+        Steps that go by before others are drawn.
+    rescale : bool, default False
+        Multiply differences by the inverse of the fraction: their mean is then the gradient.
+    seed : int, default 0
+        For what is drawn; below 2**32.
+
     Raises
     ------
     TypeError, ValueError
-        If eps is not a positive number, or a name is unknown; and, with
+        If eps is not a positive number, a name is unknown, or a fraction is not above 0 and at most 1; and, with
         ``evaluate="series"``, when a sample's remainder is not small.
 
     Notes
@@ -80,15 +104,55 @@ class Perturbation:
     eps: float = 1e-6
     scheme: str = "forward"
     evaluate: str = "auto"
+    fraction: float | tuple[float, ...] = 1.0
+    redraw: int = 1
+    rescale: bool = False
+    seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", validate.number("eps", self.eps, low=0.0, open_low=True))
         validate.choice("scheme", self.scheme, SCHEMES)
         validate.choice("evaluate", self.evaluate, EVALUATIONS)
+        if isinstance(self.fraction, tuple | list):
+            fractions = [validate.share(f"fraction[{k}]", value) for k, value in enumerate(self.fraction)]
+            object.__setattr__(self, "fraction", tuple(fractions))
+        else:
+            object.__setattr__(self, "fraction", validate.share("fraction", self.fraction))
+        object.__setattr__(self, "redraw", validate.integer("redraw", self.redraw, low=1))
+        validate.flag("rescale", self.rescale)
+        object.__setattr__(self, "seed", validate.integer("seed", self.seed, low=0, high=MAX_SEED))
 
-    def queries(self, n_weights: int) -> int:
-        """Return how many readings of a loss of n_weights weights a step takes."""
-        return 2 * n_weights if self.scheme == "central" else n_weights + 1
+    def queries(self, n_weights: int | Sequence[int]) -> int:
+        """Return how many readings a step costs of n_weights weights, or of those of each layer.
+
+        One each weight that is perturbed, and one more; or, central, two each.
+        """
+        n = sum(self._count_perturbed([n_weights] if isinstance(n_weights, int) else n_weights))
+        return 2 * n if self.scheme == "central" else n + 1
+
+    def _count_perturbed(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Return how many weights of each layer are perturbed in a step, one at least."""
+        fractions = self.fraction if isinstance(self.fraction, tuple) else (self.fraction,) * len(sizes)
+        if len(fractions) != len(sizes):
+            raise ValueError(
+                f"fraction has {len(fractions)} numbers, one for each layer with weights, and those are {len(sizes)}"
+            )
+        return tuple(max(1, round(share * size)) for share, size in zip(fractions, sizes, strict=True))
+
+    def make_recipe(self, sizes: Sequence[int], reading: Reading) -> Recipe | None:
+        """Return how kernels make a `reading` of each difference in layers of those sizes, if they have to."""
+        counts = self._count_perturbed(sizes)
+        is_exact = reading.noise == 0.0 and reading.levels == 0.0
+        if counts == tuple(sizes) and is_exact:
+            return None
+        if reading.levels and self.scheme == "central":
+            raise ValueError(
+                "bits round each reading by itself, and of central differences of all weights fastnn finds no single "
+                'one; use scheme="forward", or RandomDirections(directions="coordinate")'
+            )
+        plan = Plan(int(Kind.COORDINATE), DIRECTIONS, make_key(self.seed, 0), 1, self.scheme == "central", 0, 0)
+        some = counts if counts != tuple(sizes) else ()
+        return Recipe(Estimator.DIFFERENCES, plan, reading, some, self.redraw, self.rescale)
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
@@ -115,8 +179,8 @@ class Backprop:
     (relu, leaky_relu at exactly 0) it takes the slope on the left; of an absolute error of exactly 0, none.
     """
 
-    def queries(self, n_weights: int) -> None:
-        """Return None: readings of a loss do not tell it."""
+    def queries(self, n_weights: int | Sequence[int]) -> None:
+        """Return None for any n_weights: what is differentiated cannot be measured."""
 
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
@@ -128,7 +192,8 @@ class Backprop:
         return Method.BACKPROP
 
 
-METHODS = (Perturbation, Backprop)
+Gradient = Perturbation | Backprop | RandomDirections | NodePerturbation | ForwardGradient
+METHODS = (Perturbation, Backprop, RandomDirections, NodePerturbation, ForwardGradient)
 
 
 def gradient(
@@ -137,8 +202,9 @@ def gradient(
     y: ArrayLike,
     *,
     loss: str = "squared_error",
-    method: Perturbation | Backprop = Perturbation(),
+    method: Gradient = Perturbation(),
     sample_weight: ArrayLike | None = None,
+    readout: Readout | None = None,
     devices: Devices | None = None,
 ) -> list[Array]:
     """Return the gradient of the mean loss over the samples: what `Trainer` steps against.
@@ -153,10 +219,13 @@ def gradient(
         (n_samples, n_steps); of one output also the same shape.
     loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
-    method : Perturbation or Backprop, default ``Perturbation()``
+    method : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
+        Of those that draw, the directions of a first step: another seed draws others.
     sample_weight : array_like, shape (n_samples,), or None
         Numbers >= 0: the loss is the mean weighted by them. None weighs all alike. Of sequences also
         (n_samples, n_steps).
+    readout : fastnn.hardware.Readout or None, default None
+        How the loss is read, in every reading that an estimate takes.
     devices : fastnn.hardware.Devices or None, default None
         Written with the weights, and read once: the slope is that with their settings.
 
@@ -184,29 +253,49 @@ def gradient(
     """
     validate.instance("network", network, (Network,))
     validate.instance("method", method, METHODS)
-    check_method(network, method)
+    recipe = make_recipe(network, method, readout)
     check_devices(devices, getattr(method, "eps", 0.0))
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
-    n_chunks = count_chunks(network._layout, method.method, len(data.x))
+    n_chunks = count_chunks(network._layout, method.method, len(data.x) * count_passes(recipe))
     task = method.make_task(code, network.dtype, n_chunks)
     theta, gains = network._theta, None
     if devices is not None:
         theta, gains = devices._act(theta)
-    value, _, differences = measure(network._layout, theta, data, task)
+    value, _, differences = measure(network._layout, theta, data, task, recipe)
     if not math.isfinite(value):
         raise FloatingPointError("the loss is not finite: weights are too large, or inputs are not scaled to about 1")
     return split(network._layout, differences if gains is None else differences * gains)
 
 
-def check_method(network: Network, method: Perturbation | Backprop) -> None:
-    """Refuse what is not proved for a network's layers."""
+def make_recipe(network: Network, method: Gradient, readout: Readout | None = None) -> Recipe | None:
+    """Return how kernels estimate a network's gradient, if they do; refuse what is not proved for its layers."""
+    if not isinstance(readout, Readout | None):
+        raise TypeError(f"readout must be a fastnn.hardware.Readout, got {validate.show(readout)}")
     shared = [str(layer) for layer in network.shared_layers() if layer.parameters]
     if shared and isinstance(method, Perturbation) and method.evaluate == "series":
         raise ValueError(
             f"evaluate='series' is proved for dense layers only, and this network has a {shared[0]}; "
             "use evaluate='auto', which measures the weights of such layers directly"
         )
+    if readout and isinstance(method, Backprop | ForwardGradient):
+        raise ValueError(f"{method} differentiates, and reads no loss: what has a readout is an estimate by perturbing")
+    if isinstance(method, Backprop):
+        return None
+    recipe = method.make_recipe(layer_sizes(network._layout), make_reading(readout or Readout(), 0))
+    if recipe and recipe.of_units and find_plan(network._layout):
+        below = network.shared_layers()[0]
+        raise ValueError(
+            f"{method} is for networks of dense layers, whose sums it perturbs, and this one has a {below}; "
+            "use RandomDirections or ForwardGradient(of='weights')"
+        )
+    return recipe
+
+
+def count_queries(network: Network, method: Gradient, readout: Readout | None = None) -> int | None:
+    """Return how many readings of the loss a step costs on a device, None for what cannot be measured there."""
+    n_readings = method.queries(layer_sizes(network._layout))
+    return None if n_readings is None else n_readings * (readout.repeats if readout else 1)
 
 
 def check_data(
@@ -221,5 +310,8 @@ def check_data(
     network.check_weights()
     x = network.check_inputs(X)
     outputs = network.output_shape
-    targets = encode_targets(loss, y, len(x), outputs, network.dtype)
+    advice = ""
+    if len(outputs) == 1 and any(getattr(layer, "return_sequences", None) is False for layer in network.layers):
+        advice = "; for a result of each step, give the last recurrent layer return_sequences=True"
+    targets = encode_targets(loss, y, len(x), outputs, network.dtype, advice)
     return make_data(x, weigh(loss, targets, sample_weight, class_weight, outputs[0] if len(outputs) > 1 else None))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn._support import html
+from fastnn._support.names import Named
 from fastnn._support.validate import Array
 
 # What an epoch's row holds; nan for what was not measured.
@@ -22,7 +23,7 @@ class Evaluation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class History:
+class History(Named):
     """What `Trainer.fit` measured, one entry an epoch.
 
     Attributes

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn._support import validate
+from fastnn._support.names import named_fields
 from fastnn._support.validate import Array
 from fastnn.kernels import optimizers as kernels
 
@@ -42,6 +43,7 @@ class Optimizer(ABC):
         return kernels.Update(int(self.code), self.lr, self.weight_decay, rates, moments)
 
 
+@named_fields
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Stochastic gradient descent: ``w -= lr * g``, with momentum and weight decay if asked for.
@@ -62,6 +64,8 @@ class SGD(Optimizer):
         At least 0: the gradient of an L2 penalty, ``weight_decay / 2`` times the sum of
         the squared weights. Of the weights ``W`` alone, not of the biases (PyTorch's
         decays both). The loss that is reported is without it.
+    sign : bool, default False
+        Step by lr along each entry's sign alone: ``w -= lr * sign(g)``, signSGD [2]_. Without momentum.
 
     Raises
     ------
@@ -72,26 +76,33 @@ class SGD(Optimizer):
     ----------
     .. [1] Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and
        momentum in deep learning", 2013, section 2.
+    .. [2] Bernstein and others, "signSGD: Compressed optimisation for non-convex problems", 2018.
     """
 
     lr: float = 0.01
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
+    sign: bool = False
 
     def __post_init__(self) -> None:
         self._check(below_one=("momentum",))
         if validate.flag("nesterov", self.nesterov) and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0, for example SGD(0.01, 0.9, nesterov=True)")
+        if validate.flag("sign", self.sign) and self.momentum:
+            raise ValueError(f"sign takes no momentum, got momentum={self.momentum:g}")
 
     @property
     def code(self) -> kernels.Optimizer:
         """The optimiser as kernels know it."""
+        if self.sign:
+            return kernels.Optimizer.SIGN_SGD
         if not self.momentum:
             return kernels.Optimizer.SGD
         return kernels.Optimizer.NESTEROV if self.nesterov else kernels.Optimizer.MOMENTUM
 
 
+@named_fields
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Adam [1]_, algorithm 1, with its bias correction.
@@ -133,6 +144,7 @@ class Adam(Optimizer):
         return kernels.Optimizer.ADAM
 
 
+@named_fields
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
     """RMSprop [1]_: ``w -= lr * g / (sqrt(s) + epsilon)``, s the running mean of ``g * g``, the form of PyTorch.
@@ -172,6 +184,7 @@ class RMSprop(Optimizer):
         return kernels.Optimizer.RMSPROP
 
 
+@named_fields
 @dataclass(frozen=True)
 class AdamW(Optimizer):
     """Adam with decoupled weight decay [1]_: ``w -= lr * weight_decay * w``, then a step of `Adam` without.

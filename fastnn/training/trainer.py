@@ -12,28 +12,29 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._engine.devices import write_weights
-from fastnn._engine.loop import Diverged, Loop, draw_orders, measure
+from fastnn._engine.loop import Diverged, Loop, count_passes, draw_orders, measure
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
 from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
+from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
-from fastnn.hardware import Devices, check_devices
+from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.losses import MODULES
 from fastnn.kernels.work import Data, Method
 from fastnn.model.losses import count_rows, find_loss
 from fastnn.model.network import Network
 from fastnn.training import checkpoint
 from fastnn.training.checkpoint import Position
-from fastnn.training.gradients import METHODS, Backprop, Perturbation, check_data, check_method
+from fastnn.training.gradients import METHODS, Gradient, Perturbation, check_data, count_queries, make_recipe
 from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, History, make_history
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
 
-class Trainer:
-    """Train a network, by perturbing every weight or by back-propagation.
+class Trainer(Named):
+    """Train a network, by perturbing every weight, by back-propagation, or along estimates of the gradient.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ class Trainer:
         - ``"categorical_cross_entropy"``: ``-y log a``, a softmax output layer.
 
         The cross-entropies are computed from the logits.
-    gradient : Perturbation or Backprop, default ``Perturbation()``
+    gradient : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
     optimizer : SGD, Adam, AdamW or RMSprop, default ``SGD(0.01)``
     batch_size : int or None, default 32
         Samples a step; None is all of them. The last batch of an epoch may be
@@ -60,6 +61,10 @@ class Trainer:
         Visit the samples in a new order each epoch.
     seed : int, numpy.random.Generator or None, default 0
         For the order.
+    readout : fastnn.hardware.Readout or None, default None
+        How the loss is read, in every reading that an estimate of the gradient takes; for `Perturbation`,
+        `RandomDirections` and, each sample's by itself, `NodePerturbation`. Noise is put on exact differences, by the
+        law of those of noisy readings: no loss is computed again for it. The history's losses are exact.
     devices : fastnn.hardware.Devices or None, default None
         What the weights are kept on. They are written when `fit` begins, and after each step; the
         network's weights are what acts then, and what is set otherwise is written by the next `fit`. Where a gradient
@@ -80,22 +85,24 @@ class Trainer:
     True
     """
 
+    @named_arguments
     def __init__(
         self,
         network: Network,
         *,
         loss: str = "squared_error",
-        gradient: Perturbation | Backprop = Perturbation(),  # noqa: B008 (frozen)
+        gradient: Gradient = Perturbation(),  # noqa: B008 (frozen)
         optimizer: Optimizer = SGD(0.01),  # noqa: B008 (frozen)
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
+        readout: Readout | None = None,
         devices: Devices | None = None,
     ) -> None:
         validate.instance("network", network, (Network,))
         validate.instance("gradient", gradient, METHODS)
         validate.instance("optimizer", optimizer, OPTIMIZERS)
-        check_method(network, gradient)
+        self._recipe = make_recipe(network, gradient, readout)
         check_devices(devices, getattr(gradient, "eps", 0.0))
         self.network = network
         self.gradient = gradient
@@ -104,6 +111,7 @@ class Trainer:
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
+        self.readout = readout
         self.devices = devices
         self._update = optimizer.make_update(network._theta)
         if devices:
@@ -149,6 +157,7 @@ class Trainer:
         """End the running `fit` where it is: for callbacks. It returns its history."""
         self._is_stopping = True
 
+    @named_arguments
     def fit(
         self,
         X: ArrayLike,
@@ -227,13 +236,15 @@ class Trainer:
             validation = check_data(self.network, self._loss, *validation_data)
         n_samples = len(data.x)
         batch_size = min(self._batch_size or n_samples, n_samples)
-        n_chunks = count_chunks(self.network._layout, self.gradient.method, batch_size)
+        n_passes = count_passes(self._recipe)
+        n_chunks = count_chunks(self.network._layout, self.gradient.method, batch_size * n_passes)
         task = self.gradient.make_task(self._loss, self.network.dtype, n_chunks)
         network = self.network
         if self.devices:
             self.devices._warn_of_nudge("eps", getattr(self.gradient, "eps", 0.0))
             write_weights(self._update, self._n_steps, network._theta)
-        loop = Loop(network._layout, network._theta, task, self._update, n_samples, batch_size, self._n_steps)
+        steps = n_samples, batch_size, self._n_steps
+        loop = Loop(network._layout, network._theta, task, self._update, *steps, self._recipe)
         with Interrupt() as interrupt:
             history = self._fit(loop, data, validation, epochs, ahead, called, interrupt)
         return replace(history, interrupted=True) if interrupt.is_pressed() else history
@@ -441,10 +452,18 @@ class Trainer:
         """
         return self._measure(check_data(self.network, self._loss, X, y, sample_weight))
 
+    def predict(self, X: ArrayLike) -> Array:
+        """Return the network's outputs: `Network.predict`."""
+        return self.network.predict(X)
+
+    def predict_labels(self, X: ArrayLike) -> Array:
+        """Return which class each sample is taken for: `Network.predict_labels`."""
+        return self.network.predict_labels(X)
+
     @property
     def _step_queries(self) -> int | None:
         """Readings that a step would take, None where its gradient is none that readings could tell."""
-        return self.gradient.queries(self.network.n_parameters)
+        return count_queries(self.network, self.gradient, self.readout)
 
     def _count_predictions(self, data: Data) -> float:
         """Return how many predictions count: of a sample or step one an output, or one of all, a class."""

@@ -124,6 +124,22 @@ def _change_any(code, z, a, slope, t):
         t[b] = change(code, z, a, slope, t[b])
 
 
+def _change_each(change):
+    @kernel
+    def loop(z, a, slope, t):
+        for k in range(t.size):
+            t[k] = change(np.float64(z[k]), np.float64(a[k]), np.float64(slope[k]), np.float64(t[k]))
+
+    return loop
+
+
+@kernel
+def _change_each_any(code, z, a, slope, t):
+    """Replace each of t (n,) by the change of a unit of its own."""
+    for k in range(t.size):
+        t[k] = change(code, z[k], a[k], slope[k], np.float64(t[k]))
+
+
 def _expand_all(taylor):
     @kernel
     def loop(z, a, slope, second, third):
@@ -162,3 +178,19 @@ def change_block(code, z, a, slope, t):
         _change_small_block(code, z, a, slope, t)
     else:
         _change_any(code, z, a, slope, t)
+
+
+_change_small_units = by_code(
+    "_change_small_units", "z, a, slope, t", _gather("change", _change_each, looped=True), default=_change_each_any
+)
+
+
+@kernel
+def change_units(code, z, a, slope, t):
+    """Replace perturbations t (n,), one of each unit, by f(z + t) - f(z); the identity's are that already."""
+    if code == Activation.IDENTITY:
+        return
+    if largest_size(t) <= LARGE:
+        _change_small_units(code, z, a, slope, t)
+    else:
+        _change_each_any(code, z, a, slope, t)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from fastnn._compiler.jit import by_code, kernel
-from fastnn.kernels.optimizers import adam, adamw, momentum, nesterov, rmsprop, sgd
+from fastnn.kernels.optimizers import adam, adamw, momentum, nesterov, rmsprop, sgd, sign_sgd
 
 
 class Optimizer(IntEnum):
@@ -32,6 +32,7 @@ class Optimizer(IntEnum):
     ADAM = 4
     RMSPROP = 5
     ADAMW = 6
+    SIGN_SGD = 7
 
 
 MODULES = {
@@ -41,6 +42,7 @@ MODULES = {
     Optimizer.ADAM: adam,
     Optimizer.RMSPROP: rmsprop,
     Optimizer.ADAMW: adamw,
+    Optimizer.SIGN_SGD: sign_sgd,
 }
 _ARE_FUSED = np.array([code in MODULES and MODULES[code].IS_FUSED for code in Optimizer])
 

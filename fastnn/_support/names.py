@@ -1,0 +1,231 @@
+"""Names that users of scikit-learn, Keras and PyTorch type, and what to write here instead."""
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+Class = TypeVar("Class", bound=type)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_FIT = "training is fastnn.Trainer(network, loss=...).fit(X, y, epochs=...)"
+_RATE = "the learning rate is the optimizer's: optimizer=fastnn.SGD(0.1)"
+_OF_LAYER = "each layer has its own: fastnn.Dense(100, 'relu'); for fastnn.mlp, hidden= and output="
+_OF_NETWORK = "weights are the network's: network.weights is [W1, b1, W2, b2, ...]"
+_STOPPING = "give fit callbacks=[fastnn.callbacks.EarlyStopping(...)]"
+_DECAY = "weight decay is the optimizer's: optimizer=fastnn.SGD(0.1, weight_decay=1e-4)"
+_CHECKPOINT = "save(path), and fastnn.load(path); a run that is to go on: trainer.save, fastnn.Trainer.resume"
+_TRAINER = "that is said to the trainer: fastnn.Trainer(network, ...)"
+
+# Of what is read from an object, by the name of its class.
+ATTRIBUTES: dict[str, dict[str, str]] = {
+    "Network": {
+        "fit": _FIT,
+        "partial_fit": _FIT,
+        "train": _FIT,
+        "compile": "loss and optimizer are the trainer's: fastnn.Trainer(network, loss=..., optimizer=...)",
+        "summary": "print(network), or the network alone in a notebook",
+        "backward": "fastnn.gradient(network, X, y, loss=...)",
+        "evaluate": "fastnn.Trainer(network, loss=...).evaluate(X, y)",
+        "score": "fastnn.Trainer(network, loss=...).evaluate(X, y)",
+        "predict_proba": "predict(X) has the probabilities of a sigmoid or softmax output layer",
+        "predict_classes": "predict_labels(X)",
+        "parameters": "network.weights is [W1, b1, W2, b2, ...], n_parameters their number",
+        "trainable_weights": "network.weights is [W1, b1, W2, b2, ...]",
+        "get_weights": "network.weights is [W1, b1, W2, b2, ...], views; copy them with [w.copy() for w in ...]",
+        "set_weights": "assign them: network.weights = [W1, b1, ...]",
+        "state_dict": _CHECKPOINT,
+        "load_state_dict": _CHECKPOINT,
+        "count_params": "n_parameters",
+        "coefs_": "network.weights[::2] of a dense network",
+        "intercepts_": "network.weights[1::2] of a dense network",
+        "eval": "predict is always the same: there is no mode to be set",
+        "add": "layers are given at once: fastnn.Network(n_inputs, [fastnn.Dense(...), ...])",
+        "to": "fastnn runs on the CPU",
+        "cuda": "fastnn runs on the CPU",
+    },
+    "Trainer": {
+        "lr": "learning_rate",
+        "model": "network",
+        "score": "evaluate(X, y)",
+        "partial_fit": "fit again: it goes on where it stopped",
+        "train": "fit(X, y, epochs=...)",
+        "compile": "there is nothing to compile: loss and optimizer are the trainer's arguments",
+        "predict_proba": "predict(X) has the probabilities of a sigmoid or softmax output layer",
+        "predict_classes": "predict_labels(X)",
+        "weights": "network.weights",
+        "loss_curve_": "history.loss",
+        "loss_": "history.loss[-1]",
+        "load": "fastnn.Trainer.resume(path)",
+    },
+    "History": {
+        "history": "each column by its name, such as history.loss; to_dict() has all of them",
+        "val_loss": "validation_loss",
+        "val_accuracy": "validation_accuracy",
+        "acc": "accuracy",
+        "epoch": "len(history) is their number",
+    },
+    "Dense": {
+        "weights": _OF_NETWORK,
+        "weight": _OF_NETWORK,
+        "bias": _OF_NETWORK,
+        "kernel": _OF_NETWORK,
+        "get_weights": _OF_NETWORK,
+        "units": "n_units",
+    },
+}
+
+# Of arguments, by the name of what is called.
+ARGUMENTS: dict[str, dict[str, str]] = {
+    "Trainer": {
+        "lr": _RATE,
+        "learning_rate": _RATE,
+        "learning_rate_init": _RATE,
+        "epochs": "epochs are fit's: trainer.fit(X, y, epochs=...)",
+        "n_epochs": "epochs are fit's: trainer.fit(X, y, epochs=...)",
+        "max_iter": "epochs are fit's: trainer.fit(X, y, epochs=...)",
+        "random_state": "seed",
+        "metrics": "accuracy is measured where the loss is of classes",
+        "weight_decay": _DECAY,
+        "alpha": _DECAY,
+        "momentum": "momentum is the optimizer's: optimizer=fastnn.SGD(0.1, momentum=0.9)",
+        "solver": "optimizer=fastnn.Adam()",
+        "method": "gradient",
+        "model": "network",
+        "criterion": "loss",
+        "verbose": "fit(progress=True) shows a bar",
+        "callbacks": "callbacks are fit's",
+        "early_stopping": _STOPPING,
+    },
+    "Trainer.fit": {
+        "n_epochs": "epochs",
+        "max_iter": "epochs",
+        "batch_size": "the batch size is the trainer's: fastnn.Trainer(network, batch_size=...)",
+        "shuffle": _TRAINER,
+        "verbose": "progress",
+        "lr": _RATE,
+        "learning_rate": _RATE,
+        "optimizer": _TRAINER,
+        "loss": _TRAINER,
+        "validation_split": "cut X and y yourself, and give validation_data=(X_validation, y_validation)",
+        "early_stopping": _STOPPING,
+        "restore_best_weights": "it is EarlyStopping's: callbacks=[fastnn.callbacks.EarlyStopping(...)]",
+        "x": "X",
+        "Y": "y",
+    },
+    "Network": {
+        "activation": _OF_LAYER,
+        "random_state": "seed",
+        "loss": _TRAINER,
+        "optimizer": _TRAINER,
+        "n_inputs": "input_shape",
+        "input_dim": "input_shape",
+        "kernel_initializer": "init",
+    },
+    "mlp": {
+        "activation": "hidden, and output for the last layer",
+        "hidden_layer_sizes": "sizes are given one by one: fastnn.mlp(n_inputs, 100, n_outputs)",
+        "random_state": "seed",
+        "loss": _TRAINER,
+        "optimizer": _TRAINER,
+    },
+    "Dense": {
+        "units": "n_units",
+        "out_features": "n_units",
+        "in_features": "a layer takes what is below it: fastnn.Network(n_inputs, [fastnn.Dense(...)])",
+        "input_shape": "it is the network's: fastnn.Network(input_shape, [...])",
+        "use_bias": "every layer has a bias",
+        "bias": "every layer has a bias",
+        "kernel_initializer": "init is the network's: fastnn.Network(..., init='fan_in')",
+        "kernel_regularizer": _DECAY,
+    },
+    **{
+        name: {
+            "learning_rate": "lr",
+            "learning_rate_init": "lr",
+            "beta_1": "beta1",
+            "beta_2": "beta2",
+            "eps": "epsilon",
+            "decay": "weight_decay",
+            "params": "the trainer has the weights: fastnn.Trainer(network, optimizer=...)",
+            "nesterovs_momentum": "nesterov",
+            "rho": "alpha",
+        }
+        for name in ("SGD", "Adam", "AdamW", "RMSprop")
+    },
+}
+
+# Of values that are one of a few.
+VALUES: dict[str, str] = {
+    "linear": "identity",
+    "none": "identity",
+    "logistic": "sigmoid",
+    "swish": "silu",
+    "mse": "squared_error",
+    "mean_squared_error": "squared_error",
+    "l2": "squared_error",
+    "mae": "absolute_error",
+    "mean_absolute_error": "absolute_error",
+    "l1": "absolute_error",
+    "smooth_l1": "huber",
+    "log_loss": "categorical_cross_entropy",
+    "nll": "categorical_cross_entropy",
+    "cross_entropy": "categorical_cross_entropy",
+    "categorical_crossentropy": "categorical_cross_entropy",
+    "sparse_categorical_crossentropy": "categorical_cross_entropy",
+    "bce": "binary_cross_entropy",
+    "binary_crossentropy": "binary_cross_entropy",
+}
+
+
+def find_nearest(name: object, known: Sequence[str]) -> str:
+    """Return which of some names is meant, by another library's or one that is nearly alike, or nothing."""
+    lower = str(name)[:50].lower()
+    if VALUES.get(lower) in known:
+        return VALUES[lower]
+    near = difflib.get_close_matches(lower, known, n=1, cutoff=0.5)
+    return near[0] if near else ""
+
+
+def _hint(name: str, table: Mapping[str, str], known: Sequence[str]) -> str:
+    """Return what to write instead of a name, as the end of a message."""
+    near = table.get(name) or find_nearest(name, known)
+    if not near:
+        return ""
+    return f"; did you mean {near!r}?" if near in known else f": {near}"
+
+
+class Named:
+    """Says, of an attribute that is not there, what it is called here."""
+
+    def __getattr__(self, name: str) -> Any:
+        kind = type(self)
+        hint = ""
+        if not name.startswith("_"):  # what Python itself asks for
+            hint = _hint(name, ATTRIBUTES.get(kind.__name__, {}), [known for known in dir(kind) if known[0] != "_"])
+        raise AttributeError(f"{kind.__name__} has no attribute {name!r}{hint}")
+
+
+def named_arguments(function: Function) -> Function:
+    """Return a function that says, of an argument that it does not take, what it is called here."""
+    known = [*inspect.signature(function).parameters]
+    where = function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        for name in kwargs:
+            if name not in known:
+                hint = _hint(name, ARGUMENTS.get(where, {}), [other for other in known if other != "self"])
+                raise TypeError(f"{where}() takes no argument {name!r}{hint}")
+        return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def named_fields(kind: Class) -> Class:
+    """Make a dataclass's constructor one of `named_arguments`."""
+    made: Any = kind
+    made.__init__.__qualname__ = f"{kind.__qualname__}.__init__"  # not so before Python 3.13
+    made.__init__ = named_arguments(made.__init__)
+    return kind

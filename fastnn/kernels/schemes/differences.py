@@ -1,0 +1,86 @@
+"""Differences of every weight by itself, as they are read: of some weights only, with the readings' noise."""
+
+import math
+
+from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
+from fastnn.kernels.counter import draw_normals, fill_normals, shuffle
+from fastnn.kernels.directions import MASK, NOISE
+from fastnn.kernels.readings import read_change
+from fastnn.kernels.schemes.scheme import PART, move_weights, own_entries
+from fastnn.kernels.work import LOSS
+
+# Columns of Scheme.quotas, a row a layer: where it begins, how many weights it has, and how many are perturbed.
+BEGIN, SIZE, COUNT = range(3)
+
+
+@unit
+def run_mask(packed, block, task, step, chunk):
+    """Draw which weights are perturbed from now on: as many of each layer as there are to be, each as likely."""
+    _, (scheme, _) = unpack_scheme(packed)
+    draw = (step - 1) // scheme.redraw
+    if chunk > 0 or scheme.quotas.shape[0] == 0 or scheme.held[0] == draw:
+        return
+    scheme.held[0] = draw
+    for layer in range(scheme.quotas.shape[0]):
+        size, count = scheme.quotas[layer, SIZE], scheme.quotas[layer, COUNT]
+        mask, order = line(scheme.drawn, scheme.quotas[layer, BEGIN], size), line(scheme.order, 0, size)
+        shuffle(scheme.plan.key, MASK, draw, layer, count, order)
+        for k in range(size):
+            mask[k] = 0.0
+        for k in range(count):
+            mask[order[k]] = size / count if scheme.rescales else 1.0
+
+
+@kernel(inline=True)
+def add_noise(scheme, step, eps, first, last, chunk, gradient):
+    """Add to differences first to last what their readings' noise comes to: that at the weights is in all of them."""
+    reading, plan = scheme.reading, scheme.plan
+    deviation = reading.noise / math.sqrt(reading.repeats) / eps
+    base = 0.0
+    if plan.is_central:
+        deviation *= math.sqrt(0.5)
+    else:
+        base = deviation * draw_normals(reading.key, NOISE, step - 1, 1, 0)[0]
+    for start in range(first, last, PART):
+        noise = line(scheme.sums, chunk * PART, min(PART, last - start))
+        fill_normals(reading.key, NOISE, step - 1, 0, start, noise)
+        for k in range(noise.size):
+            gradient[start + k] += deviation * noise[k] - base
+
+
+@kernel(inline=True)
+def read_coarsely(scheme, step, eps, base, first, last, gradient):
+    """Replace forward differences first to last by those of readings that are rounded to levels, and have noise."""
+    reading, first_number = scheme.reading, (step - 1) * (gradient.size + 1)
+    still = read_change(reading, first_number, base, 0.0)
+    for k in range(first, last):
+        change = read_change(reading, first_number + 1 + k, base, eps * gradient[k])
+        gradient[k] = (change - still) / eps
+
+
+@unit
+def run_move(packed, block, task, step, chunk):
+    """Make readings of this chunk's differences, leave those out that are not wanted, and take the step."""
+    (_, theta, _, _, work), (scheme, _) = unpack_scheme(packed)
+    base = 0.0 if block.opens else scheme.base[chunk]
+    for n in range(block.n_samples):
+        base += work.measured[LOSS, n] / block.batch_size
+    scheme.base[chunk] = base
+    if not block.closes:
+        return
+    gradient = work.gradient
+    first, last = own_entries(gradient.size, chunk, task.n_chunks)
+    if scheme.reading.levels > 0.0:
+        read_coarsely(scheme, step, task.eps, base, first, last, gradient)
+    elif scheme.reading.noise > 0.0:
+        add_noise(scheme, step, task.eps, first, last, chunk, gradient)
+    if scheme.quotas.shape[0] > 0:
+        for k in range(first, last):
+            gradient[k] *= scheme.drawn[0, k]
+    move_weights(scheme, step, chunk, task.n_chunks, gradient, theta)
+
+
+UNITS = {"INPUTS": run_mask, "MOVE": run_move}
+STEM_UNITS = UNITS
+REPLACES = False
+MOVES = True
