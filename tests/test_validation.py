@@ -213,7 +213,10 @@ def test_bad_fit_arguments():
         trainer.fit(X, Y, epochs=-1)
     with pytest.raises(TypeError, match=r"validation_data must be \(X, y\) or \(X, y, sample_weight\), got ndarray"):
         trainer.fit(X, Y, validation_data=X)
-    with pytest.raises(TypeError, match=r"method must be a fastnn.Perturbation, fastnn.Backprop, .* or fastnn.ForwardGradient, got 'direct'"):
+    with pytest.raises(
+        TypeError,
+        match=r"method must be a fastnn.Perturbation, fastnn.Backprop, .* or fastnn.ForwardGradient, got 'direct'",
+    ):
         fastnn.gradient(trainer.network, X, Y, method="direct")
     with pytest.raises(TypeError, match="network must be a fastnn.Network"):
         fastnn.gradient(trainer, X, Y)
