@@ -21,6 +21,8 @@ from fastnn.model.network import Forward as Forward
 from fastnn.model.network import Network as Network
 from fastnn.model.network import load as load
 from fastnn.model.network import mlp as mlp
+from fastnn.training.comparison import Comparison as Comparison
+from fastnn.training.comparison import compare as compare
 from fastnn.training.gradients import Backprop as Backprop
 from fastnn.training.gradients import Perturbation as Perturbation
 from fastnn.training.gradients import gradient as gradient

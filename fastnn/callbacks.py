@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 
@@ -298,6 +298,86 @@ class LearningRateSchedule(Callback):
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         """Set the rate of the next epoch."""
         trainer.learning_rate = self.rate(trainer.n_epochs)
+
+
+class Alignment(Callback):
+    """Measure now and then how the estimates that a trainer steps along lie to the gradient.
+
+    On the first batch of the samples, one estimate is drawn and compared with back-propagation. After an epoch the
+    metrics have the last "cosine" and "noise" as well, for the callbacks behind this one in the list.
+
+    Parameters
+    ----------
+    every : int, default 100
+        At the beginning, and when so many steps were taken since the last time, at least 1. It is seen
+        to after each epoch, and after about a tenth of a second of steps.
+
+    Attributes
+    ----------
+    steps : ndarray
+        When it was measured.
+    cosine : ndarray
+        Between the estimate and the gradient; 0 where one of them is.
+    noise : ndarray
+        The length of their difference, relative to the gradient's; inf where that is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described; from `fastnn.minimize`, where nothing knows the gradient; if a
+        file has a state of something else.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> trainer = fastnn.Trainer(fastnn.mlp(2, 3, 1, hidden="tanh", seed=0), gradient=fastnn.RandomDirections())
+    >>> alignment = fastnn.callbacks.Alignment()
+    >>> history = trainer.fit([[1.0, 2.0], [2.0, 1.0]], [1.0, 0.0], epochs=300, callbacks=[alignment])
+    >>> bool(abs(alignment.cosine).max() < 1)
+    True
+    """
+
+    def __init__(self, every: int = 100) -> None:
+        self.every = validate.integer("every", every, low=1)
+        self._clear()
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Forget an earlier run, and measure."""
+        if not hasattr(trainer, "_align"):
+            raise TypeError("Alignment compares with back-propagation, and of a loss that is measured nothing knows it")
+        self._clear()
+        self._look(trainer)
+
+    def on_steps(self, trainer: "Trainer") -> None:
+        """Measure if it is time."""
+        if trainer.n_steps - self.steps[-1] >= self.every:
+            self._look(trainer)
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Measure if it is time, and add what was measured last to the metrics."""
+        self.on_steps(trainer)
+        cast("dict[str, float]", metrics).update(cosine=float(self.cosine[-1]), noise=float(self.noise[-1]))
+
+    def state(self) -> dict[str, Any]:
+        """Return what was measured."""
+        return {"steps": self.steps, "cosine": self.cosine, "noise": self.noise}
+
+    def restore(self, trainer: "Trainer", state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        found = [np.asarray(state.get(name, [[]])) for name in ("steps", "cosine", "noise")]
+        if any(array.shape != (found[0].size,) or array.dtype.kind not in "if" for array in found):
+            raise ValueError("Alignment cannot go on from its state in the checkpoint: it has no such columns")
+        self.steps, self.cosine, self.noise = found
+
+    def _clear(self) -> None:
+        self.steps, self.cosine, self.noise = np.zeros(0, np.int64), np.zeros(0), np.zeros(0)
+
+    def _look(self, trainer: "Trainer") -> None:
+        measured = trainer.n_steps, *trainer._align()
+        self.steps, self.cosine, self.noise = (
+            np.append(column, value)
+            for column, value in zip((self.steps, self.cosine, self.noise), measured, strict=True)
+        )
 
 
 class CSVLogger(Callback):

@@ -14,6 +14,7 @@ from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.model.layers import AveragePool2D, Conv2D, Dense, Flatten, MaxPool2D
 from fastnn.model.network import Network
+from fastnn.training.comparison import Comparison
 from fastnn.training.gradients import Backprop, Perturbation, gradient
 from fastnn.training.history import History
 from fastnn.training.trainer import Trainer
@@ -402,6 +403,51 @@ def history(history: History, ax: Axes | None = None, *, x: str = "epoch") -> Ax
     size = _fit_texts(ax, *beside)
     if len(lines) > 1:
         _add_legend(ax, lines, 2, size)
+    return ax
+
+
+def comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:
+    """Draw the cosine between estimates and the gradient, against the queries that they cost.
+
+    Bars are two standard errors. What readings cannot tell costs no queries, and is a line across.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        See `fastnn.compare`.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError
+        If comparison is something else.
+
+    Examples
+    --------
+    >>> import fastnn, fastnn.plot
+    >>> network = fastnn.mlp(2, 3, 1, hidden="tanh", seed=0)
+    >>> schemes = [fastnn.Perturbation(), fastnn.RandomDirections(4)]
+    >>> found = fastnn.compare(network, [[1.0, 2.0]], [1.0], methods=schemes)
+    >>> ax = fastnn.plot.comparison(found)
+    """
+    validate.instance("comparison", comparison, (Comparison,))
+    if ax is None:
+        ax = _new_axes(6.4, 4.0)
+    lines: list[Any] = []
+    for k, name in enumerate(comparison.methods):
+        style: dict[str, Any] = {"color": f"C{k}", "label": name}
+        if np.isnan(comparison.queries[k]):
+            lines.append(ax.axhline(comparison.cosine[k], linestyle="--", **style))
+        else:
+            spot = comparison.queries[k], comparison.cosine[k]
+            lines.append(ax.errorbar(*spot, yerr=2 * comparison.cosine_error[k], marker="o", capsize=3, **style))
+    ax.set(xscale="log", xlabel="queries", ylabel="cosine with the gradient")
+    _add_legend(ax, lines, 2, _fit_texts(ax))
     return ax
 
 

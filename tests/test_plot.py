@@ -220,6 +220,28 @@ def test_what_a_history_is_drawn_against(x):
             np.testing.assert_array_equal(line.get_xdata(), wanted)
 
 
+def test_comparison():
+    """Where there are queries, a point with bars of two standard errors; else a line across."""
+    schemes = [fastnn.Perturbation(), fastnn.RandomDirections(3), fastnn.Backprop()]
+    network = fastnn.mlp(2, 3, 1, hidden="tanh", seed=0)
+    found = fastnn.compare(network, [[1.0, 2.0]], [1.0], methods=schemes, repeats=4)
+    ax = fastnn.plot.comparison(found)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(found.methods)
+    assert (ax.get_xlabel(), ax.get_xscale()) == ("queries", "log")
+    points = [container.lines[0] for container in ax.containers]
+    for k, point in enumerate(points):
+        assert point.get_xydata().tolist() == [[found.queries[k], found.cosine[k]]]
+        low, high = ax.containers[k].lines[2][0].get_segments()[0][:, 1]
+        assert high - low == pytest.approx(4 * found.cosine_error[k])
+    assert len(points) == 2
+    (line,) = [line for line in ax.lines if line.get_linestyle() == "--"]
+    assert list(line.get_ydata()) == [found.cosine[2]] * 2
+    (own,) = pyplot.figure().subplots(1, 1, squeeze=False)[0]
+    assert fastnn.plot.comparison(found, own) is own
+    with pytest.raises(TypeError, match=r"comparison must be a fastnn\.Comparison"):
+        fastnn.plot.comparison(3)
+
+
 def test_history_refuses():
     with pytest.raises(ValueError, match="history has no queries: they are counted where"):
         fastnn.plot.history(fit(1), x="queries")

@@ -253,10 +253,23 @@ def gradient(
     """
     validate.instance("network", network, (Network,))
     validate.instance("method", method, METHODS)
-    recipe = make_recipe(network, method, readout)
+    make_recipe(network, method, readout)
     check_devices(devices, getattr(method, "eps", 0.0))
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
+    return split(network._layout, find_gradient(network, code, data, method, readout, devices))
+
+
+def find_gradient(
+    network: Network,
+    code: Loss,
+    data: Data,
+    method: Gradient,
+    readout: Readout | None = None,
+    devices: Devices | None = None,
+) -> Array:
+    """Return the gradient of checked samples' mean loss, flat."""
+    recipe = make_recipe(network, method, readout)
     n_chunks = count_chunks(network._layout, method.method, len(data.x) * count_passes(recipe))
     task = method.make_task(code, network.dtype, n_chunks)
     theta, gains = network._theta, None
@@ -265,7 +278,7 @@ def gradient(
     value, _, differences = measure(network._layout, theta, data, task, recipe)
     if not math.isfinite(value):
         raise FloatingPointError("the loss is not finite: weights are too large, or inputs are not scaled to about 1")
-    return split(network._layout, differences if gains is None else differences * gains)
+    return differences if gains is None else differences * gains
 
 
 def make_recipe(network: Network, method: Gradient, readout: Readout | None = None) -> Recipe | None:

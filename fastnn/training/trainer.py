@@ -27,7 +27,17 @@ from fastnn.model.losses import count_rows, find_loss
 from fastnn.model.network import Network
 from fastnn.training import checkpoint
 from fastnn.training.checkpoint import Position
-from fastnn.training.gradients import METHODS, Gradient, Perturbation, check_data, count_queries, make_recipe
+from fastnn.training.comparison import align, reseed
+from fastnn.training.gradients import (
+    METHODS,
+    Backprop,
+    Gradient,
+    Perturbation,
+    check_data,
+    count_queries,
+    find_gradient,
+    make_recipe,
+)
 from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, History, make_history
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
@@ -123,11 +133,12 @@ class Trainer(Named):
         self._hooks: Hooks | None = None  # while `fit` runs
         self._metrics: tuple[str, ...] = ()  # what callbacks are told of an epoch
         self._is_stopping = False
+        self._samples: Data | None = None  # while `fit` runs
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy has: of callbacks their states, as in a file, also while `fit` runs."""
         states = {name: (None, state) for name, (_, state) in self._find_states().items()}
-        return {**self.__dict__, "_states": states, "_hooks": None}
+        return {**self.__dict__, "_states": states, "_hooks": None, "_samples": None}
 
     @property
     def n_steps(self) -> int:
@@ -269,6 +280,7 @@ class Trainer(Named):
         self._metrics = ("epoch", *compress(COLUMNS, measured), "learning_rate")
         self._is_stopping = False
         self._hooks = hooks = Hooks(self, callbacks, interrupt, self._states)
+        self._samples = data
         history = None
         try:
             try:
@@ -290,7 +302,7 @@ class Trainer(Named):
             try:
                 hooks.end(history)
             finally:
-                self._hooks = None
+                self._hooks = self._samples = None
                 self._states = hooks.states()
         return history
 
@@ -359,6 +371,16 @@ class Trainer(Named):
         """Return what callbacks are told of the epoch that has just ended."""
         told = {"epoch": self.n_epochs, **dict(zip(COLUMNS, row.tolist(), strict=True))}
         return {name: told.get(name, self.learning_rate) for name in self._metrics}
+
+    def _align(self) -> tuple[float, float]:
+        """Return how an estimate on the first batch lies to the gradient: see `comparison.align`."""
+        assert self._samples
+        x, y, _ = self._samples
+        size = min(self._batch_size or len(x), len(x))
+        data = make_data(x[:size], y[: size * (len(y) // len(x))])
+        network, estimator = self.network, reseed(self.gradient, self._n_steps)
+        truth = find_gradient(network, self._loss, data, Backprop())
+        return align(find_gradient(network, self._loss, data, estimator, self.readout), truth)
 
     def _find_states(self) -> States:
         """Return what callbacks can go on from."""
