@@ -50,6 +50,31 @@ def make_stack(stack, dtype, output="softmax"):
     return network, rng.normal(size=(7, *shape)).astype(dtype) * 5
 
 
+RNN, GRU, LSTM = fastnn.RNN, fastnn.GRU, fastnn.LSTM
+SEQUENCES = {
+    "rnn": ((5, 3), [RNN(4, "tanh", return_sequences=True), RNN(2, "relu")]),
+    "relu": ((2, 3), [RNN(4, "relu", return_sequences=True), Dense(3, "elu"), RNN(3, "tanh", return_sequences=True)]),
+    "gru": ((4, 2), [GRU(3, return_sequences=True), GRU(4)]),
+    "lstm": ((4, 2), [LSTM(3, return_sequences=True), LSTM(4), Dense(3, "tanh")]),
+    "steps": ((3, 4), [Dense(2, "silu")]),
+    "flattened": ((3, 2), [GRU(2, return_sequences=True), fastnn.Flatten(), Dense(2, "tanh")]),
+    "tokens": ((4,), [fastnn.Embedding(6, 3), LSTM(2), fastnn.Repeat(3), GRU(3, return_sequences=True)]),
+    "vector": ((3,), [fastnn.Repeat(2), RNN(3, "tanh", return_sequences=True)]),
+    "place": ((1, 1, 3), [fastnn.Flatten(), fastnn.Repeat(2), GRU(3)]),
+}
+
+
+def make_sequence(name, dtype):
+    shape, layers = SEQUENCES[name]
+    network = fastnn.Network(shape if len(shape) > 1 else shape[0], [*layers, Dense(2, "softmax")], seed=1, dtype=dtype)
+    rng = np.random.default_rng(2)
+    for array in network.weights:
+        array[:] = rng.normal(size=array.shape) / 2
+    if isinstance(layers[0], fastnn.Embedding):
+        return network, rng.integers(0, layers[0].n_tokens, (7, *shape))
+    return network, rng.normal(size=(7, *shape)).astype(dtype)
+
+
 def run_onnx(network, x, path):
     """Return what onnxruntime makes of a network's file, which onnx has checked."""
     onnx = pytest.importorskip("onnx")
@@ -76,13 +101,20 @@ def test_onnx_of_images(tmp_path, stack, dtype):
     run_onnx(*make_stack(stack, dtype), tmp_path / "network.onnx")
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_onnx_of_sequences(tmp_path, name, dtype):
+    """The file takes sequences as the network does, samples first, and tokens as int64."""
+    run_onnx(*make_sequence(name, dtype), tmp_path / "network.onnx")
+
+
 def test_what_has_no_counterpart_elsewhere_is_refused():
     layer = type("Other", (), {"__str__": lambda self: "Other(3)"})()
     for shape, layers, what in [
         ((4,), [layer], r"Other\(3\)"),
-        ((4, 2), [Dense(1, "tanh")], r"samples of shape \(4, 2\)"),
+        ((4, 2), [RNN(2, "elu"), Dense(1, "tanh")], r"RNN\(2, elu\)"),
     ]:
-        with pytest.raises(TypeError, match=f"networks with {what} go to no other library; those of Dense, Conv2D, "):
+        with pytest.raises(TypeError, match=f"networks with {what} go to no other library; those of Dense, .* tanh or"):
             list(exports.walk(shape, layers, []))
 
 
@@ -265,6 +297,105 @@ def test_images_to_torch_and_back(stack, dtype):
     assert (back.layers, back.input_shape, back.dtype) == (layers, network.input_shape, network.dtype)
     for one, two in zip(back.weights, network.weights, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", [name for name in SEQUENCES if name != "place"])
+def test_sequences_to_torch_and_back(name, dtype):
+    import torch
+
+    network, x = make_sequence(name, dtype)
+    module = network.to_torch()
+    assert_same(module(torch.from_numpy(x)).detach().numpy(), network.predict(x))
+    shape = network.input_shape
+    back = fastnn.from_torch(module, shape if len(shape) > 1 else shape[0])
+    assert (back.layers, back.input_shape, back.dtype) == (network.layers, shape, network.dtype)
+    for one, two in zip(back.weights, network.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.torch
+def test_a_vector_of_an_image_goes_to_torch_as_steps():
+    import torch
+
+    network, x = make_sequence("place", "float64")
+    module = network.to_torch()
+    assert_same(module(torch.from_numpy(x).movedim(-1, 1)).detach().numpy(), network.predict(x))
+    assert str(module[1]) == "Repeat(2)"
+
+
+@pytest.mark.torch
+def test_from_torch_reads_recurrent_layers_as_they_are_written_there():
+    """With both biases, of which fastnn's RNN and LSTM have the sum, and without."""
+    import torch
+    from torch import nn
+
+    from fastnn.interop.steps import AllSteps, LastStep
+
+    torch.manual_seed(0)
+    for bias in (True, False):
+        module = nn.Sequential(
+            nn.Embedding(5, 3),
+            nn.LSTM(3, 4, batch_first=True, bias=bias),
+            AllSteps(),
+            nn.GRU(4, 2, batch_first=True, bias=bias),
+            AllSteps(),
+            nn.RNN(2, 3, nonlinearity="relu", batch_first=True, bias=bias),
+            LastStep(),
+            nn.Linear(3, 2),
+        ).double()
+        network = fastnn.from_torch(module, 6)
+        x = np.random.default_rng(0).integers(0, 5, (7, 6))
+        assert_same(module(torch.from_numpy(x)).detach().numpy(), network.predict(x))
+
+
+@pytest.mark.torch
+def test_from_torch_names_what_it_does_not_have_over_sequences():
+    from torch import nn
+
+    from fastnn.interop.steps import AllSteps, LastStep, Repeat
+
+    def gru(**settings):
+        return nn.GRU(2, 3, **{"batch_first": True, **settings})
+
+    head, last = nn.Linear(3, 2), LastStep()
+    for modules, shape, message in [
+        ([gru(), last, head], None, "which needs a sequence: say input_shape=(steps, features), or put AllSteps()"),
+        ([gru(), last, gru(), last, head], (4, 2), "module[2] is GRU(2, 3, batch_first=True), which needs a sequence"),
+        ([gru(batch_first=False), last, head], (4, 2), "make it with batch_first=True"),
+        ([gru(num_layers=2), last, head], (4, 2), "put several of num_layers=1, each with AllSteps() behind it"),
+        ([gru(bidirectional=True), last, head], (4, 2), "one direction, no dropout and no projection"),
+        ([nn.LSTM(2, 3, batch_first=True, proj_size=2), last, head], (4, 2), "no dropout and no projection"),
+        ([gru(), last, head], (4, 3), "and what comes in has 3 features, the last of input_shape (steps, features)"),
+        ([gru(), head], (4, 2), "module[0] is GRU(2, 3, batch_first=True), and behind each RNN or GRU or LSTM, whose"),
+        ([gru()], (4, 2), "and there alone, stands AllSteps() or LastStep() of fastnn.interop.steps"),
+        ([head, AllSteps()], (4, 3), "module[1] is AllSteps(), and behind each"),
+        ([gru(), last, nn.Tanh(), head], (4, 2), "and fastnn has one activation after each Linear or Conv2d"),
+        ([head, Repeat(3), nn.Linear(3, 2)], (4, 3), "which repeats a vector: say input_shape=features"),
+        ([nn.Embedding(4, 3), head], None, "which takes the inputs: say input_shape=steps, and put it first"),
+        ([nn.Linear(2, 2), nn.Embedding(4, 3), head], 2, "and put it first"),
+        ([nn.Embedding(4, 3, padding_idx=0), head], 2, "Embedding has no max_norm and no padding_idx"),
+        ([nn.Linear(4, 3)], (4, 3), "and what comes in has 3 features"),
+        ([nn.MaxPool2d(2), head], (4, 3), "which needs an image: say input_shape=(height, width, channels)"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            fastnn.from_torch(nn.Sequential(*modules), shape)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", ["rnn", "relu", "gru", "lstm", "flattened", "tokens"])
+def test_from_torch_compares_outputs_of_sequences(name, monkeypatch):
+    from fastnn.interop import steps
+
+    network, _ = make_sequence(name, "float64")
+    module = network.to_torch()
+    shape = network.input_shape if name != "tokens" else network.input_shape[0]
+    for kind in (steps.AllSteps, steps.LastStep):
+        real = kind.forward
+        monkeypatch.setattr(kind, "forward", lambda self, outputs, real=real: real(self, outputs) * (1 + 1e-6))
+    with pytest.raises(ValueError, match="module computes something else than its layers and weights say"):
+        fastnn.from_torch(module, shape)
 
 
 @pytest.mark.torch

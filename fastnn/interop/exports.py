@@ -8,9 +8,9 @@ import numpy as np
 
 from fastnn._support import files
 from fastnn._support.validate import Array
-from fastnn.interop.kinds import KINDS
+from fastnn.interop.kinds import KINDS, activation_behind, rnn
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
-from fastnn.model.layers import Layer
+from fastnn.model.layers import RNN, Embedding, Layer
 
 # PyTorch's softplus is the identity above a threshold, 20 by default: off by exp(-20).
 # Above 40 nothing is left to be off by.
@@ -36,18 +36,18 @@ def walk(
     Raises
     ------
     TypeError
-        If a layer has no counterpart elsewhere, or samples are no vectors and no images.
+        If a layer has no counterpart elsewhere.
     """
-    unknown = [str(layer) for layer in layers if type(layer) not in KINDS]
-    if unknown or len(input_shape) == 2:
-        what = unknown[0] if unknown else f"samples of shape {input_shape}"
-        raise TypeError(
-            f"networks with {what} go to no other library; those of {', '.join(k.__name__ for k in KINDS)} do"
-        )
+    for layer in layers:
+        if type(layer) not in KINDS or (isinstance(layer, RNN) and layer.activation not in rnn.ACTIVATIONS):
+            raise TypeError(
+                f"networks with {layer} go to no other library; those of {', '.join(k.__name__ for k in KINDS)} do, "
+                f"of RNN with {' or '.join(rnn.ACTIVATIONS)}"
+            )
     left, below = iter(weights), input_shape
     for layer in layers:
         kind = KINDS[type(layer)]
-        yield layer, [next(left) for _ in kind.PARAMETERS], below
+        yield layer, [next(left) for _ in layer.parameters], below
         below = kind.shape(layer, below)
 
 
@@ -74,11 +74,13 @@ def to_torch(input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Seq
         made = [module.to(dtype) for module in kind.to_torch(nn, layer, below)]
         with torch.no_grad():
             for parameter, array in zip(
-                made[-1].parameters() if made else (), kind.to_others(arrays, below), strict=True
+                (parameter for module in made for parameter in module.parameters()),
+                kind.to_others(arrays, below),
+                strict=True,
             ):
                 parameter.copy_(torch.from_numpy(array.copy()))
         modules += made
-        activation = getattr(layer, "activation", "identity")
+        activation = activation_behind(layer)
         if activation != "identity":
             modules.append(make[activation]())
     return nn.Sequential(*modules)
@@ -100,6 +102,14 @@ class Graph:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
+    def split(self, value: str, n_parts: int) -> list[str]:
+        """Add what splits the features of a value into equal parts, and return their names."""
+        from onnx import helper
+
+        parts = [f"v{len(self.nodes) + 1}_{k + 1}" for k in range(n_parts)]
+        self.nodes.append(helper.make_node("Split", [value], parts, axis=1))
+        return parts
+
     def constant(self, array: Array, name: str = "") -> str:
         """Add a constant, numbers in the graph's dtype, and return its name."""
         from onnx import numpy_helper
@@ -120,22 +130,24 @@ def to_onnx(
 
     graph = Graph(weights[0].dtype)
     number = helper.np_dtype_to_tensor_dtype(graph.dtype)
+    inputs = onnx.TensorProto.INT64 if isinstance(layers[0], Embedding) else number
     value = graph.add("Transpose", ["X"], perm=(0, 3, 1, 2)) if len(input_shape) == 3 else "X"
     for k, (layer, arrays, below) in enumerate(walked, start=1):
         kind = KINDS[type(layer)]
         names = [
             graph.constant(array, f"{name}{k}")
-            for name, array in zip("Wb" if arrays else "", kind.to_others(arrays, below), strict=True)
+            for name, array in zip("Wb" if len(arrays) < 3 else "WUbc", kind.to_others(arrays, below), strict=False)
         ]
         value = kind.to_onnx(graph, layer, names, below, value)
-        value = _add_activation(graph, getattr(layer, "activation", "identity"), value)
+        value = _add_activation(graph, activation_behind(layer), value)
     graph.add("Identity", [value], "Y")
+    shape = KINDS[type(layer)].shape(layer, below)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "fastnn",
-            [helper.make_tensor_value_info("X", number, ["batch", *input_shape])],
-            [helper.make_tensor_value_info("Y", number, ["batch", weights[-1].size])],
+            [helper.make_tensor_value_info("X", inputs, ["batch", *input_shape])],
+            [helper.make_tensor_value_info("Y", number, ["batch", *shape])],
             graph.constants,
         ),
         producer_name="fastnn",
@@ -166,5 +178,5 @@ def _add_activation(graph: Graph, activation: str, z: str) -> str:
         if activation == "elu":
             return add("Add", [above, add("Sub", [add("Exp", [add("Min", [z, zero])]), one])])
         return add("Add", [above, add("Log", [add("Add", [add("Exp", [add("Neg", [add("Abs", [z])])]), one])])])
-    attributes: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": LEAKY_SLOPE}, "softmax": {"axis": 1}}
+    attributes: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": LEAKY_SLOPE}, "softmax": {"axis": -1}}
     return add(ONNX_OPERATORS[activation], [z], **attributes.get(activation, {}))

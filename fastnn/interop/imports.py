@@ -1,6 +1,7 @@
 """Networks made from PyTorch's and scikit-learn's models; each library is imported when it is asked for."""
 
 import copy
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +12,10 @@ import numpy as np
 
 from fastnn._support.validate import Array, show
 from fastnn.interop.exports import walk
-from fastnn.interop.kinds import KINDS
-from fastnn.kernels.activations import MODULES
+from fastnn.interop.kinds import KINDS, activation_behind
+from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
-from fastnn.model.layers import Dense, Layer
+from fastnn.model.layers import Dense, Embedding, Flatten, Layer
 from fastnn.model.network import Network, _check_shape
 
 FROM_TORCH = {
@@ -30,9 +31,16 @@ FROM_TORCH = {
 }
 TAKEN = (
     f"it takes Linear, {', '.join(FROM_TORCH)}, over images Conv2d, MaxPool2d, AvgPool2d and ZeroPad2d, "
-    "and Flatten() before the first Linear, of torch.nn itself"
+    "over sequences RNN, GRU, LSTM and Embedding, and Flatten() before the first Linear, of torch.nn itself, and "
+    "AllSteps, LastStep and Repeat of fastnn.interop.steps"
 )
 PADDING, NO_ZEROS = "ZeroPad2d", (0, 0, 0, 0)
+IMAGES = (PADDING, "Conv2d", "MaxPool2d", "AvgPool2d")
+RECURRENT, STEPS = ("RNN", "GRU", "LSTM"), ("AllSteps", "LastStep")
+BEHIND = (
+    f"and behind each {' or '.join(RECURRENT)}, whose outputs are a tuple, and there alone, stands AllSteps() or "
+    "LastStep() of fastnn.interop.steps"
+)
 OF_SEVERAL = "{} has weights [W1, b1, ...] of several dtypes or shapes: W{} or its bias"
 
 
@@ -79,9 +87,12 @@ def from_torch(module: Any, input_shape: int | tuple[int, int, int] | None = Non
     import torch
     from torch import nn
 
+    from fastnn.interop import steps
+
     kinds = {kind.TORCH: kind for kind in KINDS.values()}
     below = None if input_shape is None else _check_shape(input_shape)
-    is_flat = below is None or len(below) == 1  # or flattened, and what it was is remembered
+    is_flattened = False  # an image, and what it was is remembered
+    waiting = ""  # a recurrent layer, for what takes steps of its tuple
     padding = NO_ZEROS
     layers: list[Any] = []
     weights: list[Array] = []
@@ -89,12 +100,21 @@ def from_torch(module: Any, input_shape: int | tuple[int, int, int] | None = Non
     for place, layer in _walk(module):
         name = type(layer).__name__
         where = f"{place} is {show(layer)}"
-        if name not in (*kinds, PADDING, *FROM_TORCH) or type(layer) is not getattr(nn, name):
+        known = (*kinds, PADDING, *FROM_TORCH, *STEPS)
+        if name not in known or type(layer) is not (getattr(steps, name, None) or getattr(nn, name)):
             raise TypeError(f"{where}, which from_torch does not take; {TAKEN}")
         _check_plain(layer, place)
         if padding != NO_ZEROS and name != "Conv2d":
             raise ValueError(f"{where}, and what is behind a {PADDING} must be a Conv2d")
-        if name in FROM_TORCH:
+        if bool(waiting) != (name in STEPS):
+            raise ValueError(f"{waiting or where}, {BEHIND}")
+        n_axes = 0 if below is None else len(below)
+        is_flat = n_axes < 2 or is_flattened
+        if name in STEPS:
+            waiting = ""
+            if name == "LastStep":
+                layers[-1], below = replace(layers[-1], return_sequences=False), below[1:]
+        elif name in FROM_TORCH:
             _check_setting(name, layer, where)
             if not takes_activation:
                 raise ValueError(f"{where}, and fastnn has one activation after each Linear or Conv2d")
@@ -103,16 +123,28 @@ def from_torch(module: Any, input_shape: int | tuple[int, int, int] | None = Non
         elif name == "Flatten":
             if (layers and is_flat) or (layer.start_dim, layer.end_dim) != (1, -1):
                 raise TypeError(f"{where}, which from_torch does not take; {TAKEN}")
-            is_flat = True
-        elif name != "Linear" and (below is None or is_flat):
+            is_flattened = True
+            if n_axes == 2:
+                layers.append(Flatten())
+                below = (math.prod(below),)
+        elif name in RECURRENT and n_axes != 2:
+            raise ValueError(
+                f"{where}, which needs a sequence: say input_shape=(steps, features), or put AllSteps() or "
+                "Repeat(steps) before it"
+            )
+        elif name == "Embedding" and (n_axes != 1 or layers):
+            raise ValueError(f"{where}, which takes the inputs: say input_shape=steps, and put it first")
+        elif name == "Repeat" and n_axes != 1:
+            raise ValueError(f"{where}, which repeats a vector: say input_shape=features, or put a Linear before it")
+        elif name in IMAGES and (n_axes != 3 or is_flattened):
             shape = "input_shape=(height, width, channels)"
             raise ValueError(f"{where}, which needs an image: say {shape}, and put it before any Flatten or Linear")
-        elif name == "Linear" and not is_flat:
+        elif name == "Linear" and n_axes == 3 and not is_flattened:
             raise ValueError(f"{where}, and over an image there must be a Flatten before it")
         elif name == PADDING:
             padding = layer.padding
         else:
-            arrays = [_read(layer, which, where) for which in kinds[name].PARAMETERS]
+            arrays = [_read(layer, which, kinds[name].PARAMETERS[0], where) for which in kinds[name].PARAMETERS]
             below = below or arrays[0].shape[1:]
             try:
                 layers.append(kinds[name].from_torch(layer, arrays, below, padding))
@@ -120,15 +152,20 @@ def from_torch(module: Any, input_shape: int | tuple[int, int, int] | None = Non
                 below = kinds[name].shape(layers[-1], below)
             except ValueError as error:
                 raise ValueError(f"{where}, {error}") from None
-            takes_activation, padding = bool(arrays), NO_ZEROS
+            waiting = where if name in RECURRENT else ""
+            takes_activation, padding, is_flattened = "bias" in kinds[name].PARAMETERS, NO_ZEROS, False
+    if waiting:
+        raise ValueError(f"{waiting}, {BEHIND}")
     if not weights:
         raise ValueError("module has no Linear layer")
     network = _assemble(input_shape or len(weights[0]), layers, weights, "module")
 
     def run(x: Array) -> Array:
         parameters = {name: value.detach().cpu().double() for name, value in module.named_parameters()}
-        if x.ndim > 2:
+        if x.ndim == 4:
             x = np.moveaxis(x, -1, 1)
+        if isinstance(network.layers[0], Embedding):
+            x = x.astype(np.int64)
         with torch.no_grad():
             outputs: Array = torch.func.functional_call(module, parameters, torch.from_numpy(x)).numpy()
         return outputs
@@ -172,13 +209,13 @@ def _check_plain(module: Any, place: str) -> None:
         raise ValueError(f"{place} has a {own[0]} of its own, where its class has another: fastnn reads the class")
 
 
-def _read(layer: Any, name: str, where: str) -> Array:
+def _read(layer: Any, name: str, first: str, where: str) -> Array:
     """Return a parameter of a layer, in its dtype; biases that it does not have are zero."""
     import torch
 
-    weight: Any = getattr(layer, "weight", None)
+    weight: Any = getattr(layer, first, None)
     value: Any = getattr(layer, name, None)
-    if value is None and name == "bias":
+    if value is None and name.startswith("bias"):
         return np.zeros(len(weight), weight.detach().cpu().numpy().dtype)
     if type(value) is not torch.nn.Parameter or value.layout != torch.strided or value.is_meta:
         raise ValueError(f"{where}, whose weights are no numbers in memory but {show(value)}")
@@ -283,19 +320,20 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
     rng = np.random.default_rng(0)
     shape: Any = network.input_shape
     x = rng.normal(size=(16, *shape)) * 10.0 ** rng.uniform(-1, 1, (16, *[1] * len(shape)))
+    if isinstance(network.layers[0], Embedding):
+        x = rng.integers(0, network.layers[0].n_tokens, x.shape).astype(np.float64)
     twin = Network._of(shape if len(shape) > 1 else shape[0], network.layers, "float64", network.weights)
     values = twin.forward(x).activations
     inputs, error = x, np.zeros_like(x)
     with np.errstate(over="ignore", invalid="ignore"):
         for (layer, arrays, below), a in zip(walk(shape, network.layers, twin.weights), values, strict=True):
             error = KINDS[type(layer)].carry_error(layer, arrays, below, inputs, error)
-            if arrays:
-                activation: Any = layer
-                if activation.activation == "softmax":
-                    error = error.max(axis=1, keepdims=True)
-                else:
-                    error = error * max(1.0, MODULES[activation.code].DERIVATIVE_BOUNDS[0])
-                error = error + (a.shape[-1] + 8) * eps * np.maximum(1.0, np.abs(a)) + approximation
+            activation = activation_behind(layer)
+            if activation == "softmax":
+                error = error.max(axis=-1, keepdims=True)
+            else:
+                error = error * max(1.0, MODULES[Activation[activation.upper()]].DERIVATIVE_BOUNDS[0])
+            error = error + (a.shape[-1] + 8) * eps * np.maximum(1.0, np.abs(a)) + approximation
             inputs = a
         try:
             with warnings.catch_warnings(action="ignore"):  # of names of features, of speed

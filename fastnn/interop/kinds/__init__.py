@@ -5,11 +5,11 @@ channels first and a layer's units before its inputs, and their activations apar
 sample in the level below, here, channels last, of what is flattened as of the image that it was. A file has, in this
 order,
 
-- ``TORCH``: the class of torch.nn that does the same, and ``PARAMETERS``: the names there of its weights, which are
-  in the same order here;
+- ``TORCH``: the class of torch.nn, or of `fastnn.interop.steps`, that does the same, and ``PARAMETERS``: the names
+  there of its weights;
 - ``shape(layer, below)``: what it makes of a level;
 - ``to_others(arrays, below)`` and ``from_others(arrays, below)``: its weights, as others have them and back;
-- ``to_torch(nn, layer, below)``: modules, of which the last has the weights;
+- ``to_torch(nn, layer, below)``: modules, of which one at most has weights;
 - ``from_torch(module, arrays, below, padding)``: the layer that a module with these weights is, without activation,
   its inputs padded before by (left, right, top, bottom); raises ValueError with what fastnn does not have, to stand
   behind the module's name;
@@ -18,13 +18,14 @@ order,
 - ``carry_error(layer, arrays, below, inputs, error)``: how far off the sums are where the inputs are by `error`, each
   sum of n products adding (n + 2) roundings.
 
-Of a Flatten there is no way from others: it only says how what is above it reads an image, as every Dense does.
+A Flatten is read from others by `from_torch` itself; of an image it only says how what is above it reads that, as
+every Dense does. A recurrent layer from there puts out all steps, until a LastStep stands behind it.
 """
 
 from typing import Any
 
-from fastnn.interop.kinds import average_pool, conv, dense, flatten, max_pool
-from fastnn.model.layers import AveragePool2D, Conv2D, Dense, Flatten, MaxPool2D
+from fastnn.interop.kinds import average_pool, conv, dense, embedding, flatten, gru, lstm, max_pool, repeat, rnn
+from fastnn.model.layers import GRU, LSTM, RNN, AveragePool2D, Conv2D, Dense, Embedding, Flatten, MaxPool2D, Repeat
 
 KINDS: dict[type, Any] = {
     Dense: dense,
@@ -32,4 +33,14 @@ KINDS: dict[type, Any] = {
     MaxPool2D: max_pool,
     AveragePool2D: average_pool,
     Flatten: flatten,
+    RNN: rnn,
+    GRU: gru,
+    LSTM: lstm,
+    Repeat: repeat,
+    Embedding: embedding,
 }
+
+
+def activation_behind(layer: Any) -> str:
+    """Return the activation of a layer that others have apart."""
+    return "identity" if isinstance(layer, RNN) else getattr(layer, "activation", "identity")
