@@ -316,6 +316,19 @@ def test_sequences_to_torch_and_back(name, dtype):
 
 
 @pytest.mark.torch
+def test_modules_of_long_sequences_are_saved_and_read_whole():
+    import pickle
+
+    network = fastnn.Network(
+        (60, 2), [LSTM(3, return_sequences=True), GRU(3), fastnn.Repeat(2), Dense(2, "tanh")], seed=0
+    )
+    for array in network.weights:
+        array *= 10
+    back = fastnn.from_torch(pickle.loads(pickle.dumps(network.to_torch())), (60, 2))
+    assert back.layers == network.layers
+
+
+@pytest.mark.torch
 def test_a_vector_of_an_image_goes_to_torch_as_steps():
     import torch
 
@@ -376,6 +389,7 @@ def test_from_torch_names_what_it_does_not_have_over_sequences():
         ([nn.Embedding(4, 3), head], None, "which takes the inputs: say input_shape=steps, and put it first"),
         ([nn.Linear(2, 2), nn.Embedding(4, 3), head], 2, "and put it first"),
         ([nn.Embedding(4, 3, padding_idx=0), head], 2, "Embedding has no max_norm and no padding_idx"),
+        ([nn.Embedding(4, 2), gru().double(), last, head], 4, "of several dtypes or shapes: W2 or its bias"),
         ([nn.Linear(4, 3)], (4, 3), "and what comes in has 3 features"),
         ([nn.MaxPool2d(2), head], (4, 3), "which needs an image: say input_shape=(height, width, channels)"),
     ]:

@@ -416,8 +416,6 @@ def test_what_knows_dense_networks_only_says_so():
         many_to_many().dense_layers("this")
     with pytest.raises(TypeError, match=r"dense networks only, and this one has a Repeat\(2\)"):
         repeating.dense_layers("this")
-    with pytest.raises(TypeError, match=r"networks with Repeat\(2\) go to no other library"):
-        repeating.to_torch()
 
 
 def test_what_a_step_costs_at_most():

@@ -115,8 +115,8 @@ class Graph:
         from onnx import numpy_helper
 
         name = name or f"c{len(self.constants) + 1}"
-        array = array.astype(self.dtype if array.dtype.kind == "f" else np.int64)
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        array = array.astype(self.dtype if array.dtype.kind == "f" else np.int64, order="C")
+        self.constants.append(numpy_helper.from_array(array, name))
         return name
 
 
@@ -136,7 +136,9 @@ def to_onnx(
         kind = KINDS[type(layer)]
         names = [
             graph.constant(array, f"{name}{k}")
-            for name, array in zip("Wb" if len(arrays) < 3 else "WUbc", kind.to_others(arrays, below), strict=False)
+            for name, array in zip(
+                ("W", "b") if len(arrays) < 3 else ("W", "U", "b", "b_u"), kind.to_others(arrays, below), strict=False
+            )
         ]
         value = kind.to_onnx(graph, layer, names, below, value)
         value = _add_activation(graph, activation_behind(layer), value)

@@ -44,7 +44,7 @@ BEHIND = (
 OF_SEVERAL = "{} has weights [W1, b1, ...] of several dtypes or shapes: W{} or its bias"
 
 
-def from_torch(module: Any, input_shape: int | tuple[int, int, int] | None = None) -> Network:
+def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) -> Network:
     """Return the network that a PyTorch module is.
 
     Parameters
@@ -54,20 +54,23 @@ def from_torch(module: Any, input_shape: int | tuple[int, int, int] | None = Non
         slope 0.01), ELU (of alpha 1), Softplus (of beta 1), SiLU, Identity and, at the end, Softmax
         (over the features); a Flatten may come first. Over images, before that Flatten, also of Conv2d, each followed
         by at most one of these, MaxPool2d and AvgPool2d. A Conv2d may be padded, by itself or by a ZeroPad2d before
-        it, with the zeros that `Conv2D` knows as "same". Sequential modules may be nested.
-        Each is of torch.nn's class itself, not of one made from it, and nothing but
+        it, with the zeros that `Conv2D` knows as "same". Over sequences, also of Embedding, the first, of RNN, GRU and
+        LSTM, of one layer and direction with ``batch_first=True``, and of what ``fastnn.interop.steps`` has: AllSteps
+        or LastStep behind each of these, whose outputs are a tuple, and Repeat. Sequential modules may be nested.
+        Each is of that class itself, not of one made from it, and nothing but
         its class says what it computes: no hook, no method of its own, no weight that is
         computed from others.
-    input_shape : int or (int, int, int), optional
-        Of a sample. (height, width, channels) says that they are images, which no module says of itself.
+    input_shape : int or (int, int) or (int, int, int), optional
+        Of a sample. (height, width, channels) says that they are images, (steps, features) that they are sequences,
+        and a number before an Embedding how many tokens there are, which no module says of itself.
 
     Returns
     -------
     Network
         A copy of the weights, in their dtype, float32 or float64. A layer without
-        bias gets biases of zero. Images it takes with their channels last, where the module has them first.
-        Its outputs for a few random inputs have been
-        compared with the module's, in float64.
+        bias gets biases of zero, an RNN or LSTM the sum of its two. Images it takes with
+        their channels last, where the module has them first. Its outputs for a few random inputs have been compared
+        with the module's, in float64.
 
     Raises
     ------
@@ -90,7 +93,7 @@ def from_torch(module: Any, input_shape: int | tuple[int, int, int] | None = Non
     from fastnn.interop import steps
 
     kinds = {kind.TORCH: kind for kind in KINDS.values()}
-    below = None if input_shape is None else _check_shape(input_shape)
+    below: Any = None if input_shape is None else _check_shape(input_shape)
     is_flattened = False  # an image, and what it was is remembered
     waiting = ""  # a recurrent layer, for what takes steps of its tuple
     padding = NO_ZEROS
@@ -302,9 +305,11 @@ def from_sklearn(model: Any) -> Network:
 
 def _assemble(input_shape: Any, layers: Sequence[Layer], weights: list[Any], what: str) -> Network:
     """Return a network with these weights, `[W1, b1, ...]`."""
-    for k, array in enumerate(weights):
+    with_weights = [layer for layer in layers if layer.parameters]
+    numbers = [k for k, layer in enumerate(with_weights, start=1) for _ in layer.parameters]
+    for k, array in zip(numbers, weights, strict=True):
         if array.dtype != weights[0].dtype:
-            raise ValueError(OF_SEVERAL.format(what, k // 2 + 1))
+            raise ValueError(OF_SEVERAL.format(what, k))
     return Network._of(input_shape, layers, weights[0].dtype, weights)
 
 

@@ -350,8 +350,10 @@ class Network(Named):
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the network as an ONNX file (the extra ``onnx``).
 
-        Its input is ``X``, (batch, n_inputs) or (batch, height, width, channels), its output
-        ``Y``, (batch, n_outputs), in the network's dtype; the batch is of any size.
+        Its input is ``X``, (batch, n_inputs), (batch, steps, features) or (batch, height, width, channels),
+        its output ``Y``, (batch, n_outputs) or (batch, steps, n_outputs), in the network's dtype, tokens of an
+        Embedding in int64; the batch is of any size. Of recurrent layers there are operators that
+        onnxruntime has in float32 only: in float64 they are written step by step.
 
         Parameters
         ----------
@@ -363,7 +365,7 @@ class Network(Named):
         ImportError
             If onnx is not installed.
         TypeError
-            If a layer has no counterpart there.
+            If a layer has no counterpart there: an RNN of another activation than tanh and relu.
         ValueError
             If a weight is not finite.
         """
@@ -378,14 +380,16 @@ class Network(Named):
         torch.nn.Sequential
             A copy of the weights in Linear and Conv2d layers, each with its activation behind it,
             in the network's dtype. Images it takes as PyTorch does, (n_samples, channels, height,
-            width): ``torch.from_numpy(X).movedim(-1, 1)``.
+            width): ``torch.from_numpy(X).movedim(-1, 1)``. Sequences it takes as the network does, through
+            RNN, GRU and LSTM layers, each with an AllSteps or LastStep of ``fastnn.interop.steps`` behind it,
+            and tokens of an Embedding as whole numbers.
 
         Raises
         ------
         ImportError
             If torch is not installed.
         TypeError
-            If a layer has no counterpart there.
+            If a layer has no counterpart there: an RNN of another activation than tanh and relu.
         """
         return exports.to_torch(self._input_shape, self._layers, self.weights)
 

@@ -9,12 +9,13 @@ from fastnn.model.layers import Flatten
 
 TORCH, PARAMETERS = "Flatten", ()
 
-to_others = images.no_weights
-
 
 def shape(layer: Flatten, below: tuple[int, ...]) -> tuple[int, ...]:
     """Return that of an image, which the Dense above wants to know; of a sequence its numbers."""
     return below if len(below) == 3 else (math.prod(below),)
+
+
+to_others = images.no_weights
 
 
 def to_torch(nn: Any, layer: Flatten, below: tuple[int, ...]) -> list[Any]:

@@ -11,12 +11,13 @@ from fastnn.model.layers import Repeat
 
 TORCH, PARAMETERS = "Repeat", ()
 
-to_others = from_others = images.no_weights
-
 
 def shape(layer: Repeat, below: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of the sequence."""
     return layer.n_steps, math.prod(below)
+
+
+to_others = from_others = images.no_weights
 
 
 def to_torch(nn: Any, layer: Repeat, below: tuple[int, ...]) -> list[Any]:
