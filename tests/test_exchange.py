@@ -390,11 +390,13 @@ def test_from_torch_names_what_it_does_not_have_over_sequences():
         ([nn.Linear(2, 2), nn.Embedding(4, 3), head], 2, "and put it first"),
         ([nn.Embedding(4, 3, padding_idx=0), head], 2, "Embedding has no max_norm and no padding_idx"),
         ([nn.Embedding(4, 2), gru().double(), last, head], 4, "of several dtypes or shapes: W2 or its bias"),
+        ([head, nn.Softmax(dim=1)], (4, 3), "softmax is over the features: dim 2 or -1"),
         ([nn.Linear(4, 3)], (4, 3), "and what comes in has 3 features"),
         ([nn.MaxPool2d(2), head], (4, 3), "which needs an image: say input_shape=(height, width, channels)"),
     ]:
         with pytest.raises(ValueError, match=re.escape(message)):
             fastnn.from_torch(nn.Sequential(*modules), shape)
+    assert fastnn.from_torch(nn.Sequential(head, nn.Softmax(dim=2)), (4, 3)).output_shape == (4, 2)
 
 
 @pytest.mark.torch

@@ -118,7 +118,7 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
             if name == "LastStep":
                 layers[-1], below = replace(layers[-1], return_sequences=False), below[1:]
         elif name in FROM_TORCH:
-            _check_setting(name, layer, where)
+            _check_setting(name, layer, n_axes, where)
             if not takes_activation:
                 raise ValueError(f"{where}, and fastnn has one activation after each Linear or Conv2d")
             layers[-1] = replace(layers[-1], activation=FROM_TORCH[name])
@@ -228,7 +228,7 @@ def _read(layer: Any, name: str, first: str, where: str) -> Array:
     return array
 
 
-def _check_setting(kind: str, layer: Any, where: str) -> None:
+def _check_setting(kind: str, layer: Any, n_axes: int, where: str) -> None:
     """Refuse an activation whose settings are not those of fastnn's."""
     if kind == "LeakyReLU" and layer.negative_slope != LEAKY_SLOPE:
         raise ValueError(f"{where}, and fastnn's leaky_relu has slope {LEAKY_SLOPE}")
@@ -236,8 +236,9 @@ def _check_setting(kind: str, layer: Any, where: str) -> None:
         raise ValueError(f"{where}, and fastnn's elu has alpha 1")
     if kind == "Softplus" and (layer.beta != 1 or layer.threshold < 20):
         raise ValueError(f"{where}, and fastnn's softplus has beta 1 and no threshold")
-    if kind == "Softmax" and layer.dim not in (1, -1):
-        raise ValueError(f"{where}, and fastnn's softmax is over the features: dim 1 or -1")
+    features = 2 if n_axes == 2 else 1  # the dimension that they are in: behind samples, and steps
+    if kind == "Softmax" and layer.dim not in (features, -1):
+        raise ValueError(f"{where}, and fastnn's softmax is over the features: dim {features} or -1")
 
 
 def from_sklearn(model: Any) -> Network:
