@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from fastnn._support import validate
 from fastnn._support.validate import Array
+from fastnn.model.layers import AveragePool2D, Conv2D, Dense, Flatten, MaxPool2D
 from fastnn.model.network import Network
 from fastnn.training.comparison import Comparison
 from fastnn.training.gradients import Backprop, Perturbation, gradient
@@ -23,6 +24,10 @@ BLUE, RED, ORANGE = "#3d8fc9", "#d8504d", "#e08e1b"  # legible on white and on b
 MAX_UNITS = 8
 # Distances in a drawing of a network, in its data units.
 RADIUS, BETWEEN_UNITS, BETWEEN_LEVELS = 0.42, 1.25, 3.6
+# Of a level of more images the first ones are drawn, one behind the other: by how much they are shifted, and how large
+# the inputs are at most.
+MAX_IMAGES, SHIFT, LARGEST_IMAGE = 4, 0.2, 2.2
+DRAWN = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten)
 # Weights stand on the arrows where this is the smaller number of units of two levels.
 MAX_LABELLED = 3
 # Smaller letters, in points, are not drawn.
@@ -40,15 +45,15 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
 
     Weights are blue where positive and red where negative, the wider the larger, and
     stand on the arrows where there is room; biases other than 0 stand beneath the
-    circles. Of a level of more than 8 units the first four and the last three are drawn.
-    Texts are as large as there is room for; those smaller than 5 points are left out.
+    circles. Of a level of more than 8 units the first four and the last three are drawn, of one of more than 4 images
+    the first four. Texts are as large as there is room for; those smaller than 5 points are left out.
 
     Parameters
     ----------
     network : Network
-    x : array_like, shape (n_inputs,), optional
+    x : array_like, shape (n_inputs,) or (height, width, channels), optional
         One sample. The circles then hold the values of their units: above, small, the
-        sum z; below it the activated value.
+        sum z; below it the activated value. Images show theirs, the largest of a level in white.
     ax : matplotlib.axes.Axes, optional
         Where to draw, sized before; default a new figure.
 
@@ -67,6 +72,8 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
     >>> ax = fastnn.plot.network(fastnn.mlp(2, 3, 1, seed=0), x=[1, 1])
     """
     validate.instance("network", network, (Network,))
+    if len(network.input_shape) == 3 and all(isinstance(layer, DRAWN) for layer in network.layers):
+        return _draw_network_of_images(network, x, ax)
     layers = network.dense_layers("plot.network")
     network.check_weights()
     sizes = [network.n_inputs, *(layer.n_units for layer in layers)]
@@ -75,36 +82,142 @@ def network(network: Network, x: ArrayLike | None = None, ax: Axes | None = None
     width = BETWEEN_LEVELS * (len(sizes) - 1) + 2.4
     top = max(up for level in levels for _, up in level.values()) + RADIUS
     height = 2 * top + 1.3
+    ax, unit, ink = _prepare(ax, width, height)
+    for k in range(len(layers)):
+        _draw_weights(ax, network.weights[2 * k], levels[k], levels[k + 1], unit)
+        _write_biases(ax, network.weights[2 * k + 1], levels[k + 1], unit)
+    titles = [f"{sizes[0]} input" + "s" * (sizes[0] > 1), *map(_title, layers)]
+    _write_titles(ax, titles, top, unit, ink)
+    for level, size, lines in zip(levels, sizes, texts, strict=True):
+        _draw_units(ax, level, size, lines, unit, ink)
+    ax.set(xlim=(-1.2, width - 1.2), ylim=(top + 0.8 - height, top + 0.8), aspect="equal")
+    ax.set_axis_off()
+    return ax
+
+
+def _draw_network_of_images(network: Network, x: ArrayLike | None, ax: Axes | None) -> Axes:
+    """Draw images one behind the other, and the dense layers above as others are."""
+    sample = np.zeros(network.input_shape) if x is None else _sample_of_images(network, x)
+    passed = network.forward(sample[None])
+    layers = [layer for layer in network.layers if not isinstance(layer, Flatten)]
+    values = [a[0] for layer, a in zip(network.layers, passed.activations, strict=True) if layer in layers]
+    sums = [z[0] for layer, z in zip(network.layers, passed.pre_activations, strict=True) if layer in layers]
+    images = [sample, *(level for level in values if level.ndim == 3)]
+    largest = max(network.input_shape[:2])
+    sides = [LARGEST_IMAGE * np.sqrt(np.array(level.shape[:2]) / largest) for level in images]
+    units = [
+        _place_units(level.size, BETWEEN_LEVELS * (len(images) + k))
+        for k, level in enumerate(values[len(images) - 1 :])
+    ]
+    n_levels = len(images) + len(units)
+    width = BETWEEN_LEVELS * (n_levels - 1) + LARGEST_IMAGE + 2.0
+    tops = [up + RADIUS for level in units for _, up in level.values()]
+    top = max([*tops, *(height / 2 + SHIFT * (MAX_IMAGES - 1) / 2 for height, _ in sides)])
+    height = 2 * top + 1.3
+    ax, unit, ink = _prepare(ax, width, height)
+    edges = [
+        _draw_images(ax, level if x is not None else None, level.shape[2], BETWEEN_LEVELS * k, side, ink, unit)
+        for k, (level, side) in enumerate(zip(images, sides, strict=True))
+    ]
+    style: dict[str, Any] = {
+        "arrowstyle": "-|>",
+        "mutation_scale": 0.18 * unit,
+        "color": ink,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+    for k, layer in enumerate(layers[: len(images) - 1]):
+        start, end = edges[k][1] + 0.15, edges[k + 1][0] - 0.15
+        ax.annotate("", xy=(end, 0), xytext=(start, 0), arrowprops=style, zorder=1)
+        size: Any = layer.kernel_size if isinstance(layer, Conv2D) else getattr(layer, "pool_size", None)
+        _write(ax, ((start + end) / 2, 0.12), f"{size[0]} x {size[1]}", 0.2 * unit, color=ink, va="bottom")
+    for across, up in units[0].values():
+        arrow = {**style, "linewidth": 0.02 * unit, "alpha": 0.6}
+        ax.annotate("", xy=(across - RADIUS, up), xytext=(edges[-1][1] + 0.15, 0), arrowprops=arrow, zorder=1)
+    weights = network.weights[-2 * len(units) :]
+    for k, level in enumerate(units):
+        if k:
+            _draw_weights(ax, weights[2 * k], units[k - 1], level, unit)
+        _write_biases(ax, weights[2 * k + 1], level, unit)
+        z, a = sums[len(images) - 1 + k], values[len(images) - 1 + k]
+        _draw_units(ax, level, a.size, [""] * a.size if x is None else _describe(z, a), unit, ink)
+    titles = ["input", *map(_title, layers)]
+    for k, level in enumerate(images):
+        titles[k] = f"{level.shape[0]} x {level.shape[1]} x {level.shape[2]} {titles[k]}"
+    _write_titles(ax, titles, top, unit, ink)
+    left = LARGEST_IMAGE / 2 + 0.6
+    ax.set(xlim=(-left, width - left), ylim=(top + 0.8 - height, top + 0.8), aspect="equal")
+    ax.set_axis_off()
+    return ax
+
+
+def _draw_images(
+    ax: Any, images: Array | None, n_images: int, across: float, side: Array, ink: Any, unit: float
+) -> tuple[float, float]:
+    """Draw a level's first images, or frames for them, the first in front; return where they begin and end."""
+    n_drawn = min(n_images, MAX_IMAGES)
+    height, width = side
+    for k in reversed(range(n_drawn)):
+        shift = SHIFT * (k - (n_drawn - 1) / 2)
+        left, bottom = across + shift - width / 2, shift - height / 2
+        order = 3 + n_drawn - k
+        if images is not None:
+            scale = {"cmap": "gray", "vmin": images.min(), "vmax": images.max(), "interpolation": "nearest"}
+            ax.imshow(images[:, :, k], extent=(left, left + width, bottom, bottom + height), zorder=order, **scale)
+        # Grey tells black images from one another, and white ones from the ground.
+        colours = (
+            {"facecolor": _ground(ax), "edgecolor": ink} if images is None else {"fill": False, "edgecolor": "0.5"}
+        )
+        frame = Rectangle((left, bottom), width, height, linewidth=0.025 * unit, zorder=order, **colours)
+        ax.add_patch(frame)
+    half = width / 2 + SHIFT * (n_drawn - 1) / 2
+    return across - half, across + half
+
+
+def _prepare(ax: Axes | None, width: float, height: float) -> tuple[Axes, float, Any]:
+    """Return where a network of that size is drawn, how many points a unit of it has there, and the colour of texts."""
     if ax is None:
         ax = _new_axes(min(0.9 * width, 16), min(0.9 * height, 9), layout=None)
         ax.set_position((0, 0, 1, 1))
     box = ax.get_window_extent()
-    unit = 72 / ax.figure.dpi * min(box.width / width, box.height / height)  # points
-    ink = ax.xaxis.label.get_color()
+    unit = 72 / ax.figure.dpi * min(box.width / width, box.height / height)
+    return ax, unit, ax.xaxis.label.get_color()
 
-    for k in range(len(layers)):
-        _draw_weights(ax, network.weights[2 * k], levels[k], levels[k + 1], unit)
-        for j, (across, up) in levels[k + 1].items():
-            bias = network.weights[2 * k + 1][j]
-            if bias:
-                _write(ax, (across, up - RADIUS - 0.03), f"{bias:+.2g}", 0.17 * unit, color=_sign(bias), va="top")
-    titles = [f"{sizes[0]} input" + "s" * (sizes[0] > 1)]
-    titles += [f"{layer.n_units} {layer.activation.replace('_', ' ')}" for layer in layers]
+
+def _title(layer: Any) -> str:
+    """Return what stands above a layer's level, but for an image's size."""
+    if isinstance(layer, Dense):
+        return f"{layer.n_units} {layer.activation.replace('_', ' ')}"
+    names = {MaxPool2D: "max pool", AveragePool2D: "average pool"}
+    return names.get(type(layer)) or layer.activation.replace("_", " ")
+
+
+def _write_titles(ax: Axes, titles: list[str], top: float, unit: float, ink: Any) -> None:
+    """Write a title above each level, if all have room."""
     size = max(LEGIBLE, 0.24 * unit)
     if LETTER * size * max(map(len, titles)) < BETWEEN_LEVELS * unit:
         for k, title in enumerate(titles):
             _write(ax, (BETWEEN_LEVELS * k, top + 0.3), title, size, color=ink, va="baseline")
-    for level, size, lines in zip(levels, sizes, texts, strict=True):
-        for j, spot in level.items():
-            _draw_unit(ax, spot, lines[j], unit, ink)
-        if len(level) < size:
-            across, above = level[MAX_UNITS // 2 - 1]
-            for shift in (-0.2, 0.0, 0.2):
-                ax.plot(across, above - BETWEEN_UNITS + shift, ".", color=ink, markersize=0.14 * unit)
 
-    ax.set(xlim=(-1.2, width - 1.2), ylim=(top + 0.8 - height, top + 0.8), aspect="equal")
-    ax.set_axis_off()
-    return ax
+
+def _write_biases(ax: Axes, biases: Array, level: dict[int, tuple[float, float]], unit: float) -> None:
+    """Write biases other than 0 beneath their units."""
+    for j, (across, up) in level.items():
+        bias = biases[j]
+        if bias:
+            _write(ax, (across, up - RADIUS - 0.03), f"{bias:+.2g}", 0.17 * unit, color=_sign(bias), va="top")
+
+
+def _draw_units(
+    ax: Axes, level: dict[int, tuple[float, float]], size: int, lines: list[str], unit: float, ink: Any
+) -> None:
+    """Draw a level's circles with their texts, and dots for those that are left out."""
+    for j, spot in level.items():
+        _draw_unit(ax, spot, lines[j], unit, ink)
+    if len(level) < size:
+        across, above = level[MAX_UNITS // 2 - 1]
+        for shift in (-0.2, 0.0, 0.2):
+            ax.plot(across, above - BETWEEN_UNITS + shift, ".", color=ink, markersize=0.14 * unit)
 
 
 def _describe_values(network: Network, x: ArrayLike) -> list[list[str]]:
@@ -113,11 +226,12 @@ def _describe_values(network: Network, x: ArrayLike) -> list[list[str]]:
     if sample.shape != (network.n_inputs,):
         raise ValueError(f"x must be one sample of shape ({network.n_inputs},), got {sample.shape}")
     passed = network.forward(sample[None])
-    hidden = [
-        [f"{_short(s)}\n{_short(value)}" for s, value in zip(z[0], a[0], strict=True)]
-        for z, a in zip(*passed, strict=True)
-    ]
-    return [[_short(value) for value in sample], *hidden]
+    return [[_short(value) for value in sample], *(_describe(z[0], a[0]) for z, a in zip(*passed, strict=True))]
+
+
+def _describe(z: Array, a: Array) -> list[str]:
+    """Return what stands in the circles of a level."""
+    return [f"{_short(s)}\n{_short(value)}" for s, value in zip(z, a, strict=True)]
 
 
 def _short(value: float) -> str:
@@ -456,18 +570,132 @@ def weights(network: Network, layer: int, image_shape: tuple[int, int], ax: Axes
         raise ValueError(
             f"image_shape {image_shape} has {rows * columns} pixels, and layer {layer} {w.shape[0]} inputs"
         )
-    across = int(np.ceil(np.sqrt(w.shape[1] * 1.5)))
-    down = -(-w.shape[1] // across)
+    return _draw_weight_images(w.T.reshape(-1, rows, columns), _near_square(w.shape[1]), ax)
+
+
+def filters(network: Network, layer: int = 0, ax: Axes | None = None) -> Axes:
+    """Draw the filters of a convolution as images.
+
+    Parameters
+    ----------
+    network : Network
+    layer : int, default 0
+        Which of `network.layers`, a Conv2D.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With one mosaic of all filters; red is negative, blue positive, on one scale. Over one channel they stand
+        side by side, over more each in a column, a row a channel.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such layer, or it is no Conv2D.
+
+    Examples
+    --------
+    >>> import fastnn, fastnn.plot
+    >>> layers = [fastnn.Conv2D(8, 3, "relu"), fastnn.Dense(10, "softmax")]
+    >>> ax = fastnn.plot.filters(fastnn.Network((8, 8, 1), layers, seed=0))
+    """
+    validate.instance("network", network, (Network,))
+    chosen = _choose_layer(network, layer)
+    if not isinstance(chosen, Conv2D):
+        raise ValueError(f"layer {layer} is {chosen}, which has no filters: those of a Conv2D are drawn")
+    n_before = sum(hasattr(other, "activation") for other in network.layers[:layer])
+    w = network.weights[2 * n_before]
+    images = w.transpose(2, 3, 0, 1).reshape(-1, *w.shape[:2])
+    return _draw_weight_images(images, w.shape[3] if w.shape[2] > 1 else _near_square(w.shape[3]), ax)
+
+
+def feature_maps(network: Network, x: ArrayLike, layer: int = 0, ax: Axes | None = None) -> Axes:
+    """Draw what a layer over images makes of one.
+
+    Parameters
+    ----------
+    network : Network
+    x : array_like, shape (height, width, channels)
+        One sample.
+    layer : int, default 0
+        Which of `network.layers`, a Conv2D or a pool.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With one mosaic of all channels; the brighter, the larger, on one scale.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no such layer, it puts out no images, or x is no sample.
+
+    Examples
+    --------
+    >>> import fastnn, fastnn.plot
+    >>> layers = [fastnn.Conv2D(8, 3, "relu"), fastnn.Dense(10, "softmax")]
+    >>> network = fastnn.Network((8, 8, 1), layers, seed=0)
+    >>> ax = fastnn.plot.feature_maps(network, [[[k * j / 49] for k in range(8)] for j in range(8)])
+    """
+    validate.instance("network", network, (Network,))
+    chosen = _choose_layer(network, layer)
+    maps = network.forward(_sample_of_images(network, x)[None]).activations[layer][0]
+    if maps.ndim < 3:
+        raise ValueError(f"layer {layer} is {chosen}, which puts out no images")
+    mosaic = _lay_out(np.moveaxis(maps, -1, 0), _near_square(maps.shape[-1]))
+    return _show(mosaic, "activation", ax, cmap="gray")
+
+
+def _sample_of_images(network: Network, x: ArrayLike) -> Array:
+    """Return one sample, (height, width, channels); one channel need not be said."""
+    sample = validate.array("x", x, network.dtype)
+    shape = network.input_shape
+    if sample.shape not in (shape, *([shape[:-1]] if shape[-1] == 1 else [])):
+        raise ValueError(f"x must be one sample of shape {shape}, got {sample.shape}")
+    return sample.reshape(shape)
+
+
+def _choose_layer(network: Network, layer: int) -> Any:
+    """Return a layer by its number."""
+    n_layers = len(network.layers)
+    if validate.integer("layer", layer, low=0) >= n_layers:
+        raise ValueError(f"layer must be 0 to {n_layers - 1}, got {layer}")
+    return network.layers[layer]
+
+
+def _near_square(n_images: int) -> int:
+    """Return how many images stand side by side where the whole is to be half as wide again as it is high."""
+    return int(np.ceil(np.sqrt(n_images * 1.5)))
+
+
+def _lay_out(images: Array, across: int) -> Array:
+    """Return a mosaic of images (n, rows, columns), so many side by side, with gaps of nan."""
+    n_images, rows, columns = images.shape
+    down = -(-n_images // across)
     gap = max(1, columns // 10)
     mosaic = np.full((down * (rows + gap) - gap, across * (columns + gap) - gap), np.nan)
-    for unit, image in enumerate(w.T.reshape(-1, rows, columns)):
-        top, left = unit // across * (rows + gap), unit % across * (columns + gap)
+    for k, image in enumerate(images):
+        top, left = k // across * (rows + gap), k % across * (columns + gap)
         mosaic[top : top + rows, left : left + columns] = image
+    return mosaic
+
+
+def _draw_weight_images(images: Array, across: int, ax: Axes | None) -> Axes:
+    """Draw weights (n, rows, columns), red where negative and blue where positive."""
+    largest = float(np.abs(images).max()) or 1.0
+    return _show(_lay_out(images, across), "weight", ax, cmap="RdBu", vmin=-largest, vmax=largest)
+
+
+def _show(mosaic: Array, label: str, ax: Axes | None, **scale: Any) -> Axes:
+    """Draw a mosaic with its scale beside it."""
     if ax is None:
         ax = _new_axes(7.2, 7.2 * mosaic.shape[0] / mosaic.shape[1] * 0.9)
-    largest = float(np.abs(w).max()) or 1.0
-    shown = ax.imshow(mosaic, cmap="RdBu", vmin=-largest, vmax=largest, interpolation="nearest")
-    bar = ax.figure.colorbar(shown, ax=ax, shrink=0.8, label="weight")
+    shown = ax.imshow(mosaic, interpolation="nearest", **scale)
+    bar = ax.figure.colorbar(shown, ax=ax, shrink=0.8, label=label)
     _fit_texts(ax, bar.ax)
     ax.set_axis_off()
     return ax

@@ -1,10 +1,13 @@
 """Models that went out, or came in, predict what they predicted before."""
 
+import re
+
 import numpy as np
 import pytest
 from conftest import BODIES, ELEMENTWISE
 
 import fastnn
+from fastnn.interop import exports
 
 X = np.random.default_rng(0).normal(size=(7, 3)) * 5
 # Outputs are sums of a few products of numbers of size 1 to 10, in another order, and
@@ -25,21 +28,62 @@ def assert_same(one, two):
     np.testing.assert_allclose(one, two, rtol=0, atol=TOLERANCE[one.dtype.name] * max(1.0, np.abs(two).max()))
 
 
+# Kernels, windows, strides and images that are not square; odd zeros, even ones, and "same" where none are wanted.
+Conv, Max, Average, Dense = fastnn.Conv2D, fastnn.MaxPool2D, fastnn.AveragePool2D, fastnn.Dense
+STACKS = {
+    "valid": ((7, 6, 2), [Conv(3, (3, 2), "tanh"), Max(2), Dense(4, "relu")]),
+    "strides": ((8, 9, 1), [Conv(2, (2, 3), "elu", strides=(2, 1)), Average((2, 3), (1, 2)), fastnn.Flatten()]),
+    "even zeros": ((6, 5, 2), [Conv(3, 3, "leaky_relu", padding="same"), Max((3, 2), 1)]),
+    "odd zeros": ((6, 5, 3), [Conv(2, (2, 4), "softplus", padding="same"), Conv(2, 3, "silu", 2, "same")]),
+    "larger": ((2, 3, 1), [Average(1), Conv(2, (3, 4), "identity", padding="same"), Dense(3, "sigmoid")]),
+    "flat": ((3, 2, 2), [Dense(3, "tanh")]),
+    "nothing": ((3, 4, 2), [Max((2, 1))]),
+}
+
+
+def make_stack(stack, dtype, output="softmax"):
+    shape, layers = STACKS[stack]
+    network = fastnn.Network(shape, [*layers, Dense(2, output)], seed=1, dtype=dtype)
+    rng = np.random.default_rng(2)
+    for b in network.weights[1::2]:
+        b[:] = rng.normal(size=b.shape)
+    return network, rng.normal(size=(7, *shape)).astype(dtype) * 5
+
+
+def run_onnx(network, x, path):
+    """Return what onnxruntime makes of a network's file, which onnx has checked."""
+    onnx = pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network.to_onnx(path)
+    onnx.checker.check_model(str(path), full_check=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for n_samples in (1, 7):
+        (y,) = session.run(["Y"], {"X": x[:n_samples]})
+        assert_same(y, network.predict(x[:n_samples]))
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("output", [*ELEMENTWISE, "softmax"])
 def test_onnx(tmp_path, dtype, output):
-    onnx = pytest.importorskip("onnx")
-    onnxruntime = pytest.importorskip("onnxruntime")
     for hidden, depth in BODIES:
-        network = make(hidden, depth, output, dtype)
-        path = tmp_path / "network.onnx"
-        network.to_onnx(path)
-        onnx.checker.check_model(str(path), full_check=True)
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        for n_samples in (1, 7):
-            x = X[:n_samples].astype(dtype)
-            (y,) = session.run(["Y"], {"X": x})
-            assert_same(y, network.predict(x))
+        run_onnx(make(hidden, depth, output, dtype), X.astype(dtype), tmp_path / "network.onnx")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("stack", STACKS)
+def test_onnx_of_images(tmp_path, stack, dtype):
+    """The file takes images as the network does, with their channels last."""
+    run_onnx(*make_stack(stack, dtype), tmp_path / "network.onnx")
+
+
+def test_what_has_no_counterpart_elsewhere_is_refused():
+    layer = type("Other", (), {"__str__": lambda self: "Other(3)"})()
+    for shape, layers, what in [
+        ((4,), [layer], r"Other\(3\)"),
+        ((4, 2), [Dense(1, "tanh")], r"samples of shape \(4, 2\)"),
+    ]:
+        with pytest.raises(TypeError, match=f"networks with {what} go to no other library; those of Dense, Conv2D, "):
+            list(exports.walk(shape, layers, []))
 
 
 def test_onnx_refuses_weights_that_are_not_finite(tmp_path):
@@ -208,6 +252,125 @@ def test_to_torch_and_back(dtype, output):
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("stack", STACKS)
+def test_images_to_torch_and_back(stack, dtype):
+    import torch
+
+    network, x = make_stack(stack, dtype)
+    module = network.to_torch()
+    assert_same(module(torch.from_numpy(x).movedim(-1, 1)).detach().numpy(), network.predict(x))
+    back = fastnn.from_torch(module, network.input_shape)
+    layers = tuple(layer for layer in network.layers if layer != fastnn.Flatten())  # which goes without saying
+    assert (back.layers, back.input_shape, back.dtype) == (layers, network.input_shape, network.dtype)
+    for one, two in zip(back.weights, network.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.torch
+def test_from_torch_reads_images_as_they_are_written_there():
+    import torch
+    from torch import nn
+
+    module = nn.Sequential(
+        nn.ZeroPad2d((0, 1, 0, 1)),
+        nn.Conv2d(2, 3, 3, padding=(1, 0), bias=False),
+        nn.Tanh(),
+        nn.Conv2d(3, 4, (4, 3), padding="same"),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 2, 1, padding="valid"),
+        nn.AvgPool2d(2, 1),
+        nn.Flatten(),
+        nn.Linear(2, 3),
+    ).double()
+    module[0].padding = (0, 1, 0, 1)
+    with pytest.raises(
+        ValueError, match=r"with \[1, 2, 0, 1\] zeros above, below, left and right, and fastnn has none"
+    ):
+        fastnn.from_torch(module, (4, 5, 2))
+    module[0].padding = (1, 1, 0, 0)  # of the two, a row each above and below
+    network = fastnn.from_torch(module, (4, 5, 2))
+    assert [str(layer) for layer in network.layers] == [
+        "Conv2D(3, 3, tanh, padding=same)",
+        "Conv2D(4, (4, 3), identity, padding=same)",
+        "MaxPool2D(2)",
+        "Conv2D(2, 1, identity)",
+        "AveragePool2D(2, strides=1)",
+        "Dense(3, identity)",
+    ]
+    x = np.random.default_rng(0).normal(size=(7, 4, 5, 2))
+    assert_same(module(torch.from_numpy(x).movedim(-1, 1)).detach().numpy(), network.predict(x))
+    assert fastnn.from_torch(nn.Linear(3, 2), 3).input_shape == (3,)
+
+
+@pytest.mark.torch
+def test_from_torch_names_what_it_does_not_have_over_images():
+    from torch import nn
+
+    conv, pad = nn.Conv2d(1, 2, 2), nn.ZeroPad2d(1)
+    head = nn.Flatten(), nn.Linear(18, 2)
+    for modules, message in [
+        (
+            [nn.Linear(4, 2)],
+            "module[0] is Linear(in_features=4, out_features=2, bias=True), and over an image there must",
+        ),
+        ([conv, nn.Flatten(), nn.Linear(9, 2)], "and what comes in has 3 x 3 x 2 numbers"),
+        (
+            [nn.Flatten(), conv],
+            "which needs an image: say input_shape=(height, width, channels), and put it before any",
+        ),
+        ([*head, nn.AvgPool2d(2)], "what comes in has 4 x 4 x 1 numbers"),
+        ([nn.Conv2d(3, 2, 2)], "and what comes in has 1 channels, the last of input_shape (height, width, channels)"),
+        ([nn.Conv2d(1, 2, 2, dilation=2)], "and fastnn's Conv2D has no dilation, no groups and no padding but zeros"),
+        ([nn.Conv2d(2, 2, 2, groups=2)], "no groups"),
+        ([nn.Conv2d(1, 2, 2, padding=1, padding_mode="reflect")], "no padding but zeros"),
+        (
+            [nn.Conv2d(1, 2, 2, padding=1)],
+            "with [1, 1, 1, 1] zeros above, below, left and right, and fastnn has none, or ",
+        ),
+        ([nn.Conv2d(1, 2, 5)], "a kernel of 5 x 5 does not fit into an image of 4 x 4"),
+        ([nn.MaxPool2d(2, padding=1)], "MaxPool2D has no padding and no dilation"),
+        ([nn.MaxPool2d(2, dilation=2)], "MaxPool2D has no padding and no dilation"),
+        ([nn.MaxPool2d(3, ceil_mode=True)], "MaxPool2D has no ceil_mode and no return_indices"),
+        ([nn.MaxPool2d(3, return_indices=True)], "MaxPool2D has no ceil_mode and no return_indices"),
+        ([nn.AvgPool2d(2, padding=1)], "AveragePool2D has no padding, no ceil_mode and no divisor_override"),
+        ([nn.AvgPool2d(2, divisor_override=3)], "AveragePool2D has no padding"),
+        ([pad, nn.MaxPool2d(2)], "and what is behind a ZeroPad2d must be a Conv2d"),
+        ([conv, nn.MaxPool2d(2), nn.ReLU()], "and fastnn has one activation after each Linear or Conv2d"),
+        ([conv, nn.Softmax(dim=1), *head], "softmax is for the output layer only"),
+        ([conv], "the last layer must be a fastnn.Dense"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            fastnn.from_torch(nn.Sequential(*modules), (4, 4, 1))
+    with pytest.raises(ValueError, match="needs an image: say input_shape"):
+        fastnn.from_torch(nn.Sequential(conv, *head))
+    with pytest.raises(TypeError, match="which from_torch does not take"):
+        fastnn.from_torch(nn.Sequential(conv, nn.Flatten(2), nn.Linear(9, 2)), (4, 4, 1))
+    with pytest.raises(TypeError, match="which from_torch does not take"):
+        fastnn.from_torch(nn.Sequential(conv, nn.Flatten(), nn.Flatten()), (4, 4, 1))
+
+
+@pytest.mark.torch
+def test_backprop_of_images_is_pytorchs():
+    """Both sum up to 70 products a sum, in another order, and the sums of up to 7 x 56 places."""
+    import torch
+
+    for stack in STACKS:
+        network, x = make_stack(stack, "float64")
+        labels = np.arange(7) % 2
+        ours = fastnn.gradient(network, x, labels, loss="categorical_cross_entropy", method=fastnn.Backprop())
+        module = network.to_torch()
+        outputs = module[:-1](torch.from_numpy(x).movedim(-1, 1))
+        torch.nn.functional.cross_entropy(outputs, torch.from_numpy(labels)).backward()
+        for parameter in module.parameters():
+            parameter.data = parameter.grad
+        theirs = fastnn.from_torch(module, network.input_shape).weights  # gradients in the places of the weights
+        largest = max(np.abs(gradient).max() for gradient in ours)
+        for one, two in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, two, rtol=0, atol=400 * np.finfo(float).eps * largest)
+
+
+@pytest.mark.torch
 def test_from_torch_reads_nested_modules_without_bias():
     import torch
     from torch import nn
@@ -230,7 +393,7 @@ def test_from_torch_names_what_it_does_not_have():
         ([linear, nn.GELU()], TypeError, r"module[1] is GELU(approximate='none'), which from_torch does not take"),
         ([linear, nn.Sequential(nn.Conv1d(1, 1, 1))], TypeError, "module[1][0] is Conv1d(1, 1"),
         ([linear, nn.Flatten()], TypeError, "module[1] is Flatten("),
-        ([nn.ReLU(), linear], ValueError, "module[0] is ReLU(), and fastnn has one activation after each Linear"),
+        ([nn.ReLU(), linear], ValueError, "module[0] is ReLU(), and fastnn has one activation after each Linear or"),
         ([linear, nn.ReLU(), nn.Tanh()], ValueError, "module[2] is Tanh(), and fastnn has one activation"),
         ([linear, nn.LeakyReLU(0.2)], ValueError, "leaky_relu has slope 0.01"),
         ([linear, nn.Softplus(2.0)], ValueError, "softplus has beta 1"),
@@ -353,7 +516,7 @@ def hostile_modules():
         (around(nn.Linear(3, 2, dtype=torch.bfloat16)), ValueError, "with weights of torch.bfloat16: make it float64"),
         (around(nn.Linear(3, 2, dtype=torch.float64)), ValueError, "of several dtypes or shapes: W2 or its bias"),
         (changed(lambda layer: layer.bias.data.fill_(torch.nan)), ValueError, "weights[1] has NaN or infinity"),
-        (nn.Sequential(nn.Linear(3, 3), nn.Linear(4, 3)), ValueError, "weights[2] must have shape (3, 3), got (4, 3)"),
+        (nn.Sequential(nn.Linear(3, 3), nn.Linear(4, 3)), ValueError, "and what comes in has 3 numbers"),
         (nn.Sequential(nn.Flatten(0), nn.Linear(3, 3)), TypeError, "module[0] is Flatten(start_dim=0"),
         (nested(2000), ValueError, "module cannot be called with samples of 3 inputs: maximum recursion depth"),
         (nn.ModuleList([nn.Linear(3, 3)]), TypeError, "module is ModuleList("),

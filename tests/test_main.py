@@ -42,6 +42,10 @@ def test_the_demonstration(call):
     for theirs, ours in zip(numpy_result, our_result, strict=True):
         assert float(ours) == pytest.approx(float(theirs), abs=1e-10)
     assert re.search(r"the same numbers, \d+ times faster", text)
+    third = text.index("3. The same digits, by a network of which most weights work all over an image")
+    accuracy, perturbations = re.search(r"test accuracy ([\d.]+)% after ([\d,]+) weight", text[third:]).groups()
+    assert float(accuracy) > 98.0
+    assert perturbations == f"{20 * 90 * 2986:,}"
 
 
 def test_without_arguments(call):
@@ -150,11 +154,22 @@ def test_mnist_without_a_network(call, folder, content):
 def test_the_demonstration_of_mnist_in_small(call, monkeypatch):
     """All that `demo` prints, on a network that the plain loop measures in no time."""
     X = np.random.default_rng(0).random((40, 4))
-    small = demo.Digits(X, np.arange(40) % 10, X[:10], np.arange(10), n_hidden=2, n_epochs=2)
-    monkeypatch.setitem(demo.LOADERS, "mnist", lambda: small)
+    filters = demo.Filters((1, 1), 1, "same", "float64", lr=0.01, weight_decay=0.1, batch_size=20, n_epochs=2)
+    small = demo.Digits(X, np.arange(40) % 10, X[:10], np.arange(10), n_hidden=2, n_epochs=2, filters=filters)
+    # Two pools leave one pixel of 4 x 4, none of 2 x 2.
+    large = small._replace(X_train=np.tile(X, 4), X_test=np.tile(X[:10], 4))
     monkeypatch.setattr(demo, "TUTORIAL_EPOCHS", 3)
-    code, text, _ = call("demo", "--data", "mnist")
-    assert code == 0
-    assert "40 images of 2x2 pixels to train on, 10 held out" in text
-    assert float(re.search(r"the numbers agree to (\S+)", text).group(1)) <= 1e-10
-    assert re.search(r"the same numbers, \d+ times faster", text)
+    for data, network, digits in (("mnist", None, small), ("mnist", "conv", large), ("digits", None, large)):
+        monkeypatch.setitem(demo.LOADERS, data, lambda digits=digits: digits)
+        code, text, _ = call("demo", "--data", data, *(["--network", network] if network else []))
+        assert code == 0
+        has_dense, has_filters = network is None, data == "digits" or network == "conv"
+        assert ("1. Handwritten digits" in text) == has_dense
+        assert ("Conv2D(1, 1, relu, padding=same)" in text) == has_filters
+        assert text.count(f"40 images of {'2x2' if digits is small else '4x4'} pixels to train on, 10 held out") == (
+            has_dense + has_filters
+        )
+        assert ("each on a batch of 20" in text) == has_filters
+        if has_dense:
+            assert float(re.search(r"the numbers agree to (\S+)", text).group(1)) <= 1e-10
+            assert re.search(r"the same numbers, \d+ times faster", text)

@@ -39,6 +39,38 @@ def grouped(ax):
     fastnn.plot.network(fastnn.mlp(784, 100, 10, output="softmax", seed=0), ax=ax)
 
 
+def make_images():
+    """Return a network over images, and one."""
+    layers = [fastnn.Conv2D(6, 3, "tanh"), fastnn.MaxPool2D((2, 3)), fastnn.Conv2D(3, 2, "leaky_relu")]
+    made = fastnn.Network(
+        (9, 8, 1), [*layers, fastnn.Flatten(), fastnn.Dense(4, "tanh"), fastnn.Dense(9, "softmax")], 0
+    )
+    for k, w in enumerate(made.weights):
+        w[:] = np.sin(np.arange(w.size) * (k + 2.0)).reshape(w.shape)
+    return made, np.cos(np.outer(np.arange(9), np.arange(8)) / 9)
+
+
+def images(ax):
+    """Images, what becomes of them, and units above."""
+    made, x = make_images()
+    fastnn.plot.network(made, x, ax=ax)
+
+
+def stacks(ax):
+    """The same without a sample."""
+    fastnn.plot.network(make_images()[0], ax=ax)
+
+
+def filters(ax):
+    """A column for each filter, a row for each channel."""
+    fastnn.plot.filters(make_images()[0], 2, ax=ax)
+
+
+def feature_maps(ax):
+    """What the first convolution makes of an image."""
+    fastnn.plot.feature_maps(*make_images(), ax=ax)
+
+
 def history(ax):
     """Losses and accuracies, with and without validation."""
     t = np.arange(30)
@@ -64,7 +96,8 @@ def weights(ax):
     fastnn.plot.weights(waves, 0, (8, 8), ax=ax)
 
 
-DRAWINGS = [network, grouped, history, gradient_check, weights]
+NETWORKS = [network, grouped, images, stacks]
+DRAWINGS = [*NETWORKS, history, gradient_check, weights, filters, feature_maps]
 
 
 def draw(drawing, path):
@@ -73,7 +106,7 @@ def draw(drawing, path):
         pyplot.style.use("default")
         figure = pyplot.figure(figsize=(6, 3.6), dpi=100)
         # A fixed place: a layout fitted to the texts would move with their sizes.
-        ax = figure.add_axes((0, 0, 1, 1) if drawing in (network, grouped) else (0.15, 0.15, 0.7, 0.65))
+        ax = figure.add_axes((0, 0, 1, 1) if drawing in NETWORKS else (0.15, 0.15, 0.7, 0.65))
         drawing(ax)
         figure.savefig(path)
         pyplot.close(figure)
@@ -108,6 +141,8 @@ def test_pictures(drawing, tmp_path):
         (network, {"MAX_LABELLED": 0}),
         (network, {"LEGIBLE": 10}),
         (grouped, {"_sign": lambda weight: fastnn.plot.RED}),
+        (stacks, {"MAX_IMAGES": 3}),
+        (images, {"_write_titles": lambda *_: None}),
         (history, {"ORANGE": fastnn.plot.BLUE}),
         (history, {"_add_legend": lambda *_: None}),
         (gradient_check, {"_add_legend": lambda *_: None}),

@@ -9,7 +9,7 @@ pytest.importorskip("matplotlib")
 
 import matplotlib
 from matplotlib import colors, pyplot
-from matplotlib.patches import Circle, FancyArrowPatch
+from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
 import fastnn
 import fastnn.plot
@@ -333,6 +333,84 @@ def test_weights_refuses():
         fastnn.plot.weights(network, 2, (2, 3))
     with pytest.raises(ValueError, match=r"image_shape \(2, 2\) has 4 pixels, and layer 0 6 inputs"):
         fastnn.plot.weights(network, 0, (2, 2))
+
+
+LAYERS = [fastnn.Conv2D(5, 3, "relu"), fastnn.MaxPool2D(2), fastnn.Conv2D(2, 2, "tanh"), fastnn.AveragePool2D(1)]
+
+
+def make_images():
+    return fastnn.Network((8, 7, 1), [*LAYERS, fastnn.Flatten(), fastnn.Dense(9, "softmax")], seed=0)
+
+
+def frames(ax):
+    return [patch for patch in ax.patches if isinstance(patch, Rectangle)]
+
+
+def test_a_network_over_images_is_stacks_of_them():
+    network = make_images()
+    ax = fastnn.plot.network(network)
+    titles = ["8 x 7 x 1 input", "6 x 5 x 5 relu", "3 x 2 x 5 max pool", "2 x 1 x 2 tanh", "2 x 1 x 2 average pool"]
+    assert [text for text in texts(ax) if " x " in text and len(text) > 5] == titles
+    assert [text for text in texts(ax) if len(text) == 5] == ["3 x 3", "2 x 2", "2 x 2", "1 x 1"]
+    assert len(frames(ax)) == 1 + 4 + 4 + 2 + 2  # of five, the first four
+    assert len(circles(ax)) == 7  # of nine
+    assert len(arrows(ax)) == 4 + 7
+    assert not ax.images
+    x = np.random.default_rng(0).normal(size=(8, 7))
+    network.weights[-1][:] = 0.5
+    drawn = fastnn.plot.network(network, x, ax=pyplot.figure(figsize=(15, 5)).add_axes((0, 0, 1, 1)))
+    maps = network.forward(x[None]).activations[0][0]
+    assert len(drawn.images) == len(frames(drawn))
+    np.testing.assert_array_equal(drawn.images[0].get_array(), x)
+    for image, k in zip(drawn.images[1:5], (3, 2, 1, 0), strict=True):  # the first in front
+        np.testing.assert_array_equal(image.get_array(), maps[:, :, k])
+        assert image.get_clim() == (maps.min(), maps.max())
+    assert texts(drawn).count("+0.5") == 7
+    assert any("\n" not in text and text.startswith("0.") for text in texts(drawn))
+
+
+def test_a_network_over_images_and_two_dense_layers():
+    layers = fastnn.Conv2D(2, 3, "relu"), fastnn.Dense(3, "tanh"), fastnn.Dense(2, "softmax")
+    network = fastnn.Network((8, 7, 1), layers, seed=0)
+    ax = fastnn.plot.network(network, np.zeros((8, 7, 1)))
+    assert len(circles(ax)) == 5
+    assert len(arrows(ax)) == 1 + 3 + 6
+    assert {"3 tanh", "2 softmax"} <= set(texts(ax))
+
+
+def test_filters_and_feature_maps_are_images():
+    network = make_images()
+    ax = fastnn.plot.filters(network)
+    (image,) = ax.images
+    mosaic = np.ma.filled(image.get_array().astype(float), np.nan)
+    w = network.weights[0]
+    assert mosaic.shape == (3 + 1 + 3, 3 + 1 + 3 + 1 + 3)
+    np.testing.assert_array_equal(mosaic[4:, :3], w[:, :, 0, 3])
+    assert image.get_clim() == (-np.abs(w).max(), np.abs(w).max())
+    mosaic = np.ma.filled(fastnn.plot.filters(network, 2).images[0].get_array().astype(float), np.nan)
+    assert mosaic.shape == (5 * 3 - 1, 2 * 3 - 1)  # a row a channel
+    np.testing.assert_array_equal(mosaic[6:8, 3:], network.weights[2][:, :, 2, 1])
+    x = np.random.default_rng(0).normal(size=(8, 7, 1))
+    ax = pyplot.figure().add_subplot()
+    assert fastnn.plot.feature_maps(network, x, 1, ax) is ax
+    maps = network.forward(x[None]).activations[1][0]
+    mosaic = np.ma.filled(ax.images[0].get_array().astype(float), np.nan)
+    np.testing.assert_array_equal(mosaic[:3, 3:5], maps[:, :, 1])
+
+
+def test_what_has_no_filters_and_no_maps_is_refused():
+    network, x = make_images(), np.zeros((8, 7, 1))
+    with pytest.raises(ValueError, match=r"layer 1 is MaxPool2D\(2\), which has no filters"):
+        fastnn.plot.filters(network, 1)
+    with pytest.raises(ValueError, match="layer must be 0 to 5, got 6"):
+        fastnn.plot.filters(network, 6)
+    with pytest.raises(ValueError, match=r"layer 4 is Flatten\(\), which puts out no images"):
+        fastnn.plot.feature_maps(network, x, 4)
+    for call in (fastnn.plot.feature_maps, fastnn.plot.network):
+        with pytest.raises(ValueError, match=r"x must be one sample of shape \(8, 7, 1\), got \(1, 8, 7\)"):
+            call(network, x[None, ..., 0])
+    with pytest.raises(ValueError, match=r"x must be one sample of shape \(2, 2, 3\), got \(2, 2\)"):
+        fastnn.plot.network(fastnn.Network((2, 2, 3), [fastnn.Dense(1, "tanh")]), np.zeros((2, 2)))
 
 
 def narrow(width, height):

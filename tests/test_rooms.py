@@ -15,10 +15,12 @@ from wide import narrow, widen
 
 import fastnn
 from fastnn.interop import imports
+from fastnn.interop.kinds import KINDS
 from fastnn.kernels import activations, losses, optimizers, schemes
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.optimizers import Optimizer
+from fastnn.model.layers import LAYERS
 from fastnn.training.gradients import METHODS, make_recipe
 from fastnn.training.optimizers import OPTIMIZERS
 
@@ -69,6 +71,25 @@ def test_every_code_has_a_file_and_a_definition():
         assert output in (losses.MODULES[Loss[loss.upper()]].OUTPUTS or naive.ACTIVATIONS)
 
 
+def test_layers_that_go_to_other_libraries_come_back():
+    assert set(KINDS) <= set(LAYERS)
+    there = [
+        "TORCH",
+        "PARAMETERS",
+        "shape",
+        "to_others",
+        "from_others",
+        "to_torch",
+        "from_torch",
+        "to_onnx",
+        "carry_error",
+    ]
+    for kind, module in KINDS.items():
+        missing = {"from_others", "from_torch", "carry_error"} if kind is fastnn.Flatten else set()
+        needed = [name for name in there if name not in missing]
+        assert [name for name in vars(module) if name in needed] == needed
+
+
 @pytest.mark.parametrize("decays", [False, True])
 def test_every_optimiser_is_tested(decays):
     """By `test_optimizers.py`, `test_resume.py`: every code, and every class."""
@@ -116,7 +137,7 @@ def test_every_list_that_users_read_names_it():
         assert name in words(fastnn.Dense.__doc__)
         assert name in words(fastnn.Network.__doc__)  # what its initial weights go by
         assert name in rows["hidden activations"] | {"softmax"}
-    for kind in imports.FROM_TORCH:
+    for kind in [*imports.FROM_TORCH, *(kind.TORCH for kind in KINDS.values())]:
         assert kind in words(fastnn.from_torch.__doc__)
     for loss in Loss:
         assert loss.name.lower() in words(fastnn.Trainer.__doc__)

@@ -411,10 +411,13 @@ def test_series_refuses_what_is_not_proved():
 
 
 def test_what_knows_dense_networks_only_says_so():
+    repeating = fastnn.Network(3, [Repeat(2), Dense(1, "tanh")])
     with pytest.raises(TypeError, match=r"dense networks only, and this one takes sequences of \(4, 3\)"):
-        many_to_many().to_torch()
+        many_to_many().dense_layers("this")
     with pytest.raises(TypeError, match=r"dense networks only, and this one has a Repeat\(2\)"):
-        fastnn.Network(3, [Repeat(2), Dense(1, "tanh")]).to_torch()
+        repeating.dense_layers("this")
+    with pytest.raises(TypeError, match=r"networks with Repeat\(2\) go to no other library"):
+        repeating.to_torch()
 
 
 def test_what_a_step_costs_at_most():

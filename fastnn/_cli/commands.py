@@ -139,12 +139,25 @@ def demo(
         Literal["digits", "mnist"],
         typer.Option(help="Digits: 1,797 images that come with scikit-learn. MNIST: 70,000, downloaded once (11 MB)."),
     ] = "digits",
+    network: Annotated[
+        Literal["dense", "conv"] | None,
+        typer.Option(
+            help="What learns them: conv is a convolutional network alone. Not said, a dense one does and, of the "
+            "digits of scikit-learn, then a convolutional one.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Learn handwritten digits while you watch.
 
-    Then the same step is measured with the plain NumPy loop, and the tutorial's y = 3x.
-    """
-    demonstrate(data)
+    Then the same step is measured with the plain NumPy loop, and the tutorial's y = 3x; and a small convolutional
+    network learns the same digits.
+
+    \b
+    fastnn demo
+    fastnn demo --data mnist --network conv
+    """  # noqa: D301 (a backspace, which keeps lines as they are)
+    demonstrate(data, network)
 
 
 def _parse_hidden(text: str) -> list[int]:

@@ -11,6 +11,7 @@ import numpy as np
 
 import fastnn
 from fastnn._support.validate import Array
+from fastnn.callbacks import Callback, LearningRateSchedule
 
 TUTORIAL_EPOCHS = 1000
 # The files as their authors published them, from the mirror that PyTorch uses.
@@ -23,6 +24,19 @@ MNIST_FILES = {
 }
 
 
+class Filters(NamedTuple):
+    """A network of convolutions, with a pool behind each, and how it is trained."""
+
+    n_filters: tuple[int, ...]
+    kernel_size: int
+    padding: str
+    dtype: str
+    lr: float
+    weight_decay: float
+    batch_size: int
+    n_epochs: int
+
+
 class Digits(NamedTuple):
     """Images of handwritten digits, a row each, of pixels between 0 and 1, and what to do with them."""
 
@@ -32,6 +46,11 @@ class Digits(NamedTuple):
     y_test: Array
     n_hidden: int
     n_epochs: int
+    filters: Filters
+
+
+SMALL = Filters((16,), 5, "same", "float64", lr=0.01, weight_decay=0.1, batch_size=16, n_epochs=20)
+LENET = Filters((8, 16), 5, "valid", "float32", lr=0.005, weight_decay=0.0, batch_size=64, n_epochs=10)
 
 
 def load_digits() -> Digits:
@@ -41,7 +60,7 @@ def load_digits() -> Digits:
 
     X, y = datasets.load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.2, random_state=0, stratify=y)
-    return Digits(X_train, y_train, X_test, y_test, n_hidden=32, n_epochs=30)
+    return Digits(X_train, y_train, X_test, y_test, n_hidden=32, n_epochs=30, filters=SMALL)
 
 
 def load_mnist() -> Digits:
@@ -66,7 +85,7 @@ def load_mnist() -> Digits:
             ) from error
     X_train, y_train, X_test, y_test = arrays
     X_train, X_test = (images.reshape(len(images), -1) / 255 for images in (X_train, X_test))
-    return Digits(X_train, y_train, X_test, y_test, n_hidden=100, n_epochs=10)
+    return Digits(X_train, y_train, X_test, y_test, n_hidden=100, n_epochs=10, filters=LENET)
 
 
 def read_idx(path: str | Path) -> Array:
@@ -83,23 +102,26 @@ def read_idx(path: str | Path) -> Array:
 LOADERS = {"digits": load_digits, "mnist": load_mnist}
 
 
-def demonstrate(data: str) -> None:
-    """Print how a network learns digits, and two races; data is a name in `LOADERS`."""
+def demonstrate(data: str, network: str | None) -> None:
+    """Print how networks learn digits, and two races; data is a name in `LOADERS`.
+
+    The network is "dense", and the races go with it, or "conv"; None is both where that takes a minute.
+    """
     digits = LOADERS[data]()
-    trainer = train_digits(digits)
-    race_step(trainer.network, digits.X_train[:32], digits.y_train[:32])
-    race_tutorial()
+    if network != "conv":
+        print("1. Handwritten digits, learned by nudging every weight\n")
+        trainer = train_dense(digits)
+        race_step(trainer.network, digits.X_train[:32], digits.y_train[:32])
+        race_tutorial()
+    if network is None and data == "digits":
+        print("\n3. The same digits, by a network of which most weights work all over an image\n")
+    if network == "conv" or (network is None and data == "digits"):
+        train_filters(digits)
 
 
-def train_digits(digits: Digits) -> fastnn.Trainer:
-    """Train in front of the user."""
-    X_train, y_train, X_test, y_test, n_hidden, n_epochs = digits
-    n_pixels = X_train.shape[1]
-    side = round(n_pixels**0.5)
-    network = fastnn.mlp(n_pixels, n_hidden, 10, hidden="tanh", output="softmax", seed=0)
-    print("1. Handwritten digits, learned by nudging every weight\n")
-    print(f"{len(X_train):,} images of {side}x{side} pixels to train on, {len(X_test):,} held out")
-    print(network)
+def train_dense(digits: Digits) -> fastnn.Trainer:
+    """Train a network with a hidden layer in front of the user."""
+    network = fastnn.mlp(digits.X_train.shape[1], digits.n_hidden, 10, hidden="tanh", output="softmax", seed=0)
     trainer = fastnn.Trainer(
         network,
         loss="categorical_cross_entropy",
@@ -107,22 +129,60 @@ def train_digits(digits: Digits) -> fastnn.Trainer:
         optimizer=fastnn.SGD(0.3),
         batch_size=32,
     )
+    watch(trainer, digits, 32, digits.n_epochs)
+    return trainer
+
+
+def train_filters(digits: Digits) -> fastnn.Trainer:
+    """Train a network of convolutions in front of the user, its rate falling from epoch to epoch."""
+    side = round(digits.X_train.shape[1] ** 0.5)
+    filters = digits.filters
+    layers: list[Any] = []
+    for n_filters in filters.n_filters:
+        layers.append(fastnn.Conv2D(n_filters, filters.kernel_size, "relu", padding=filters.padding))
+        layers.append(fastnn.MaxPool2D(2))
+    layers.append(fastnn.Dense(10, "softmax"))
+    trainer = fastnn.Trainer(
+        fastnn.Network((side, side, 1), layers, seed=0, dtype=filters.dtype),
+        loss="categorical_cross_entropy",
+        gradient=fastnn.Perturbation(eps=1e-4),
+        optimizer=fastnn.AdamW(filters.lr, weight_decay=filters.weight_decay),
+        batch_size=filters.batch_size,
+    )
+    images = digits._replace(
+        X_train=digits.X_train.reshape(-1, side, side, 1), X_test=digits.X_test.reshape(-1, side, side, 1)
+    )
+    schedule = LearningRateSchedule.cosine(filters.lr, filters.n_epochs)
+    watch(trainer, images, filters.batch_size, filters.n_epochs, [schedule])
+    return trainer
+
+
+def watch(
+    trainer: fastnn.Trainer, digits: Digits, batch_size: int, n_epochs: int, callbacks: Sequence[Callback] = ()
+) -> None:
+    """Train, and tell of every epoch."""
+    X_train, y_train, X_test, y_test = digits[:4]
+    network = trainer.network
+    side = round(network.n_inputs**0.5)
+    print(f"{len(X_train):,} images of {side}x{side} pixels to train on, {len(X_test):,} held out")
+    print(network)
     print(f"each step measures the loss with each weight nudged: {trainer.gradient}, {trainer.optimizer}")
-    print("the first run compiles for some 20 seconds; the result is kept on disk", end="\n\n", flush=True)
+    print(
+        "the first run compiles for some 20 seconds, convolutions for longer; the result is kept on disk\n", flush=True
+    )
     fastnn.gradient(network, X_train[:32], y_train[:32], loss="categorical_cross_entropy")
     print("epoch    loss  accuracy  test accuracy  perturbations  seconds")
     started = time.perf_counter()
     for epoch in range(1, n_epochs + 1):
-        history = trainer.fit(X_train, y_train, validation_data=(X_test, y_test))
+        history = trainer.fit(X_train, y_train, validation_data=(X_test, y_test), callbacks=callbacks)
         loss, accuracy, test = (history.to_dict()[name][-1] for name in ("loss", "accuracy", "validation_accuracy"))
         nudges = trainer.n_steps * network.n_parameters
         seconds = time.perf_counter() - started
         print(f"{epoch:5d}  {loss:6.4f}  {accuracy:8.1%}  {test:13.1%}  {nudges:13,}  {seconds:7.2f}", flush=True)
     print(
         f"\ntest accuracy {test:.1%} after {nudges:,} weight perturbations in {seconds:.1f} s: "
-        f"{nudges / seconds / 1e6:.1f} million a second, each on a batch of 32"
+        f"{nudges / seconds / 1e6:.1f} million a second, each on a batch of {batch_size}"
     )
-    return trainer
 
 
 def race_step(network: fastnn.Network, X: Array, labels: Array) -> float:

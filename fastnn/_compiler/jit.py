@@ -239,6 +239,16 @@ def size_in_order(order):
     return order
 
 
+def to_bits(number):
+    """Return the bits of a float64 as an integer."""
+    return np.float64(number).view(np.int64)
+
+
+def from_bits(bits):
+    """Return the float64 that an integer has the bits of."""
+    return np.int64(bits).view(np.float64)
+
+
 def add_exponent(number, rounded):
     """Return number times two to the power of rounded - ROUNDER."""
     return math.nan if math.isnan(rounded) else math.ldexp(number, int(rounded - ROUNDER))
@@ -340,6 +350,24 @@ if not JIT_DISABLED:
             return builder.bitcast(values[0], context.get_value_type(number))
 
         return number(order), generate
+
+    @intrinsic
+    def to_bits(typing_context, number):  # pragma: no cover (called by the compiler, untraced)
+        """Return the bits of a float64 as an integer."""
+
+        def generate(context, builder, signature, values):
+            return builder.bitcast(values[0], ir.IntType(64))
+
+        return types.int64(types.float64), generate
+
+    @intrinsic
+    def from_bits(typing_context, bits):  # pragma: no cover (called by the compiler, untraced)
+        """Return the float64 that an integer has the bits of."""
+
+        def generate(context, builder, signature, values):
+            return builder.bitcast(values[0], ir.DoubleType())
+
+        return types.float64(types.int64), generate
 
     @intrinsic
     def add_exponent(typing_context, number, rounded):  # pragma: no cover (called by the compiler, untraced)

@@ -386,7 +386,7 @@ def take_steps(
             dense, space, stem = hand_over(layout, work)
             rests = recipe is not None and recipe.moves and not has_devices(update)
             own = rest(theta) if rests else update
-            scheme = hand_scheme(work, update)
+            scheme = hand_scheme(work, update, recipe)
 
             def call(program: Program, stop: int, plan: Task) -> tuple[int, int]:
                 result: tuple[int, int] = run_steps(

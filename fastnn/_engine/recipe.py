@@ -26,6 +26,12 @@ class Recipe(NamedTuple):
     rescales: bool = False
 
     @property
+    def room(self) -> "Recipe":
+        """One that takes the same room, whatever is drawn: the same for all seeds."""
+        zero = np.uint64(0)
+        return self._replace(plan=self.plan._replace(key=zero), reading=self.reading._replace(key=zero))
+
+    @property
     def moves(self) -> bool:
         """Whether the estimate's own unit moves the weights."""
         return bool(MODULES[self.estimator].MOVES)

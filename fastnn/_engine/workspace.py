@@ -105,10 +105,10 @@ def hand_over(layout: Layout, work: Work) -> tuple[Layout, Work, Stem | tuple[()
     return layout, work, ()
 
 
-def hand_scheme(work: Work, update: Update) -> tuple[Scheme, Below | tuple[()]] | tuple[()]:
+def hand_scheme(work: Work, update: Update, recipe: Recipe | None) -> tuple[Scheme, Below | tuple[()]] | tuple[()]:
     """Return what units of an estimate are handed besides, if there is one."""
-    if isinstance(work, WideWork) and work.scheme:
-        return work.scheme._replace(update=update), work.below
+    if recipe and isinstance(work, WideWork) and work.scheme:
+        return work.scheme._replace(plan=recipe.plan, reading=recipe.reading, update=update), work.below
     return ()
 
 
@@ -259,8 +259,10 @@ def borrow_work(
 
     Whoever leaves by an exception does not give it back: somebody may still write there.
     """
-    key = *identify(layout), n_samples, BUDGET, method, dtype, n_chunks, recipe
+    key = *identify(layout), n_samples, BUDGET, method, dtype, n_chunks, recipe.room if recipe else None
     work = _kept.pop(key, None) or make_work(layout, n_samples, method, dtype, n_chunks, recipe)
+    if isinstance(work, WideWork) and work.scheme:
+        work.scheme.held[:] = -1
     yield work
     _kept[key] = work
     while (

@@ -1,24 +1,23 @@
 """Networks written for PyTorch and as ONNX files; each library is imported when it is asked for."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnn._support import files
 from fastnn._support.validate import Array
+from fastnn.interop.kinds import KINDS
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
-from fastnn.model.layers import Dense
+from fastnn.model.layers import Layer
 
 # PyTorch's softplus is the identity above a threshold, 20 by default: off by exp(-20).
 # Above 40 nothing is left to be off by.
 SOFTPLUS_THRESHOLD = 40.0
 # The oldest operator set that has every operator below in float64, and what reads it.
 ONNX_OPSET, ONNX_IR = 17, 8
-ONNX_CONSTANTS = {"zero": 0.0, "one": 1.0, "leaky_slope": LEAKY_SLOPE}
 ONNX_OPERATORS = {
-    "identity": "Identity",
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",
     "relu": "Relu",
@@ -29,8 +28,32 @@ ONNX_OPERATORS = {
 }
 
 
-def to_torch(layers: Sequence[Dense], weights: list[Array]) -> Any:
+def walk(
+    input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Sequence[Array]
+) -> Iterator[tuple[Layer, list[Array], tuple[int, ...]]]:
+    """Yield each layer with its weights and the shape of a sample below, flattened ones being the image they were.
+
+    Raises
+    ------
+    TypeError
+        If a layer has no counterpart elsewhere, or samples are no vectors and no images.
+    """
+    unknown = [str(layer) for layer in layers if type(layer) not in KINDS]
+    if unknown or len(input_shape) == 2:
+        what = unknown[0] if unknown else f"samples of shape {input_shape}"
+        raise TypeError(
+            f"networks with {what} go to no other library; those of {', '.join(k.__name__ for k in KINDS)} do"
+        )
+    left, below = iter(weights), input_shape
+    for layer in layers:
+        kind = KINDS[type(layer)]
+        yield layer, [next(left) for _ in kind.PARAMETERS], below
+        below = kind.shape(layer, below)
+
+
+def to_torch(input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Sequence[Array]) -> Any:
     """Return a `torch.nn.Sequential` of these layers, their weights `[W1, b1, ...]`; see `fastnn.Network.to_torch`."""
+    walked = list(walk(input_shape, layers, weights))
     import torch
     from torch import nn
 
@@ -46,80 +69,102 @@ def to_torch(layers: Sequence[Dense], weights: list[Array]) -> Any:
     }
     dtype = getattr(torch, weights[0].dtype.name)
     modules: list[Any] = []
-    for w, b, layer in zip(weights[::2], weights[1::2], layers, strict=True):
-        linear = nn.Linear(*w.shape, dtype=dtype)
+    for layer, arrays, below in walked:
+        kind = KINDS[type(layer)]
+        made = [module.to(dtype) for module in kind.to_torch(nn, layer, below)]
         with torch.no_grad():
-            linear.weight.copy_(torch.from_numpy(w.T.copy()))
-            linear.bias.copy_(torch.from_numpy(b.copy()))
-        modules.append(linear)
-        if layer.activation != "identity":
-            modules.append(make[layer.activation]())
+            for parameter, array in zip(
+                made[-1].parameters() if made else (), kind.to_others(arrays, below), strict=True
+            ):
+                parameter.copy_(torch.from_numpy(array.copy()))
+        modules += made
+        activation = getattr(layer, "activation", "identity")
+        if activation != "identity":
+            modules.append(make[activation]())
     return nn.Sequential(*modules)
 
 
-def to_onnx(layers: Sequence[Dense], weights: list[Array], path: str | os.PathLike[str]) -> None:
-    """Write an ONNX file of these layers, their weights `[W1, b1, ...]`; see `fastnn.Network.to_onnx`."""
-    import onnx
-    from onnx import helper, numpy_helper
+class Graph:
+    """An ONNX graph in the making: values have names, X is the input."""
 
-    dtype = weights[0].dtype
-    number = helper.np_dtype_to_tensor_dtype(dtype)
-    nodes, constants = [], []
-    value = "X"
-    for k, layer in enumerate(layers, start=1):
-        for name, array in zip((f"W{k}", f"b{k}"), weights[2 * k - 2 : 2 * k], strict=True):
-            constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        nodes.append(helper.make_node("Gemm", [value, f"W{k}", f"b{k}"], [f"z{k}"], name=f"layer{k}"))
-        value = "Y" if k == len(layers) else f"a{k}"
-        nodes += _onnx_activation(layer.activation, f"z{k}", value, dtype)
-    used = sorted({name for node in nodes for name in node.input} & set(ONNX_CONSTANTS))
-    constants += [numpy_helper.from_array(np.array(ONNX_CONSTANTS[name], dtype), name) for name in used]
-    graph = helper.make_graph(
-        nodes,
-        "fastnn",
-        [helper.make_tensor_value_info("X", number, ["batch", len(weights[0])])],
-        [helper.make_tensor_value_info("Y", number, ["batch", layers[-1].n_units])],
-        constants,
-    )
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def add(self, operator: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
+        """Add a node, and return the name of its output."""
+        from onnx import helper
+
+        output = output or f"v{len(self.nodes) + 1}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def constant(self, array: Array, name: str = "") -> str:
+        """Add a constant, numbers in the graph's dtype, and return its name."""
+        from onnx import numpy_helper
+
+        name = name or f"c{len(self.constants) + 1}"
+        array = array.astype(self.dtype if array.dtype.kind == "f" else np.int64)
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+
+def to_onnx(
+    input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Sequence[Array], path: str | os.PathLike[str]
+) -> None:
+    """Write an ONNX file of these layers, their weights `[W1, b1, ...]`; see `fastnn.Network.to_onnx`."""
+    walked = list(walk(input_shape, layers, weights))
+    import onnx
+    from onnx import helper
+
+    graph = Graph(weights[0].dtype)
+    number = helper.np_dtype_to_tensor_dtype(graph.dtype)
+    value = graph.add("Transpose", ["X"], perm=(0, 3, 1, 2)) if len(input_shape) == 3 else "X"
+    for k, (layer, arrays, below) in enumerate(walked, start=1):
+        kind = KINDS[type(layer)]
+        names = [
+            graph.constant(array, f"{name}{k}")
+            for name, array in zip("Wb" if arrays else "", kind.to_others(arrays, below), strict=True)
+        ]
+        value = kind.to_onnx(graph, layer, names, below, value)
+        value = _add_activation(graph, getattr(layer, "activation", "identity"), value)
+    graph.add("Identity", [value], "Y")
     model = helper.make_model(
-        graph, producer_name="fastnn", opset_imports=[helper.make_opsetid("", ONNX_OPSET)], ir_version=ONNX_IR
+        helper.make_graph(
+            graph.nodes,
+            "fastnn",
+            [helper.make_tensor_value_info("X", number, ["batch", *input_shape])],
+            [helper.make_tensor_value_info("Y", number, ["batch", weights[-1].size])],
+            graph.constants,
+        ),
+        producer_name="fastnn",
+        opset_imports=[helper.make_opsetid("", ONNX_OPSET)],
+        ir_version=ONNX_IR,
     )
     onnx.checker.check_model(model, full_check=True)
     files.replace(path, model.SerializeToString())
 
 
-def _onnx_activation(activation: str, z: str, a: str, dtype: np.dtype[Any]) -> list[Any]:
-    """Return the nodes that compute a from z.
+def _add_activation(graph: Graph, activation: str, z: str) -> str:
+    """Add what computes an activation of z, and return its name.
 
     onnxruntime has LeakyRelu, Elu and Softplus in float32 only, so that in float64 they are made of
     max(z, 0.01 z), of max(z, 0) + exp(min(z, 0)) - 1, and of max(z, 0) + log(1 + exp(-abs(z))). For
     silu there is an operator from set 24 on; it is z times Sigmoid.
     """
-    from onnx import helper
-
-    if dtype == np.float64 and activation == "leaky_relu":
-        steps = [("Mul", [z, "leaky_slope"], f"{z}_sloped"), ("Max", [z, f"{z}_sloped"], a)]
-    elif dtype == np.float64 and activation == "elu":
-        steps = [
-            ("Min", [z, "zero"], f"{z}_min"),
-            ("Exp", [f"{z}_min"], f"{z}_exp"),
-            ("Sub", [f"{z}_exp", "one"], f"{z}_below"),
-            ("Max", [z, "zero"], f"{z}_max"),
-            ("Add", [f"{z}_max", f"{z}_below"], a),
-        ]
-    elif dtype == np.float64 and activation == "softplus":
-        steps = [
-            ("Abs", [z], f"{z}_abs"),
-            ("Neg", [f"{z}_abs"], f"{z}_neg"),
-            ("Exp", [f"{z}_neg"], f"{z}_exp"),
-            ("Add", [f"{z}_exp", "one"], f"{z}_sum"),
-            ("Log", [f"{z}_sum"], f"{z}_log"),
-            ("Max", [z, "zero"], f"{z}_max"),
-            ("Add", [f"{z}_max", f"{z}_log"], a),
-        ]
-    elif activation == "silu":
-        steps = [("Sigmoid", [z], f"{z}_sigmoid"), ("Mul", [z, f"{z}_sigmoid"], a)]
-    else:
-        attributes: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": LEAKY_SLOPE}, "softmax": {"axis": 1}}
-        return [helper.make_node(ONNX_OPERATORS[activation], [z], [a], **attributes.get(activation, {}))]
-    return [helper.make_node(operator, inputs, [output]) for operator, inputs, output in steps]
+    add = graph.add
+    if activation == "identity":
+        return z
+    if activation == "silu":
+        return add("Mul", [z, add("Sigmoid", [z])])
+    if graph.dtype == np.float64 and activation == "leaky_relu":
+        return add("Max", [z, add("Mul", [z, graph.constant(np.array(LEAKY_SLOPE))])])
+    if graph.dtype == np.float64 and activation in ("elu", "softplus"):
+        zero, one = graph.constant(np.array(0.0)), graph.constant(np.array(1.0))
+        above = add("Max", [z, zero])
+        if activation == "elu":
+            return add("Add", [above, add("Sub", [add("Exp", [add("Min", [z, zero])]), one])])
+        return add("Add", [above, add("Log", [add("Add", [add("Exp", [add("Neg", [add("Abs", [z])])]), one])])])
+    attributes: dict[str, dict[str, Any]] = {"leaky_relu": {"alpha": LEAKY_SLOPE}, "softmax": {"axis": 1}}
+    return add(ONNX_OPERATORS[activation], [z], **attributes.get(activation, {}))

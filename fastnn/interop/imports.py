@@ -3,16 +3,19 @@
 import copy
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fastnn._support.validate import Array, show
+from fastnn.interop.exports import walk
+from fastnn.interop.kinds import KINDS
 from fastnn.kernels.activations import MODULES
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
-from fastnn.model.layers import Dense
-from fastnn.model.network import Network
+from fastnn.model.layers import Dense, Layer
+from fastnn.model.network import Network, _check_shape
 
 FROM_TORCH = {
     "Identity": "identity",
@@ -25,26 +28,37 @@ FROM_TORCH = {
     "SiLU": "silu",
     "Softmax": "softmax",
 }
+TAKEN = (
+    f"it takes Linear, {', '.join(FROM_TORCH)}, over images Conv2d, MaxPool2d, AvgPool2d and ZeroPad2d, "
+    "and Flatten() before the first Linear, of torch.nn itself"
+)
+PADDING, NO_ZEROS = "ZeroPad2d", (0, 0, 0, 0)
+OF_SEVERAL = "{} has weights [W1, b1, ...] of several dtypes or shapes: W{} or its bias"
 
 
-def from_torch(module: Any) -> Network:
+def from_torch(module: Any, input_shape: int | tuple[int, int, int] | None = None) -> Network:
     """Return the network that a PyTorch module is.
 
     Parameters
     ----------
-    module : torch.nn.Sequential or torch.nn.Linear
+    module : torch.nn.Sequential, or one of its layers
         Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of
         slope 0.01), ELU (of alpha 1), Softplus (of beta 1), SiLU, Identity and, at the end, Softmax
-        (over the features); a Flatten may come first. Sequential modules may be nested.
+        (over the features); a Flatten may come first. Over images, before that Flatten, also of Conv2d, each followed
+        by at most one of these, MaxPool2d and AvgPool2d. A Conv2d may be padded, by itself or by a ZeroPad2d before
+        it, with the zeros that `Conv2D` knows as "same". Sequential modules may be nested.
         Each is of torch.nn's class itself, not of one made from it, and nothing but
         its class says what it computes: no hook, no method of its own, no weight that is
         computed from others.
+    input_shape : int or (int, int, int), optional
+        Of a sample. (height, width, channels) says that they are images, which no module says of itself.
 
     Returns
     -------
     Network
-        A copy of the weights, in their dtype, float32 or float64. A Linear without
-        bias gets biases of zero. Its outputs for a few random inputs have been
+        A copy of the weights, in their dtype, float32 or float64. A layer without
+        bias gets biases of zero. Images it takes with their channels last, where the module has them first.
+        Its outputs for a few random inputs have been
         compared with the module's, in float64.
 
     Raises
@@ -65,39 +79,63 @@ def from_torch(module: Any) -> Network:
     import torch
     from torch import nn
 
+    kinds = {kind.TORCH: kind for kind in KINDS.values()}
+    below = None if input_shape is None else _check_shape(input_shape)
+    is_flat = below is None or len(below) == 1  # or flattened, and what it was is remembered
+    padding = NO_ZEROS
+    layers: list[Any] = []
     weights: list[Array] = []
-    activations: list[str | None] = []
+    takes_activation = False
     for place, layer in _walk(module):
-        kind = type(layer).__name__
+        name = type(layer).__name__
         where = f"{place} is {show(layer)}"
-        is_known = kind in ("Linear", "Flatten", *FROM_TORCH) and type(layer) is getattr(nn, kind)
-        if is_known:
-            _check_plain(layer, place)
-        if is_known and kind == "Linear":
-            weights += _read_linear(layer, where)
-            activations.append(None)
-        elif is_known and kind in FROM_TORCH:
-            _check_setting(kind, layer, where)
-            if not activations or activations[-1] is not None:
-                raise ValueError(f"{where}, and fastnn has one activation after each Linear")
-            activations[-1] = FROM_TORCH[kind]
-        elif not is_known or activations or (layer.start_dim, layer.end_dim) != (1, -1):
-            raise TypeError(
-                f"{where}, which from_torch does not take; it takes Linear, {', '.join(FROM_TORCH)}, and Flatten() "
-                "before them, of torch.nn itself"
-            )
+        if name not in (*kinds, PADDING, *FROM_TORCH) or type(layer) is not getattr(nn, name):
+            raise TypeError(f"{where}, which from_torch does not take; {TAKEN}")
+        _check_plain(layer, place)
+        if padding != NO_ZEROS and name != "Conv2d":
+            raise ValueError(f"{where}, and what is behind a {PADDING} must be a Conv2d")
+        if name in FROM_TORCH:
+            _check_setting(name, layer, where)
+            if not takes_activation:
+                raise ValueError(f"{where}, and fastnn has one activation after each Linear or Conv2d")
+            layers[-1] = replace(layers[-1], activation=FROM_TORCH[name])
+            takes_activation = False
+        elif name == "Flatten":
+            if (layers and is_flat) or (layer.start_dim, layer.end_dim) != (1, -1):
+                raise TypeError(f"{where}, which from_torch does not take; {TAKEN}")
+            is_flat = True
+        elif name != "Linear" and (below is None or is_flat):
+            shape = "input_shape=(height, width, channels)"
+            raise ValueError(f"{where}, which needs an image: say {shape}, and put it before any Flatten or Linear")
+        elif name == "Linear" and not is_flat:
+            raise ValueError(f"{where}, and over an image there must be a Flatten before it")
+        elif name == PADDING:
+            padding = layer.padding
+        else:
+            arrays = [_read(layer, which, where) for which in kinds[name].PARAMETERS]
+            below = below or arrays[0].shape[1:]
+            try:
+                layers.append(kinds[name].from_torch(layer, arrays, below, padding))
+                weights += kinds[name].from_others(arrays, below)
+                below = kinds[name].shape(layers[-1], below)
+            except ValueError as error:
+                raise ValueError(f"{where}, {error}") from None
+            takes_activation, padding = bool(arrays), NO_ZEROS
     if not weights:
         raise ValueError("module has no Linear layer")
-    network = _assemble(weights, [activation or "identity" for activation in activations], "module")
+    network = _assemble(input_shape or len(weights[0]), layers, weights, "module")
 
     def run(x: Array) -> Array:
         parameters = {name: value.detach().cpu().double() for name, value in module.named_parameters()}
+        if x.ndim > 2:
+            x = np.moveaxis(x, -1, 1)
         with torch.no_grad():
             outputs: Array = torch.func.functional_call(module, parameters, torch.from_numpy(x)).numpy()
         return outputs
 
     # PyTorch's softplus is the identity above its threshold.
-    _compare(network, run, "module", np.exp(-20.0) if "softplus" in activations else 0.0)
+    is_approximate = any(getattr(layer, "activation", "") == "softplus" for layer in layers)
+    _compare(network, run, "module", np.exp(-20.0) if is_approximate else 0.0)
     return network
 
 
@@ -134,20 +172,20 @@ def _check_plain(module: Any, place: str) -> None:
         raise ValueError(f"{place} has a {own[0]} of its own, where its class has another: fastnn reads the class")
 
 
-def _read_linear(layer: Any, where: str) -> list[Array]:
-    """Return weights and biases of a Linear, in its dtype."""
+def _read(layer: Any, name: str, where: str) -> Array:
+    """Return a parameter of a layer, in its dtype; biases that it does not have are zero."""
     import torch
 
     weight: Any = getattr(layer, "weight", None)
-    bias: Any = getattr(layer, "bias", None)
-    found = [weight] if bias is None else [weight, bias]
-    for value in found:
-        if type(value) is not torch.nn.Parameter or value.layout != torch.strided or value.is_meta:
-            raise ValueError(f"{where}, whose weights are no numbers in memory but {show(value)}")
-        if value.dtype not in (torch.float64, torch.float32) or value.dtype != weight.dtype:
-            raise ValueError(f"{where}, with weights of {value.dtype}: make it float64 or float32 throughout")
-    w, *b = (value.detach().cpu().numpy() for value in found)
-    return [w.T, *(b or [np.zeros(len(w), w.dtype)])]
+    value: Any = getattr(layer, name, None)
+    if value is None and name == "bias":
+        return np.zeros(len(weight), weight.detach().cpu().numpy().dtype)
+    if type(value) is not torch.nn.Parameter or value.layout != torch.strided or value.is_meta:
+        raise ValueError(f"{where}, whose weights are no numbers in memory but {show(value)}")
+    if value.dtype not in (torch.float64, torch.float32) or value.dtype != weight.dtype:
+        raise ValueError(f"{where}, with weights of {value.dtype}: make it float64 or float32 throughout")
+    array: Array = value.detach().cpu().numpy()
+    return array
 
 
 def _check_setting(kind: str, layer: Any, where: str) -> None:
@@ -209,26 +247,28 @@ def from_sklearn(model: Any) -> Network:
     if output not in ("identity", "sigmoid", "softmax"):  # Poisson regression ends in exp
         raise ValueError(f"{model!r} has output activation {output!r}, which fastnn does not have")
     weights = [array for pair in zip(*lists, strict=True) for array in pair]
-    network = _assemble(weights, [*hidden, output], "model")
+    for k, array in enumerate(weights):
+        if not isinstance(array, np.ndarray) or array.ndim != 2 - k % 2:
+            raise ValueError(OF_SEVERAL.format("model", k // 2 + 1))
+    layers = [Dense(b.size, activation) for b, activation in zip(weights[1::2], [*hidden, output], strict=True)]
+    network = _assemble(len(weights[0]), layers, weights, "model")
     twin = copy.copy(model)
     twin.coefs_, twin.intercepts_ = ([array.astype(np.float64) for array in arrays] for arrays in lists)
 
     def run(x: Array) -> Array:
-        with warnings.catch_warnings(action="ignore"):  # of names of features
-            outputs: Array = getattr(twin, "predict_proba", twin.predict)(x)
+        outputs: Array = getattr(twin, "predict_proba", twin.predict)(x)
         return outputs.reshape(len(x), -1)[:, -weights[-1].size :]  # of two classes the second one
 
     _compare(network, run, "model", 0.0)
     return network
 
 
-def _assemble(weights: list[Any], activations: list[str], what: str) -> Network:
+def _assemble(input_shape: Any, layers: Sequence[Layer], weights: list[Any], what: str) -> Network:
     """Return a network with these weights, `[W1, b1, ...]`."""
     for k, array in enumerate(weights):
-        if not isinstance(array, np.ndarray) or array.ndim != 2 - k % 2 or array.dtype != weights[0].dtype:
-            raise ValueError(f"{what} has weights [W1, b1, ...] of several dtypes or shapes: W{k // 2 + 1} or its bias")
-    layers = [Dense(b.size, activation) for b, activation in zip(weights[1::2], activations, strict=True)]
-    return Network._of(len(weights[0]), layers, weights[0].dtype, weights)
+        if array.dtype != weights[0].dtype:
+            raise ValueError(OF_SEVERAL.format(what, k // 2 + 1))
+    return Network._of(input_shape, layers, weights[0].dtype, weights)
 
 
 def _compare(network: Network, run: Callable[[Array], Array], what: str, approximation: float) -> None:
@@ -241,29 +281,31 @@ def _compare(network: Network, run: Callable[[Array], Array], what: str, approxi
     """
     eps = np.finfo(np.float64).eps
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(16, network.n_inputs)) * 10.0 ** rng.uniform(-1, 1, (16, 1))
-    twin = Network._of(network.n_inputs, network.layers, "float64", network.weights)
+    shape: Any = network.input_shape
+    x = rng.normal(size=(16, *shape)) * 10.0 ** rng.uniform(-1, 1, (16, *[1] * len(shape)))
+    twin = Network._of(shape if len(shape) > 1 else shape[0], network.layers, "float64", network.weights)
     values = twin.forward(x).activations
     inputs, error = x, np.zeros_like(x)
     with np.errstate(over="ignore", invalid="ignore"):
-        layers = network.dense_layers(what)
-        for w, b, a, layer in zip(twin.weights[::2], twin.weights[1::2], values, layers, strict=True):
-            carried = error @ np.abs(w)
-            error = carried + (len(w) + 2) * eps * (np.abs(inputs) @ np.abs(w) + np.abs(b) + carried)
-            if layer.activation == "softmax":
-                error = error.max(axis=1, keepdims=True)
-            else:
-                error = error * max(1.0, MODULES[layer.code].DERIVATIVE_BOUNDS[0])
-            error = error + (layer.n_units + 8) * eps * np.maximum(1.0, np.abs(a)) + approximation
+        for (layer, arrays, below), a in zip(walk(shape, network.layers, twin.weights), values, strict=True):
+            error = KINDS[type(layer)].carry_error(layer, arrays, below, inputs, error)
+            if arrays:
+                activation: Any = layer
+                if activation.activation == "softmax":
+                    error = error.max(axis=1, keepdims=True)
+                else:
+                    error = error * max(1.0, MODULES[activation.code].DERIVATIVE_BOUNDS[0])
+                error = error + (a.shape[-1] + 8) * eps * np.maximum(1.0, np.abs(a)) + approximation
             inputs = a
         try:
-            found = run(x)
+            with warnings.catch_warnings(action="ignore"):  # of names of features, of speed
+                found = run(x)
             is_right = (
                 found.shape == inputs.shape and not (np.isfinite(error) & ~(np.abs(found - inputs) <= 2 * error)).any()
             )
         except Exception as error_there:
             raise ValueError(
-                f"{what} cannot be called with samples of {network.n_inputs} inputs: {error_there}"
+                f"{what} cannot be called with samples of {' x '.join(map(str, shape))} inputs: {error_there}"
             ) from None
     if not is_right:
         raise ValueError(

@@ -7,28 +7,39 @@ import math
 
 from numpy import int64, uint64
 
-from fastnn._compiler.jit import kernel
+from fastnn._compiler.jit import from_bits, kernel, to_bits
 
 ROUNDS = 10
 MULTIPLIER_0, MULTIPLIER_1 = uint64(0xD2511F53), uint64(0xCD9E8D57)
-WEYL_0, WEYL_1 = uint64(0x9E3779B9), uint64(0xBB67AE85)
+WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 LOW, HALF, STREAM = uint64(0xFFFFFFFF), uint64(32), uint64(24)
 # Words of 32 bits as numbers between 0 and 1, and steps of 2**-53 below 1.
 UNIT, FINE = 2.0**-32, 2.0**-53
+# The bits of 1 and of the root of 1/2, those below the exponent, and a number's sign.
+ONE, ROOT, MANTISSA, SIGN = int64(0x3FF0000000000000), int64(0x3FE6A09E667F3BCD), int64(0x000FFFFFFFFFFFFF), 63
 
 
-@kernel
-def philox(key, a, b, c, d):
-    """Return four words of 32 bits, for a key of 64 bits and a counter of four words; all are uint64."""
-    low, high = key & LOW, key >> HALF
-    for _ in range(ROUNDS):
-        x, y = MULTIPLIER_0 * a, MULTIPLIER_1 * c
-        a, b, c, d = (y >> HALF) ^ b ^ low, y & LOW, (x >> HALF) ^ d ^ high, x & LOW
-        low, high = (low + WEYL_0) & LOW, (high + WEYL_1) & LOW
-    return a, b, c, d
+def _make_philox():
+    """Return the kernel with its rounds written out: loops over it vectorise, 4 ns a normal number instead of 22."""
+    words = [(k * WEYL_0 & 0xFFFFFFFF, k * WEYL_1 & 0xFFFFFFFF) for k in range(ROUNDS)]
+    lines = [
+        "    x, y = MULTIPLIER_0 * a, MULTIPLIER_1 * c\n"
+        f"    a, b, c, d = (y >> HALF) ^ b ^ ((low + uint64({first})) & LOW), y & LOW, "
+        f"(x >> HALF) ^ d ^ ((high + uint64({second})) & LOW), x & LOW\n"
+        for first, second in words
+    ]
+    text = '"""Return four words of 32 bits, for a key of 64 bits and a counter of four words; all are uint64."""'
+    source = f"def philox(key, a, b, c, d):\n    {text}\n    low, high = key & LOW, key >> HALF\n"
+    source += f"    a, c = a & LOW, c & LOW\n{''.join(lines)}    return a, b, c, d\n"
+    scope = dict(globals())
+    exec(source, scope)
+    return kernel(scope["philox"], inline=True)
 
 
-@kernel
+philox = _make_philox()
+
+
+@kernel(inline=True)
 def draw_words(key, stream, step, index, block):
     """Return four words: of a stream below 256, a step below 2**56, an index and a block below 2**32."""
     at = uint64(step)
@@ -45,29 +56,81 @@ def fill_signs(key, stream, step, index, first, out):
             word, start = int64(words[quarter]), 4 * block + quarter
             if start < n_whole:
                 for k in range(32):  # a number of turns that is known is taken eight at a time
-                    out[32 * start + k] = 1.0 - ((word >> k) & 1) * 2.0
+                    out[32 * start + k] = from_bits(((word >> k) << SIGN) | ONE)
             else:
                 for k in range(out.size - 32 * start):
-                    out[32 * start + k] = 1.0 - ((word >> k) & 1) * 2.0
+                    out[32 * start + k] = from_bits(((word >> k) << SIGN) | ONE)
+
+
+@kernel(inline=True, fastmath={"contract"})
+def log_share(word):
+    """Return log((word + 1/2) / 2**32) of a word of 32 bits, as FreeBSD's libm does it, within 1 ulp."""
+    bits = to_bits(float(word) + 0.5) + (ONE - ROOT)
+    exponent = float((bits >> 52) - (1023 + 32))
+    f = from_bits((bits & MANTISSA) + ROOT) - 1.0  # the number is 2**exponent (1 + f), 1 + f next to 1
+    s = f / (2.0 + f)
+    z = s * s
+    tail = 1.531383769920937332e-01 + z * 1.479819860511658591e-01
+    tail = 1.818357216161805012e-01 + z * tail
+    tail = 2.222219843214978396e-01 + z * tail
+    tail = 2.857142874366239149e-01 + z * tail
+    tail = 3.999999999940941908e-01 + z * tail
+    tail = z * (6.666666666666735130e-01 + z * tail)
+    half = 0.5 * f * f
+    low = s * (half + tail) + exponent * 1.90821492927058770002e-10
+    return exponent * 6.93147180369123816490e-01 - ((half - low) - f)
+
+
+@kernel(inline=True, fastmath={"contract"})
+def turn_share(word):
+    """Return the cosine and the sine of 2 pi (word + 1/2) / 2**32, within 1 ulp: the quarter is found exactly."""
+    odd = 2 * word + 1
+    quarter = (odd + (1 << 30)) >> 31
+    r = float(odd - (quarter << 31)) * (math.pi * 2.0**-32)
+    z = r * r
+    tail = -2.50507602534068634195e-08 + z * 1.58969099521155010221e-10
+    tail = 2.75573137070700676789e-06 + z * tail
+    tail = -1.98412698298579493134e-04 + z * tail
+    tail = 8.33333333332248946124e-03 + z * tail
+    sine = r + r * z * (-1.66666666666666324348e-01 + z * tail)
+    tail = 2.08757232129817482790e-09 + z * -1.13596475577881948265e-11
+    tail = -2.75573143513906633035e-07 + z * tail
+    tail = 2.48015872894767294178e-05 + z * tail
+    tail = -1.38888888888741095749e-03 + z * tail
+    tail = 4.16666666666666019037e-02 + z * tail
+    cosine = 1.0 - (0.5 * z - z * z * tail)
+    is_turned = quarter & 1 != 0
+    x, y = (sine if is_turned else cosine), (cosine if is_turned else sine)
+    return (-x if (quarter + 1) & 2 != 0 else x), (-y if quarter & 2 != 0 else y)
+
+
+@kernel(inline=True)
+def draw_four(key, stream, step, index, block):
+    """Return four independent normal numbers, by Box and Muller."""
+    a, b, c, d = draw_words(key, stream, step, index, block)
+    first, second = math.sqrt(-2.0 * log_share(int64(a))), math.sqrt(-2.0 * log_share(int64(c)))
+    x, y = turn_share(int64(b))
+    z, w = turn_share(int64(d))
+    return first * x, first * y, second * z, second * w
 
 
 @kernel
 def draw_normals(key, stream, step, index, block):
-    """Return four independent normal numbers, by Box and Muller."""
-    a, b, c, d = draw_words(key, stream, step, index, block)
-    first = math.sqrt(-2.0 * math.log((int64(a) + 0.5) * UNIT))
-    second = math.sqrt(-2.0 * math.log((int64(c) + 0.5) * UNIT))
-    angle, other = 2.0 * math.pi * UNIT * (int64(b) + 0.5), 2.0 * math.pi * UNIT * (int64(d) + 0.5)
-    return first * math.cos(angle), first * math.sin(angle), second * math.cos(other), second * math.sin(other)
+    """Return four independent normal numbers."""
+    return draw_four(key, stream, step, index, block)
 
 
 @kernel
 def fill_normals(key, stream, step, index, first, out):
     """Fill a vector with normal numbers, the first being number `first` of them, a multiple of 4."""
-    for block in range((out.size + 3) // 4):
-        numbers = draw_normals(key, stream, step, index, first // 4 + block)
-        for k in range(4 * block, min(4 * block + 4, out.size)):
-            out[k] = numbers[k - 4 * block]
+    n_whole = out.size // 4
+    for block in range(n_whole):
+        x, y, z, w = draw_four(key, stream, step, index, first // 4 + block)
+        out[4 * block], out[4 * block + 1], out[4 * block + 2], out[4 * block + 3] = x, y, z, w
+    if out.size > 4 * n_whole:
+        numbers = draw_normals(key, stream, step, index, first // 4 + n_whole)
+        for k in range(4 * n_whole, out.size):
+            out[k] = numbers[k - 4 * n_whole]
 
 
 @kernel

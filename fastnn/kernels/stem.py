@@ -237,10 +237,9 @@ def list_wanted(packed, stem, n, channel, lowest, end, chunk):
 
 @kernel
 def list_channel(packed, stem, n, channel, layer, chunk):
-    """List what is to be computed above a layer, one channel of which moves, or all of a recurrent one."""
+    """List what is to be computed above a layer that is recurrent, or one channel of which moves below one that is."""
     above = next_mixing(stem, layer)
-    if above < stem.units.shape[0]:
-        list_wanted(packed, stem, n, -1, above, stem.units.shape[0], chunk)
+    list_wanted(packed, stem, n, -1, above, stem.units.shape[0], chunk)
     if above > layer:
         list_wanted(packed, stem, n, channel, layer, above, chunk)
 

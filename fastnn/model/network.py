@@ -350,8 +350,8 @@ class Network(Named):
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the network as an ONNX file (the extra ``onnx``).
 
-        Its input is ``X``, (batch, n_inputs), its output ``Y``, (batch, n_outputs), in
-        the network's dtype; the batch is of any size.
+        Its input is ``X``, (batch, n_inputs) or (batch, height, width, channels), its output
+        ``Y``, (batch, n_outputs), in the network's dtype; the batch is of any size.
 
         Parameters
         ----------
@@ -363,13 +363,12 @@ class Network(Named):
         ImportError
             If onnx is not installed.
         TypeError
-            If there are other layers than dense ones, or samples are images or sequences.
+            If a layer has no counterpart there.
         ValueError
             If a weight is not finite.
         """
-        layers = self.dense_layers("to_onnx")
         self.check_weights()
-        exports.to_onnx(layers, self.weights, path)
+        exports.to_onnx(self._input_shape, self._layers, self.weights, path)
 
     def to_torch(self) -> Any:
         """Return the network as a PyTorch module.
@@ -377,17 +376,18 @@ class Network(Named):
         Returns
         -------
         torch.nn.Sequential
-            A copy of the weights in Linear layers, each with its activation behind it,
-            in the network's dtype.
+            A copy of the weights in Linear and Conv2d layers, each with its activation behind it,
+            in the network's dtype. Images it takes as PyTorch does, (n_samples, channels, height,
+            width): ``torch.from_numpy(X).movedim(-1, 1)``.
 
         Raises
         ------
         ImportError
             If torch is not installed.
         TypeError
-            If there are other layers than dense ones, or samples are images or sequences.
+            If a layer has no counterpart there.
         """
-        return exports.to_torch(self.dense_layers("to_torch"), self.weights)
+        return exports.to_torch(self._input_shape, self._layers, self.weights)
 
     def _describe(self) -> dict[str, Any]:
         """Return the architecture as plain numbers and names."""

@@ -11,7 +11,6 @@ from fastnn.kernels.schemes.scheme import (
     combine,
     draw_whole,
     gather,
-    move_weights,
     moved_values,
     nudge_level,
 )
@@ -174,8 +173,7 @@ def run_move(packed, block, task, step, chunk):
     times = 1.0 / plan.q if plan.kind != Kind.COORDINATE else theta.size / plan.q
     for index in range(plan.q):
         scheme.weights[chunk, index] = times * weigh(plan, task.eps, readings, index)
-    combine(scheme, step, chunk, task.n_chunks, work.gradient)
-    move_weights(scheme, step, chunk, task.n_chunks, work.gradient, theta)
+    combine(scheme, step, chunk, task.n_chunks, work.gradient, theta)
 
 
 UNITS = {"READ": run_read, "MOVE": run_move}

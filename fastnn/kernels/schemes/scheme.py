@@ -96,13 +96,19 @@ def scale_entries(plan, scale, out):
 
 
 @kernel(inline=True)
+def hold(scheme, index, chunk, scale):
+    """Note what a direction was scaled by, and who has the last."""
+    scheme.scales[index] = scale
+    if index == scheme.plan.q - 1:
+        scheme.held[HOLDER] = chunk  # others may hold it as well
+
+
+@kernel(inline=True)
 def draw_whole(scheme, step, index, chunk, out):
     """Write a direction of a step into a chunk's row."""
     draw(scheme, step, index, 0, out)
     scale = find_scale(scheme.plan, out)
-    scheme.scales[index] = scale
-    if index == scheme.plan.q - 1:
-        scheme.held[HOLDER] = chunk  # others may hold it as well
+    hold(scheme, index, chunk, scale)
     scale_entries(scheme.plan, scale, out)
 
 
@@ -193,8 +199,21 @@ def own_entries(n, chunk, n_chunks):
 
 
 @kernel(inline=True)
-def combine(scheme, step, chunk, n_chunks, gradient):
-    """Write this chunk's entries of the directions' sum, each times what it is weighed by; the last is there still."""
+def move_part(scheme, step, first, last, gradient, theta):
+    """Move weights and biases first to last along the gradient."""
+    for array in range(scheme.edges.size - 1):
+        begin, end = max(scheme.edges[array], first), min(scheme.edges[array + 1], last)
+        if begin < end:
+            decay = 0.0 if scheme.are_biases[array] != 0 else scheme.update.weight_decay
+            update(scheme.update, step, decay, begin, end, gradient, theta)
+
+
+@kernel(inline=True)
+def combine(scheme, step, chunk, n_chunks, gradient, theta):
+    """Write this chunk's entries of the directions' sum, each times what it is weighed by, and move the weights.
+
+    The last direction is there still. An entry is moved while what it is moved by is in the cache.
+    """
     plan, size = scheme.plan, gradient.size
     first, last = own_entries(size, chunk, n_chunks)
     for start in range(first, last, PART):
@@ -213,14 +232,4 @@ def combine(scheme, step, chunk, n_chunks, gradient):
                 total[k] += weight * part[k]
         for k in range(n):
             gradient[start + k] = total[k]
-
-
-@kernel(inline=True)
-def move_weights(scheme, step, chunk, n_chunks, gradient, theta):
-    """Move this chunk's weights and biases along the gradient."""
-    first, last = own_entries(theta.size, chunk, n_chunks)
-    for array in range(scheme.edges.size - 1):
-        begin, end = max(scheme.edges[array], first), min(scheme.edges[array + 1], last)
-        if begin < end:
-            decay = 0.0 if scheme.are_biases[array] != 0 else scheme.update.weight_decay
-            update(scheme.update, step, decay, begin, end, gradient, theta)
+        move_part(scheme, step, start, start + n, gradient, theta)

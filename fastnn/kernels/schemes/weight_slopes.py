@@ -1,8 +1,10 @@
 """The forward gradient of the weights: the exact one, seen along random directions only."""
 
+import math
+
 from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
 from fastnn.kernels.directions import Kind
-from fastnn.kernels.schemes.scheme import combine, draw_whole, move_weights
+from fastnn.kernels.schemes.scheme import PART, combine, draw, hold, scale_entries
 
 
 @kernel(fastmath={"reassoc", "contract"})
@@ -12,6 +14,23 @@ def dot(a, b):
     for k in range(a.size):
         total += float(a[k]) * float(b[k])
     return total
+
+
+@kernel(inline=True)
+def draw_along(scheme, step, index, chunk, gradient, drawn):
+    """Write a direction, part by part, and return the slope along it."""
+    slope, square = 0.0, 0.0
+    for start in range(0, drawn.size, PART):
+        n = min(PART, drawn.size - start)
+        part = line(drawn, start, n)
+        draw(scheme, step, index, start, part)
+        slope += dot(line(gradient, start, n), part)
+        if scheme.plan.kind == Kind.SPHERE:
+            square += dot(part, part)
+    scale = math.sqrt(drawn.size / square) if scheme.plan.kind == Kind.SPHERE else 1.0
+    hold(scheme, index, chunk, scale)
+    scale_entries(scheme.plan, scale, drawn)
+    return scale * slope
 
 
 @unit
@@ -24,8 +43,7 @@ def run_read(packed, block, task, step, chunk):
     times = 1.0 / plan.q if plan.kind != Kind.COORDINATE else size / plan.q
     drawn = line(scheme.drawn, chunk * scheme.drawn.shape[1], size)
     for index in range(chunk, plan.q, task.n_chunks):
-        draw_whole(scheme, step, index, chunk, drawn)
-        slope = times * dot(work.gradient, drawn)
+        slope = times * draw_along(scheme, step, index, chunk, work.gradient, drawn)
         for other in range(task.n_chunks):
             scheme.weights[other, index] = slope
 
@@ -36,8 +54,7 @@ def run_move(packed, block, task, step, chunk):
     (_, theta, _, _, work), (scheme, _) = unpack_scheme(packed)
     if not block.closes:
         return
-    combine(scheme, step, chunk, task.n_chunks, work.gradient)
-    move_weights(scheme, step, chunk, task.n_chunks, work.gradient, theta)
+    combine(scheme, step, chunk, task.n_chunks, work.gradient, theta)
 
 
 UNITS = {"READ": run_read, "MOVE": run_move}
