@@ -257,7 +257,7 @@ def gradient(
     check_devices(devices, getattr(method, "eps", 0.0))
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
-    return split(network._layout, find_gradient(network, code, data, method, devices, readout))
+    return split(network._layout, find_gradient(network, code, data, method, readout, devices))
 
 
 def find_gradient(
@@ -265,8 +265,8 @@ def find_gradient(
     code: Loss,
     data: Data,
     method: Gradient,
-    devices: Devices | None = None,
     readout: Readout | None = None,
+    devices: Devices | None = None,
 ) -> Array:
     """Return the gradient of checked samples' mean loss, flat."""
     recipe = make_recipe(network, method, readout)
