@@ -11,7 +11,7 @@ import fastnn
 from fastnn._compiler.jit import JIT_DISABLED
 from fastnn.callbacks import Alignment, Callback, CSVLogger
 from fastnn.hardware import Readout
-from fastnn.training.comparison import align, describe
+from fastnn.training.comparison import align
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(6, 3)), RNG.normal(size=(6, 2))
@@ -141,7 +141,7 @@ def test_tables(found):
     assert list(found.to_dict()) == [
         *("methods", "queries", "seconds", "cosine", "cosine_error", "bias", "deviation", "expected")
     ]
-    assert describe(fastnn.Perturbation(1e-3, "central")) == "Perturbation(eps=0.001, scheme='central')"
+    assert repr(fastnn.Perturbation(1e-3, "central")) == "Perturbation(eps=0.001, scheme='central')"
 
 
 def test_bad_input():

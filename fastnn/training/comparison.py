@@ -166,7 +166,7 @@ def compare(
     ]
     queries = [count_queries(network, method, _readout_of(method, readout)) for method in listed]
     return Comparison(
-        tuple(map(describe, listed)),
+        tuple(map(repr, listed)),
         np.array([math.nan if number is None else number for number in queries], float),
         *np.array(rows, float).T,
     )
@@ -191,14 +191,6 @@ def align(estimate: Array, truth: Array) -> tuple[float, float]:
 def reseed(method: Any, shift: int) -> Any:
     """Return a method or a readout that draws others, if it draws: of a seed that is counted up."""
     return replace(method, seed=(method.seed + shift) % 2**32) if hasattr(method, "seed") else method
-
-
-def describe(method: Any) -> str:
-    """Return a method as one types it, without what is its default."""
-    default = type(method)()
-    given = [(field.name, getattr(method, field.name)) for field in fields(method)]
-    texts = [f"{name}={value!r}" for name, value in given if value != getattr(default, name)]
-    return f"{type(method).__name__}({', '.join(texts)})"
 
 
 def _compare(estimate: Callable[[int], Array], expected: float, truth: Array, repeats: int) -> tuple[float, ...]:

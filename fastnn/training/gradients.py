@@ -14,6 +14,7 @@ from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import layer_sizes, make_data, make_plain_task, split
 from fastnn._support import validate
+from fastnn._support.names import Brief
 from fastnn._support.validate import Array
 from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.directions import DIRECTIONS, Kind, Plan
@@ -41,8 +42,8 @@ TOLERANCE = 1e-8
 TOLERANCE32 = 8 * float(np.finfo(np.float32).eps)
 
 
-@dataclass(frozen=True)
-class Perturbation:
+@dataclass(frozen=True, repr=False)
+class Perturbation(Brief):
     """Finite differences: every weight is nudged by itself, on the mini-batch.
 
     With J the mean loss of the batch and e the direction of one weight, its
@@ -171,8 +172,8 @@ class Perturbation:
         return Method.DIRECT if self.evaluate == "direct" else Method.SERIES
 
 
-@dataclass(frozen=True)
-class Backprop:
+@dataclass(frozen=True, repr=False)
+class Backprop(Brief):
     """The analytic gradient by back-propagation, for comparison.
 
     It agrees with perturbation up to the latter's truncation error. At a kink
