@@ -17,10 +17,8 @@ from fastnn._support import validate
 from fastnn._support.names import Brief
 from fastnn._support.validate import Array
 from fastnn.hardware import Devices, Readout, check_devices
-from fastnn.kernels.directions import DIRECTIONS, Kind, Plan
+from fastnn.kernels.estimators import DIRECTIONS, Estimator, Kind, Plan, Reading
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.readings import Reading
-from fastnn.kernels.schemes import Estimator
 from fastnn.kernels.work import Data, Method, Task
 from fastnn.model.losses import encode_targets, find_loss, weigh
 from fastnn.model.network import Network

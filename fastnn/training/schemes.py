@@ -10,10 +10,8 @@ from fastnn._engine.recipe import Recipe
 from fastnn._support import validate
 from fastnn._support.names import Brief
 from fastnn.hardware import Readout
-from fastnn.kernels.directions import DIRECTIONS, Kind, Plan, Shaping
+from fastnn.kernels.estimators import DIRECTIONS, Estimator, Kind, Plan, Reading, Shaping
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.readings import Reading
-from fastnn.kernels.schemes import Estimator
 from fastnn.kernels.work import Method, Task
 
 SCHEMES = ("forward", "central")
