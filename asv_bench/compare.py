@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from schemes import table as schemes_table
 
 from fastnn._cli.bench import CROSS_ENTROPY, SQUARED, describe, environment, milliseconds, race, ratio
 
@@ -216,6 +217,7 @@ def main():
         if name in os.environ:  # read when NumPy loads its OpenBLAS: start again without
             os.execve(sys.executable, [sys.executable, *sys.argv], environment())
     steps, note = table_of_steps()
+    schemes = schemes_table()
     rest = table_of_the_rest()
     accuracy = table_of_accuracy()
     versions = []
@@ -225,7 +227,7 @@ def main():
         except PackageNotFoundError:
             versions.append(f"{name} not installed")
     where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
-    text = f"{steps}\n\n{note}\n\n{rest}\n\n{accuracy}\n\nMeasured on {where}."
+    text = f"{steps}\n\n{note}\n\n{schemes}\n\n{rest}\n\n{accuracy}\n\nMeasured on {where}."
     print(f"\n{text}")
     if options.save:
         old = README.read_text()

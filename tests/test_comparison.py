@@ -11,7 +11,7 @@ import fastnn
 from fastnn._compiler.jit import JIT_DISABLED
 from fastnn.callbacks import Alignment, Callback, CSVLogger
 from fastnn.hardware import Readout
-from fastnn.training.comparison import align, describe
+from fastnn.training.comparison import align
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(6, 3)), RNG.normal(size=(6, 2))
@@ -141,7 +141,7 @@ def test_tables(found):
     assert list(found.to_dict()) == [
         *("methods", "queries", "seconds", "cosine", "cosine_error", "bias", "deviation", "expected")
     ]
-    assert describe(fastnn.Perturbation(1e-3, "central")) == "Perturbation(eps=0.001, scheme='central')"
+    assert repr(fastnn.Perturbation(1e-3, "central")) == "Perturbation(eps=0.001, scheme='central')"
 
 
 def test_bad_input():
@@ -251,3 +251,22 @@ class TestAlignment:
             Alignment(0)
         with pytest.raises(TypeError, match="of a loss that is measured nothing knows it"):
             fastnn.minimize(lambda w: 1.0, [0.0], callbacks=[Alignment()])
+
+
+def test_readings_with_noise():
+    """Noise adds s**2 / (2 c**2) to the variance of each entry of central differences; what differentiates has none."""
+    methods = [fastnn.Backprop(), fastnn.Perturbation(0.1, "central"), fastnn.ForwardGradient()]
+    readout = fastnn.hardware.Readout(0.01, repeats=2)
+    found = fastnn.compare(make_network(), X, Y, methods=methods, repeats=N, readout=readout)
+    np.testing.assert_array_equal(found.queries, [math.nan, 4 * P, math.nan])
+    size = np.linalg.norm(np.concatenate([g.ravel() for g in fastnn.gradient(make_network(), X, Y, method=methods[0])]))
+    wanted = P * (0.01**2 / 2) / (2 * 0.1**2) / size**2  # two readings are averaged
+    assert found.deviation[0] == 0.0
+    # A sum of P squares of independent normal numbers, averaged over N.
+    assert abs(found.deviation[1] ** 2 / wanted - 1) < 5 * math.sqrt(2 / (P * N))
+    np.testing.assert_allclose(found.expected[1] ** 2, wanted, rtol=1e-12)
+    assert found.expected[2] == pytest.approx(math.sqrt(P - 1))
+    sparse = fastnn.compare(make_network(), X, Y, methods=[fastnn.Perturbation(fraction=0.5)], repeats=2)
+    assert np.isnan(sparse.expected[0])
+    with pytest.raises(TypeError, match="readout must be a fastnn.hardware.Readout, got 0.1"):
+        fastnn.compare(make_network(), X, Y, methods=[fastnn.Perturbation()], readout=0.1)

@@ -190,12 +190,14 @@ PEERS: dict[str, Callable[[Case], Run]] = {
 }
 
 
-def work(peer: str, sizes: str, batch: str, loss: str, dtype: str) -> None:
+def work(
+    peer: str, sizes: str, batch: str, loss: str, dtype: str, *, peers: Mapping[str, Callable[[Case], Run]] = PEERS
+) -> None:
     """In a process of its own: set a peer up, then time one run a line of input."""
     case = Case(sizes, int(batch), loss, dtype)
-    run = PEERS[peer](case)
+    run = peers[peer](case)
     epochs = EPOCHS
-    if peer == "NumPy loop":
+    if peer.startswith("NumPy"):
         epochs = 1
     else:
         run(1)  # compile
@@ -212,14 +214,24 @@ def environment() -> dict[str, str]:
 
 
 def race(
-    peers: Sequence[str], sizes: str, batch: int, loss: str, dtype: str, *, rounds: int = ROUNDS
+    peers: Sequence[str],
+    sizes: str,
+    batch: int,
+    loss: str,
+    dtype: str,
+    *,
+    rounds: int = ROUNDS,
+    script: str = __file__,
 ) -> dict[str, Any]:
-    """Return each peer's seconds a step, an array of rounds; None for a peer that does not run, which is said."""
+    """Return each peer's seconds a step, an array of rounds; None for a peer that does not run, which is said.
+
+    Their processes run a script that hands its arguments to `work`.
+    """
     processes: dict[str, Any] = {}
     times: dict[str, list[float]] = {}
     for peer in peers:
         # -P: or the modules beside this file would stand for others of their names.
-        command = [sys.executable, "-P", __file__, peer, sizes, str(batch), loss, dtype]
+        command = [sys.executable, "-P", script, peer, sizes, str(batch), loss, dtype]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment())
         assert process.stdout is not None

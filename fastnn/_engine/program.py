@@ -19,8 +19,6 @@ from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
 from fastnn.kernels.layers.maps import Part
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.schemes import MODULES as SCHEMES
-from fastnn.kernels.schemes.directions import run_order
 from fastnn.kernels.series.carried import run_carried
 from fastnn.kernels.series.expansion import is_curved_above, run_expansion
 from fastnn.kernels.stem import (
@@ -82,11 +80,11 @@ def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool,
 
 def _add_scheme(units: Units, recipe: Recipe, has_stem: bool) -> None:
     """Add what an estimate does besides."""
-    module = SCHEMES[recipe.estimator]
+    module = find_scheme(recipe)
     if module.REPLACES:
         units[Phase.BACK] = []  # transposes are not wanted, either, but cost next to nothing
     if recipe.plan.n_rows:
-        units[Phase.INPUTS].append(run_order)
+        units[Phase.INPUTS].append(find_order())
     for name, unit in (module.STEM_UNITS if has_stem else module.UNITS).items():
         units.setdefault(Phase[name], []).append(unit)
 
@@ -108,8 +106,22 @@ def find_own(recipe: Recipe | None) -> set[Any]:
     """Return the units that are handed the scheme."""
     if recipe is None:
         return set()
-    module = SCHEMES[recipe.estimator]
-    return {run_order, *module.UNITS.values(), *(module.STEM_UNITS or {}).values()}
+    module = find_scheme(recipe)
+    return {find_order(), *module.UNITS.values(), *(module.STEM_UNITS or {}).values()}
+
+
+def find_scheme(recipe: Recipe) -> Any:
+    """Return the module of an estimate, imported when it is first used."""
+    from fastnn.kernels.schemes import MODULES as SCHEMES
+
+    return SCHEMES[recipe.estimator]
+
+
+def find_order() -> Any:
+    """Return the unit that draws the order of a sweep."""
+    from fastnn.kernels.schemes.scheme import run_order
+
+    return run_order
 
 
 def is_deep(layout: Layout, task: Task) -> bool:

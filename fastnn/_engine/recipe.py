@@ -1,18 +1,18 @@
 """What an estimate of a gradient is made by, as Python knows it, and its workspace."""
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastnn._support.validate import Array
-from fastnn.kernels.directions import Kind, Plan
+from fastnn.kernels.estimators import Estimator, Kind, Plan, Reading
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.optimizers import Optimizer, Update
-from fastnn.kernels.readings import Reading
-from fastnn.kernels.schemes import MODULES, Estimator
-from fastnn.kernels.schemes.scheme import PART, Scheme
 from fastnn.kernels.work import PERTURBATIONS
+
+if TYPE_CHECKING:
+    from fastnn.kernels.schemes.scheme import Scheme
 
 
 class Recipe(NamedTuple):
@@ -34,7 +34,7 @@ class Recipe(NamedTuple):
     @property
     def moves(self) -> bool:
         """Whether the estimate's own unit moves the weights."""
-        return bool(MODULES[self.estimator].MOVES)
+        return not self.of_units
 
     @property
     def nudges(self) -> bool:
@@ -77,11 +77,13 @@ def make_scheme(
     block: int,
     dtype: np.dtype[Any],
     n_chunks: int,
-) -> Scheme:
+) -> "Scheme":
     """Return workspace of an estimate for blocks of so many samples; the optimiser in it rests.
 
     Shapes are those of each layer's parameters.
     """
+    from fastnn.kernels.schemes.scheme import PART, Scheme  # kernels of schemes are imported when one is used
+
     plan, sizes = recipe.plan, layout.sizes
     arrays = [shape for layer in shapes for shape in layer]
     edges = np.cumsum([0, *(math.prod(shape) for shape in arrays)])

@@ -4,7 +4,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,6 @@ from fastnn.kernels.layers.maps import (
 )
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.optimizers import Update
-from fastnn.kernels.schemes.scheme import Below, Scheme
 from fastnn.kernels.stem_series import CHECKED, Q
 from fastnn.kernels.work import (
     CHECKS,
@@ -43,6 +42,9 @@ from fastnn.kernels.work import (
     taylor_size,
 )
 
+if TYPE_CHECKING:
+    from fastnn.kernels.schemes.scheme import Below, Scheme
+
 # Samples are taken in blocks so that the space for their values stays below this.
 BUDGET = 64 * 2**20
 # Workspaces that are kept for the next call, and their bytes, in all.
@@ -56,8 +58,8 @@ class WideWork(Work):
     """Workspace with more than dense layers need. Kernels are handed a `Work`, and the rest."""
 
     stem: Stem | tuple[()] = ()
-    scheme: Scheme | None = None
-    below: Below | tuple[()] = ()
+    scheme: "Scheme | None" = None
+    below: "Below | tuple[()]" = ()
 
 
 def make_layout(
@@ -105,7 +107,7 @@ def hand_over(layout: Layout, work: Work) -> tuple[Layout, Work, Stem | tuple[()
     return layout, work, ()
 
 
-def hand_scheme(work: Work, update: Update, recipe: Recipe | None) -> tuple[Scheme, Below | tuple[()]] | tuple[()]:
+def hand_scheme(work: Work, update: Update, recipe: Recipe | None) -> "tuple[Scheme, Below | tuple[()]] | tuple[()]":
     """Return what units of an estimate are handed besides, if there is one."""
     if recipe and isinstance(work, WideWork) and work.scheme:
         return work.scheme._replace(plan=recipe.plan, reading=recipe.reading, update=update), work.below
@@ -230,8 +232,10 @@ def make_work(
     return whole
 
 
-def make_below(layout: Layout, plan: StemPlan, widest: int, n_samples: int, n_chunks: int) -> Below:
+def make_below(layout: Layout, plan: StemPlan, widest: int, n_samples: int, n_chunks: int) -> "Below":
     """Return workspace to run the layers below the dense ones with other weights; no unit is in it yet."""
+    from fastnn.kernels.schemes.scheme import Below
+
     wide, block = np.dtype(float), n_samples * plan.n_steps
     return Below(
         work=make_work(Layout(*layout), block, Method.NONE, wide, n_chunks),

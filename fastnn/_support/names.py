@@ -207,6 +207,15 @@ class Named:
         raise AttributeError(f"{kind.__name__} has no attribute {name!r}{hint}")
 
 
+class Brief:
+    """A dataclass whose fields all have defaults, and that is shown as one types it: without what is its default."""
+
+    def __repr__(self) -> str:
+        fields: dict[str, Any] = self.__dataclass_fields__  # type: ignore[attr-defined]
+        given = [f"{name}={getattr(self, name)!r}" for name in fields if getattr(self, name) != fields[name].default]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
 def named_arguments(function: Function) -> Function:
     """Return a function that says, of an argument that it does not take, what it is called here."""
     known = [*inspect.signature(function).parameters]

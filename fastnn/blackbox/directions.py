@@ -1,6 +1,6 @@
 """Directions that a loss is perturbed along which can only be measured."""
 
-from fastnn.kernels.directions import CALIBRATION, DIRECTIONS, Kind, Plan, Shaping
+from fastnn.kernels.estimators import CALIBRATION, DIRECTIONS, Kind, Plan, Shaping
 from fastnn.training.gradients import Perturbation
 from fastnn.training.schemes import MAX_SEED as MAX_SEED
 from fastnn.training.schemes import RandomDirections as RandomDirections

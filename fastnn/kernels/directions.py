@@ -5,46 +5,10 @@ ones first the base, then one a direction; with ranks of forward readings no bas
 """
 
 import math
-from enum import IntEnum
-from typing import NamedTuple
-
-from numpy import uint64
 
 from fastnn._compiler.jit import kernel
 from fastnn.kernels.counter import fill_normals, fill_signs, shuffle
-
-# Streams of random numbers.
-DIRECTIONS, ORDER, COLUMNS, CALIBRATION, NOISE, MASK = range(6)
-
-
-class Kind(IntEnum):
-    """What directions are."""
-
-    RADEMACHER = 0
-    GAUSSIAN = 1
-    SPHERE = 2
-    WALSH = 3
-    COORDINATE = 4
-
-
-class Shaping(IntEnum):
-    """What is made of the readings before directions are weighed by them."""
-
-    NONE = 0
-    SIGN = 1
-    RANKS = 2
-
-
-class Plan(NamedTuple):
-    """The directions of a step."""
-
-    kind: int  # Kind
-    stream: int
-    key: uint64
-    q: int
-    is_central: bool
-    shaping: int  # Shaping
-    n_rows: int  # rows of a code or coordinates, in an order that is drawn for each sweep; 0: none is
+from fastnn.kernels.estimators import COLUMNS, ORDER, Kind, Shaping
 
 
 @kernel

@@ -9,7 +9,8 @@ from numpy import ndarray
 from fastnn._compiler.jit import kernel
 from fastnn.kernels.devices import READING, write
 from fastnn.kernels.devices import STEP as WRITTEN_BY_STEP
-from fastnn.kernels.directions import CALIBRATION, Kind, fill_direction, has_base, prepare, weigh
+from fastnn.kernels.directions import fill_direction, has_base, prepare, weigh
+from fastnn.kernels.estimators import CALIBRATION, Kind
 from fastnn.kernels.optimizers import Update, update
 from fastnn.kernels.readings import read_loss
 from fastnn.kernels.vectors import largest_size

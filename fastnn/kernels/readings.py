@@ -1,24 +1,10 @@
 """What happens to a loss on its way to a reading."""
 
 import math
-from typing import NamedTuple
-
-from numpy import uint64
 
 from fastnn._compiler.jit import kernel
 from fastnn.kernels.counter import draw_normals
-from fastnn.kernels.directions import NOISE
-
-
-class Reading(NamedTuple):
-    """How a loss is read."""
-
-    key: uint64
-    noise: float
-    repeats: int
-    low: float
-    high: float
-    levels: float  # less one; 0: readings are not rounded
+from fastnn.kernels.estimators import NOISE
 
 
 @kernel

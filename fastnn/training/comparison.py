@@ -27,9 +27,6 @@ from fastnn.training.gradients import (
 )
 from fastnn.training.schemes import ForwardGradient, NodePerturbation, RandomDirections
 
-# What reads a loss; the others are differentiated.
-Measured = Perturbation | RandomDirections | NodePerturbation
-
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -120,7 +117,7 @@ def compare(
     repeats : int, default 20
         Estimates by each, at least 2: each draws with another seed, counted up from its own.
     readout : fastnn.hardware.Readout or None, default None
-        What happens to each reading, as in `gradient`.
+        How the loss is read by methods that read it; its seed is counted up, too. What differentiates has none.
 
     Returns
     -------
@@ -148,30 +145,36 @@ def compare(
         raise TypeError(f"methods must be a list of what fastnn.gradient takes, got {validate.show(methods)}")
     for k, method in enumerate(listed):
         validate.instance(f"methods[{k}]", method, METHODS)
-        make_recipe(network, method, readout if isinstance(method, Measured) else None)
+        make_recipe(network, method, _readout_of(method, readout))
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y)
 
     def measure(method: Gradient, shift: int) -> Array:
-        own = reseed(readout, shift) if isinstance(method, Measured) else None
-        return find_gradient(network, code, data, reseed(method, shift), readout=own).astype(float)
+        read = reseed(_readout_of(method, readout), shift)
+        return find_gradient(network, code, data, reseed(method, shift), read).astype(float)
 
     truth = measure(Backprop(), 0)
     if not truth.any():
         raise ValueError("the gradient is 0 at these samples: there is nothing to compare with")
     size = float(np.linalg.norm(truth))
     expected = [
-        math.hypot(expect(method, truth.size), expect_noise(method, truth.size, readout) / size) for method in listed
+        math.hypot(expect(method, truth.size), expect_noise(method, truth.size, _readout_of(method, readout)) / size)
+        for method in listed
     ]
     rows = [
         _compare(partial(measure, method), form, truth, repeats) for method, form in zip(listed, expected, strict=True)
     ]
-    queries = [count_queries(network, method, readout) for method in listed]
+    queries = [count_queries(network, method, _readout_of(method, readout)) for method in listed]
     return Comparison(
-        tuple(map(describe, listed)),
+        tuple(map(repr, listed)),
         np.array([math.nan if number is None else number for number in queries], float),
         *np.array(rows, float).T,
     )
+
+
+def _readout_of(method: Gradient, readout: Readout | None) -> Readout | None:
+    """Return how the loss is read by a method, if it reads one."""
+    return None if isinstance(method, Backprop | ForwardGradient) else readout
 
 
 def align(estimate: Array, truth: Array) -> tuple[float, float]:
@@ -188,14 +191,6 @@ def align(estimate: Array, truth: Array) -> tuple[float, float]:
 def reseed(method: Any, shift: int) -> Any:
     """Return a method or a readout that draws others, if it draws: of a seed that is counted up."""
     return replace(method, seed=(method.seed + shift) % 2**32) if hasattr(method, "seed") else method
-
-
-def describe(method: Any) -> str:
-    """Return a method as one types it, without what is its default."""
-    default = type(method)()
-    given = [(field.name, getattr(method, field.name)) for field in fields(method)]
-    texts = [f"{name}={value!r}" for name, value in given if value != getattr(default, name)]
-    return f"{type(method).__name__}({', '.join(texts)})"
 
 
 def _compare(estimate: Callable[[int], Array], expected: float, truth: Array, repeats: int) -> tuple[float, ...]:
@@ -220,10 +215,8 @@ def _compare(estimate: Callable[[int], Array], expected: float, truth: Array, re
 
 def expect(method: Any, n_weights: int) -> float:
     """Return the deviation of estimates relative to the gradient, to first order in the nudge; nan without a form."""
-    if isinstance(method, Backprop):
-        return 0.0
-    if isinstance(method, Perturbation):
-        return 0.0 if method.fraction == 1.0 else math.nan
+    if isinstance(method, Backprop | Perturbation):
+        return 0.0 if getattr(method, "fraction", 1.0) == 1.0 else math.nan
     of_weights = isinstance(method, RandomDirections) or (
         isinstance(method, ForwardGradient) and method.of == "weights"
     )
@@ -240,7 +233,7 @@ def expect(method: Any, n_weights: int) -> float:
 
 def expect_noise(method: Any, n_weights: int, readout: Readout | None) -> float:
     """Return what a readout's noise adds to an estimate, its length on average; nan without a form."""
-    if readout is None or not isinstance(method, Measured):
+    if readout is None:
         return 0.0
     if readout.bits is not None or isinstance(method, NodePerturbation):
         return math.nan
@@ -248,4 +241,4 @@ def expect_noise(method: Any, n_weights: int, readout: Readout | None) -> float:
     share = 1.0
     if isinstance(method, RandomDirections):
         share = n_weights / method.q if method.directions == "coordinate" else 1.0 / method.q
-    return readout.noise / method.eps * math.sqrt(times * share * n_weights / readout.repeats)
+    return float(readout.noise / method.eps * math.sqrt(times * share * n_weights / readout.repeats))

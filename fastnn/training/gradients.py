@@ -14,12 +14,11 @@ from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import layer_sizes, make_data, make_plain_task, split
 from fastnn._support import validate
+from fastnn._support.names import Brief
 from fastnn._support.validate import Array
 from fastnn.hardware import Devices, Readout, check_devices
-from fastnn.kernels.directions import DIRECTIONS, Kind, Plan
+from fastnn.kernels.estimators import DIRECTIONS, Estimator, Kind, Plan, Reading
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.readings import Reading
-from fastnn.kernels.schemes import Estimator
 from fastnn.kernels.work import Data, Method, Task
 from fastnn.model.losses import encode_targets, find_loss, weigh
 from fastnn.model.network import Network
@@ -41,8 +40,8 @@ TOLERANCE = 1e-8
 TOLERANCE32 = 8 * float(np.finfo(np.float32).eps)
 
 
-@dataclass(frozen=True)
-class Perturbation:
+@dataclass(frozen=True, repr=False)
+class Perturbation(Brief):
     """Finite differences: every weight is nudged by itself, on the mini-batch.
 
     With J the mean loss of the batch and e the direction of one weight, its
@@ -171,8 +170,8 @@ class Perturbation:
         return Method.DIRECT if self.evaluate == "direct" else Method.SERIES
 
 
-@dataclass(frozen=True)
-class Backprop:
+@dataclass(frozen=True, repr=False)
+class Backprop(Brief):
     """The analytic gradient by back-propagation, for comparison.
 
     It agrees with perturbation up to the latter's truncation error. At a kink
@@ -257,7 +256,7 @@ def gradient(
     check_devices(devices, getattr(method, "eps", 0.0))
     code = find_loss(loss, network.output_layer.code)
     data = check_data(network, code, X, y, sample_weight)
-    return split(network._layout, find_gradient(network, code, data, method, devices, readout))
+    return split(network._layout, find_gradient(network, code, data, method, readout, devices))
 
 
 def find_gradient(
@@ -265,8 +264,8 @@ def find_gradient(
     code: Loss,
     data: Data,
     method: Gradient,
-    devices: Devices | None = None,
     readout: Readout | None = None,
+    devices: Devices | None = None,
 ) -> Array:
     """Return the gradient of checked samples' mean loss, flat."""
     recipe = make_recipe(network, method, readout)

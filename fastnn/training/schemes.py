@@ -8,11 +8,10 @@ import numpy as np
 
 from fastnn._engine.recipe import Recipe
 from fastnn._support import validate
+from fastnn._support.names import Brief
 from fastnn.hardware import Readout
-from fastnn.kernels.directions import DIRECTIONS, Kind, Plan, Shaping
+from fastnn.kernels.estimators import DIRECTIONS, Estimator, Kind, Plan, Reading, Shaping
 from fastnn.kernels.losses import Loss
-from fastnn.kernels.readings import Reading
-from fastnn.kernels.schemes import Estimator
 from fastnn.kernels.work import Method, Task
 
 SCHEMES = ("forward", "central")
@@ -58,8 +57,8 @@ def _plan_directions(kind: Kind, n_weights: int, q: int, seed: int, central: boo
     return Plan(int(kind), DIRECTIONS, make_key(seed, 0), q, central, int(shaping), n_rows)
 
 
-@dataclass(frozen=True)
-class RandomDirections:
+@dataclass(frozen=True, repr=False)
+class RandomDirections(Brief):
     """Finite differences along random directions: all weights are nudged at once.
 
     With L the loss and d a direction, a difference is ``(L(w + eps d) - L(w - eps d)) / (2 eps)``
@@ -166,8 +165,8 @@ class RandomDirections:
         return Method.NONE
 
 
-@dataclass(frozen=True)
-class NodePerturbation:
+@dataclass(frozen=True, repr=False)
+class NodePerturbation(Brief):
     """Noise on every unit's sum, of each sample by itself: what its loss makes of it is taken for the slope.
 
     A unit's z becomes ``z + sigma xi``, xi drawn anew for each sample and unit. With the loss l of that sample, the
@@ -243,8 +242,8 @@ class NodePerturbation:
         return Method.BACKPROP
 
 
-@dataclass(frozen=True)
-class ForwardGradient:
+@dataclass(frozen=True, repr=False)
+class ForwardGradient(Brief):
     """The exact gradient as forward-mode differentiation sees it: its slopes along q random directions.
 
     With g the gradient and d a direction, the estimate is the mean of q vectors ``(g . d) d`` [1]_: what

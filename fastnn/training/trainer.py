@@ -381,7 +381,7 @@ class Trainer(Named):
         network, steps = self.network, self._n_steps
         estimator, readout = reseed(self.gradient, steps), reseed(self.readout, steps)
         truth = find_gradient(network, self._loss, data, Backprop())
-        return align(find_gradient(network, self._loss, data, estimator, readout=readout), truth)
+        return align(find_gradient(network, self._loss, data, estimator, readout), truth)
 
     def _find_states(self) -> States:
         """Return what callbacks can go on from."""

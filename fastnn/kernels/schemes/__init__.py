@@ -1,32 +1,21 @@
 """Estimates of a gradient by perturbing much at once, a file each: units that a step of the usual kind has besides.
 
-A new one is a file with the same names as the others, and two lines here: its member of `Estimator` and its entry in
-`MODULES`. A file has, in this order,
+A new one is a file with the same names as the others, its member of `estimators.Estimator`, and here its import and its
+entry in `MODULES`. A file has, in this order,
 
 - ``UNITS``: by the names of the phases (`training.Phase`), the units that are added to them. A ``BACK`` of its own
   takes the place of the method's where ``REPLACES`` says so;
-- ``STEM_UNITS``: those with layers below the dense ones, None where there are none;
-- ``MOVES``: whether its ``MOVE`` makes the step. The optimiser that all others are handed rests then, so the
-  method's own gradient, if there is one, is left whole in work.gradient.
+- ``STEM_UNITS``: those with layers below the dense ones, None where there are none.
+
+One that has a ``MOVE`` makes the step. The optimiser that all others are handed rests then, so the method's own
+gradient, if there is one, is left whole in work.gradient.
 
 All are handed, behind what every unit is, a `scheme.Scheme` and what is needed below the dense layers
 (`scheme.Below`).
 """
 
-from enum import IntEnum
-
+from fastnn.kernels.estimators import Estimator
 from fastnn.kernels.schemes import differences, directions, nodes, unit_slopes, weight_slopes
-
-
-class Estimator(IntEnum):
-    """How a gradient is estimated."""
-
-    DIRECTIONS = 0
-    NODES = 1
-    WEIGHT_SLOPES = 2
-    UNIT_SLOPES = 3
-    DIFFERENCES = 4
-
 
 MODULES = {
     Estimator.DIRECTIONS: directions,

@@ -4,7 +4,7 @@ import math
 
 from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
 from fastnn.kernels.counter import draw_normals, fill_normals, shuffle
-from fastnn.kernels.directions import MASK, NOISE
+from fastnn.kernels.estimators import MASK, NOISE
 from fastnn.kernels.readings import read_change
 from fastnn.kernels.schemes.scheme import PART, move_part, own_entries
 from fastnn.kernels.work import LOSS
@@ -83,4 +83,3 @@ def run_move(packed, block, task, step, chunk):
 UNITS = {"INPUTS": run_mask, "MOVE": run_move}
 STEM_UNITS = UNITS
 REPLACES = False
-MOVES = True

@@ -3,7 +3,8 @@
 import numpy as np
 
 from fastnn._compiler.jit import call, kernel, line, pack, unit, unpack_scheme, view
-from fastnn.kernels.directions import Kind, has_base, prepare, weigh
+from fastnn.kernels.directions import has_base, weigh
+from fastnn.kernels.estimators import Kind
 from fastnn.kernels.readings import read_change
 from fastnn.kernels.schemes.scheme import (
     change_level,
@@ -16,14 +17,6 @@ from fastnn.kernels.schemes.scheme import (
 )
 from fastnn.kernels.vectors import clear, copy
 from fastnn.kernels.work import LOSS, PERTURBATIONS, WEIGHT, A, Z, count_parts, span, total_scratch, values
-
-
-@unit
-def run_order(packed, block, task, step, chunk):
-    """Draw the order of the sweep that a step is of."""
-    _, (scheme, _) = unpack_scheme(packed)
-    if chunk == 0:
-        prepare(scheme.plan, step - 1, scheme)
 
 
 @kernel(inline=True)
@@ -179,4 +172,3 @@ def run_move(packed, block, task, step, chunk):
 UNITS = {"READ": run_read, "MOVE": run_move}
 STEM_UNITS = {"READ": run_read_stem, "MOVE": run_move}
 REPLACES = False
-MOVES = True

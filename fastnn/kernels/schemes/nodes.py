@@ -93,4 +93,3 @@ def run_back(packed, block, task, step, chunk):
 UNITS = {"BACK": run_back}
 STEM_UNITS = None
 REPLACES = True
-MOVES = False

@@ -4,15 +4,15 @@ from typing import NamedTuple
 
 from numpy import ndarray
 
-from fastnn._compiler.jit import kernel, line, view
+from fastnn._compiler.jit import kernel, line, unit, unpack_scheme, view
 from fastnn.kernels.activations import change_units
 from fastnn.kernels.direct import carry
-from fastnn.kernels.directions import Kind, Plan, fill_entries, find_place, find_scale
+from fastnn.kernels.directions import fill_entries, find_place, find_scale, prepare
+from fastnn.kernels.estimators import Kind, Plan, Reading
 from fastnn.kernels.layers.maps import Stem
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.optimizers import Update, update
 from fastnn.kernels.products import add_product, add_scaled_product
-from fastnn.kernels.readings import Reading
 from fastnn.kernels.vectors import clear, copy
 from fastnn.kernels.work import PERTURBATIONS, SLOPE, A, Work, Z, change_scratch, total_scratch, values
 
@@ -73,6 +73,14 @@ def moved_outputs(layout, scheme, chunk, n, n_readings):
     n_outputs = layout.sizes[layout.activations.size]
     start = chunk * scheme.outputs.shape[1] + n * n_outputs * PERTURBATIONS
     return view(scheme.outputs, start, n_outputs, n_readings)
+
+
+@unit
+def run_order(packed, block, task, step, chunk):
+    """Draw the order of the sweep that a step is of."""
+    _, (scheme, _) = unpack_scheme(packed)
+    if chunk == 0:
+        prepare(scheme.plan, step - 1, scheme)
 
 
 @kernel(inline=True)

@@ -34,4 +34,3 @@ def run_back(packed, block, task, step, chunk):
 UNITS = {"BACK": run_back}
 STEM_UNITS = None
 REPLACES = False
-MOVES = False

@@ -3,7 +3,7 @@
 import math
 
 from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
-from fastnn.kernels.directions import Kind
+from fastnn.kernels.estimators import Kind
 from fastnn.kernels.schemes.scheme import PART, combine, draw, hold, scale_entries
 
 
@@ -60,4 +60,3 @@ def run_move(packed, block, task, step, chunk):
 UNITS = {"READ": run_read, "MOVE": run_move}
 STEM_UNITS = UNITS
 REPLACES = False
-MOVES = True
