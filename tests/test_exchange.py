@@ -415,6 +415,20 @@ def test_from_torch_compares_outputs_of_sequences(name, monkeypatch):
 
 
 @pytest.mark.torch
+@pytest.mark.parametrize("embeds", [False, True])
+def test_from_torch_compares_outputs_of_long_sequences(embeds, monkeypatch):
+    """Over fifty steps, a bound on the rounding of this layer is above 1e50."""
+    from fastnn.interop import steps
+
+    below, shape = ([fastnn.Embedding(5, 4)], 50) if embeds else ([], (50, 4))
+    module = fastnn.Network(shape, [*below, LSTM(16), Dense(1, "identity")], seed=0).to_torch()
+    assert len(fastnn.from_torch(module, shape).layers) == 2 + embeds
+    monkeypatch.setattr(steps.LastStep, "forward", lambda self, outputs: outputs[0][:, -1] * (1 + 1e-6))
+    with pytest.raises(ValueError, match="module computes something else than its layers and weights say"):
+        fastnn.from_torch(module, shape)
+
+
+@pytest.mark.torch
 def test_from_torch_reads_images_as_they_are_written_there():
     import torch
     from torch import nn
