@@ -476,11 +476,41 @@ class Trainer(Named):
         return self._measure(check_data(self.network, self._loss, X, y, sample_weight))
 
     def predict(self, X: ArrayLike) -> Array:
-        """Return the network's outputs: `Network.predict`."""
+        """Return the network's outputs: `Network.predict`.
+
+        Parameters
+        ----------
+        X : array_like
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the samples do not fit the network.
+        """
         return self.network.predict(X)
 
     def predict_labels(self, X: ArrayLike) -> Array:
-        """Return which class each sample is taken for: `Network.predict_labels`."""
+        """Return which class each sample is taken for: `Network.predict_labels`.
+
+        Parameters
+        ----------
+        X : array_like
+            As for `fit`.
+
+        Returns
+        -------
+        ndarray of int64
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the samples do not fit the network, or its outputs are numbers.
+        """
         return self.network.predict_labels(X)
 
     @property
