@@ -245,11 +245,11 @@ class Network(Named):
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, *input_shape)
+        X : array_like, shape (n_samples,) + input_shape
 
         Returns
         -------
-        ndarray, shape (n_samples, *output_shape)
+        ndarray, shape (n_samples,) + output_shape
             In the network's dtype; probabilities for sigmoid and softmax outputs.
 
         Raises
@@ -307,7 +307,7 @@ class Network(Named):
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, *input_shape)
+        X : array_like, shape (n_samples,) + input_shape
 
         Returns
         -------

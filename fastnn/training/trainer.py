@@ -192,8 +192,8 @@ class Trainer(Named):
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, *input_shape)
-        y : array_like, shape (n_samples, *output_shape)
+        X : array_like, shape (n_samples,) + input_shape
+        y : array_like, shape (n_samples,) + output_shape
             For categorical cross-entropy also integer labels, (n_samples,), or of sequences
             (n_samples, n_steps); of one output also the same shape.
         epochs : int, default 1
