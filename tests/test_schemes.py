@@ -719,3 +719,15 @@ BAD = [
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_all_that_is_left_over(chunks, make_case):
+    """Threads for which no samples are left, hidden layers that are straight, and readings without noise."""
+    case, method = make_case(SOFTMAX, ("identity", 2)), fastnn.RandomDirections(2)
+    wanted = naive.along_directions(*widened(case), "rademacher", 0, 0, 2, 1e-3)
+    for n_chunks in (1, 5):
+        chunks(n_chunks)
+        assert is_near(case.gradient(method), wanted, "float64", 1.0)
+    for estimate in (method, fastnn.NodePerturbation(), fastnn.Perturbation()):
+        still = case.gradient(estimate, readout=Readout(repeats=3))
+        assert is_near(still, case.gradient(estimate), "float64", 1.0)

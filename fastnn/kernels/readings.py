@@ -25,10 +25,7 @@ def read_change(reading, number, base, change):
     Without levels to round to, the mean of the queries' noise is drawn as one number, and the base is of no account.
     """
     if reading.levels == 0.0:
-        noise = 0.0
-        if reading.noise > 0.0:
-            noise = reading.noise / math.sqrt(reading.repeats) * draw_normals(reading.key, NOISE, number, 0, 0)[0]
-        return change + noise
+        return change + reading.noise / math.sqrt(reading.repeats) * draw_normals(reading.key, NOISE, number, 0, 0)[0]
     total = 0.0
     for repeat in range(reading.repeats):
         total += read_loss(reading, number * reading.repeats + repeat, base + change)
