@@ -46,7 +46,7 @@ from fastnn.kernels.layers.maps import (
     WEIGHTS,
     map_rows,
 )
-from fastnn.kernels.layers.recurrent import below_rows, count_steps, filter_rows, states_start
+from fastnn.kernels.layers.recurrent import below_rows, clear_all, count_steps, filter_rows, states_start
 from fastnn.kernels.layout import weights
 from fastnn.kernels.losses import add_loss_curvature, loss_kink
 from fastnn.kernels.products import add_product
@@ -77,12 +77,6 @@ STREAM = 255  # of the counter, see `counter.draw_words`: which weights these ar
 
 
 @kernel
-def clear_rows(out):
-    """Set a matrix to zero."""
-    clear(line(out, 0, out.size))
-
-
-@kernel
 def scale_both(factors, out):
     """Multiply rows and columns of a matrix (n, n) by factors (n,)."""
     for i in range(out.shape[0]):
@@ -104,7 +98,7 @@ def curve_loss(layout, row, block, task, work, pairs, centered, total, out):
     third = values(layout, work, CURVATURE3, top, n_samples)[row]
     alone, both, mean, unused = total[0], total[1], total[2], total[3]
     for k in range(-1, n):
-        clear_rows(pairs)
+        clear_all(pairs)
         for m in range(n):
             pairs[m, m] = 1.0
             if k >= 0:
@@ -138,10 +132,10 @@ def curve_head(layout, theta, row, block, task, stem, chunk, work, out):
                 across[i, j] = through[i, j]
                 back[j, i] = through[i, j]
         product = slot(stem, chunk, STRIP, n_in, n_out)
-        clear_rows(product)
+        clear_all(product)
         add_product(across, slot(stem, chunk, SQUARE, n_out, n_out), 0, n_in, product)
         here = out if layer == 0 else slot(stem, chunk, SQUARE, n_in, n_in)
-        clear_rows(here)
+        clear_all(here)
         add_product(product, back, 0, n_in, here)
         if layer > 0:
             slope = values(layout, work, SLOPE, layer, block.n_samples)[row]
@@ -162,7 +156,7 @@ def take_down(u, ut, slopes, bends, q, scratch):
     for t in range(n_steps - 1, -1, -1):
         here = view(q, t * n * n, n, n)
         if t + 1 < n_steps:
-            clear_rows(scratch)
+            clear_all(scratch)
             add_product(u, view(q, (t + 1) * n * n, n, n), 0, n, scratch)
             add_product(scratch, ut, 0, n, here)
         scale_both(slopes[t], here)
@@ -188,7 +182,7 @@ def add_second(n_inputs, a, g, slopes, ut, q, phi, cross, hess, part, out):
     """
     n_steps, n = g.shape
     for s in range(n_steps):
-        clear_rows(cross)
+        clear_all(cross)
         for j in range(n):
             hess[s, j] = 0.5 * q[s * n + j, j]
             if s + 1 < n_steps:
@@ -200,7 +194,7 @@ def add_second(n_inputs, a, g, slopes, ut, q, phi, cross, hess, part, out):
                     for j in range(n):
                         here[v, j] = ut[v, j] * slopes[s, j]
             else:
-                clear_rows(here)
+                clear_all(here)
                 add_product(ut, last, 0, n, here)
             clear(hess[t])
             after = min(t + 1, n_steps - 1)
@@ -210,7 +204,7 @@ def add_second(n_inputs, a, g, slopes, ut, q, phi, cross, hess, part, out):
                 for v in range(n):
                     for j in range(n):
                         cross[v, j] -= g[t, j] * here[v, j]
-        clear_rows(part)
+        clear_all(part)
         add_product(a[s:].T, hess[s:], 0, part.shape[0], part)
         for i in range(part.shape[0]):
             twice = a.dtype.type(2.0) * a[s, i]
@@ -358,12 +352,12 @@ def find_second(layout, theta, stem, layer, n, block, task, chunk, work):
         if row >= 0:
             curve_head(layout, theta, n * stem.n_steps + row, block, task, stem, chunk, work, here)
         else:
-            clear_rows(here)
+            clear_all(here)
     u, ut = slot(stem, chunk, U, n_units, n_units), slot(stem, chunk, UT, n_units, n_units)
     slopes, bends = slot(stem, chunk, SLOPES, n_steps, n_units), slot(stem, chunk, BENDS, n_steps, n_units)
     take_down(u, ut, slopes, bends, q, slot(stem, chunk, CROSS, n_units, n_units))
     out = view(stem.second, n * stem.second.shape[1], n_met, n_units)
-    clear_rows(out)
+    clear_all(out)
     add_second(
         n_in,
         slot(stem, chunk, INPUTS, n_steps, n_met),
