@@ -431,7 +431,7 @@ def test_early_stopping_prefers_validation_and_says_what_is_missing():
     history = make_trainer().fit(X, Y, 3, (X[:2], Y[:2]), callbacks=[stopping])
     assert stopping.best == history.validation_loss.min()
     trainer = make_trainer()
-    with pytest.raises(ValueError, match="monitors 'validation_loss', and this fit measures epoch, loss"):
+    with pytest.raises(ValueError, match="monitors 'validation_loss', and this fit measures loss$"):
         trainer.fit(X, Y, 3, callbacks=[EarlyStopping("validation_loss")])
     assert trainer.n_steps == 0
 
@@ -439,7 +439,8 @@ def test_early_stopping_prefers_validation_and_says_what_is_missing():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: EarlyStopping("los"), ValueError, "did you mean 'loss'"),
+        (lambda: make_trainer().fit(X, Y, callbacks=[EarlyStopping("los")]), ValueError, "did you mean 'loss'"),
+        (lambda: EarlyStopping(mode="most"), ValueError, "mode must be one of"),
         (lambda: EarlyStopping(patience=0), ValueError, "patience must be an integer >= 1"),
         (lambda: EarlyStopping(min_delta=-1), ValueError, "min_delta must be"),
         (lambda: Checkpoint("a", every=0), ValueError, "every must be an integer >= 1"),

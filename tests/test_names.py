@@ -62,7 +62,7 @@ TYPED = {
     "Trainer(lr=)": (lambda: make_trainer(lr=0.1), "optimizer=fastnn.SGD"),
     "Trainer(learning_rate=)": (lambda: make_trainer(learning_rate=0.1), "optimizer=fastnn.SGD"),
     "Trainer(epochs=)": (lambda: make_trainer(epochs=3), "epochs are fit's"),
-    "Trainer(metrics=)": (lambda: make_trainer(metrics=["accuracy"]), "accuracy is measured"),
+    "fit(metrics=)": (lambda: make_trainer().fit(X, LABELS, metrics=["accuracy"]), "said to the trainer"),
     "Trainer(random_state=)": (lambda: make_trainer(random_state=0), "did you mean 'seed'"),
     "Trainer(weight_decay=)": (lambda: make_trainer(weight_decay=0.1), "weight decay is the optimizer's"),
     "Trainer(solver=)": (lambda: make_trainer(solver="adam"), "optimizer=fastnn.Adam"),
@@ -70,7 +70,6 @@ TYPED = {
     "fit(n_epochs=)": (lambda: make_trainer().fit(X, LABELS, n_epochs=3), "did you mean 'epochs'"),
     "fit(batch_size=)": (lambda: make_trainer().fit(X, LABELS, batch_size=3), "the batch size is the trainer's"),
     "fit(verbose=)": (lambda: make_trainer().fit(X, LABELS, verbose=1), "did you mean 'progress'"),
-    "fit(validation_split=)": (lambda: make_trainer().fit(X, LABELS, validation_split=0.1), "validation_data="),
     "fit(restore_best_weights=)": (lambda: make_trainer().fit(X, LABELS, restore_best_weights=True), "EarlyStopping"),
     "fit(qqq=)": (lambda: make_trainer().fit(X, LABELS, qqq=1), r"Trainer.fit\(\) takes no argument 'qqq'$"),
     "Dense(units=)": (lambda: fastnn.Dense(units=3, activation="relu"), "did you mean 'n_units'"),
@@ -121,6 +120,7 @@ def test_hints_name_what_there_is():
 
 def test_what_works():
     """Habits that are served as they are."""
+    make_trainer(metrics=["accuracy"]).fit(X, LABELS, validation_split=0.5)
     network, trainer = make_network(), make_trainer()
     np.testing.assert_array_equal(network(X), network.predict(X))
     np.testing.assert_array_equal(trainer.predict(X), trainer.network.predict(X))

@@ -110,6 +110,14 @@ def count_rows(y: Array, n_outputs: int) -> float:
     return float(y[:, n_outputs + 1].sum(dtype=np.float64)) if y.shape[1] > n_outputs + 1 else len(y)
 
 
+def find_strata(loss: Loss, y: Array) -> Array:
+    """Return the class of each row of encoded targets, 0 where classes do not exclude each other, or there are none."""
+    if not loss.classifies or (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1):
+        return np.zeros(len(y), np.int64)
+    strata: Array = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
+    return strata
+
+
 def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
     """Return the weight of each sample's class, (n_samples,)."""
     if not loss.classifies or (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1):

@@ -423,9 +423,12 @@ class Network(Named):
             validate.array(f"network.weights[{k}]", self.weights[k], self._dtype)
 
     def _run(self, X: ArrayLike, levels: Sequence[int]) -> Forward:
-        """Run X forward, a block of samples at a time, and keep the levels asked for."""
+        """Run X forward, and keep the levels asked for."""
         self.check_weights()
-        x = self.check_inputs(X)
+        return self._run_checked(self.check_inputs(X), levels)
+
+    def _run_checked(self, x: Array, levels: Sequence[int]) -> Forward:
+        """Run checked samples forward, a block at a time, and keep the levels asked for."""
         result = Forward(
             *([np.empty((len(x), *self._level_shapes[k - 1]), self._dtype) for k in levels] for _ in range(2))
         )
