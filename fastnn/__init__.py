@@ -30,6 +30,7 @@ from fastnn.training.grasp import grasp as grasp
 from fastnn.training.history import Evaluation as Evaluation
 from fastnn.training.history import History as History
 from fastnn.training.optimizers import SGD as SGD
+from fastnn.training.optimizers import Adagrad as Adagrad
 from fastnn.training.optimizers import Adam as Adam
 from fastnn.training.optimizers import AdamW as AdamW
 from fastnn.training.optimizers import RMSprop as RMSprop

@@ -227,6 +227,86 @@ class EarlyStopping(_Monitor):
         self._steps, self._before = trainer.n_steps, trainer.network._theta.copy()
 
 
+class ReduceOnPlateau(_Monitor):
+    """Multiply the learning rate by a factor when nothing has become better for some epochs.
+
+    Parameters
+    ----------
+    monitor : str or None, default None
+        As for `EarlyStopping`.
+    factor : float, default 0.1
+        Above 0 and below 1.
+    patience : int, default 10
+        Epochs in a row without a better one, at least 1.
+    min_delta : float, default 0.0
+        What is better by no more than this does not count.
+    mode : {"auto", "min", "max"}, default "auto"
+        As for `EarlyStopping`.
+    cooldown : int, default 0
+        Epochs that are not counted after the rate was lowered.
+    min_lr : float, default 0.0
+        It is lowered no further.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described; from `fit`, before any step, if it does not
+        measure what is monitored, or a file has a state of something else.
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = None,
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.factor = validate.number("factor", factor, low=0.0, high=1.0, open_low=True, open_high=True)
+        self.patience = validate.integer("patience", patience, low=1)
+        self.cooldown = validate.integer("cooldown", cooldown, low=0)
+        self.min_lr = validate.number("min_lr", min_lr, low=0.0)
+        self._forget("")
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Forget an earlier run."""
+        super().on_fit_begin(trainer, n_steps)
+        self._forget("")
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Lower the rate if the best epoch was long ago."""
+        name = self._find_name(metrics)
+        if name != self._name:  # the first epoch, or the fit before measured something else
+            self._forget(name)
+        self._waited += 1
+        if self._is_better(name, metrics[name], self._best):
+            self._best, self._waited = metrics[name], 0
+        if self._cooling:
+            self._cooling, self._waited = self._cooling - 1, 0
+        if self._waited >= self.patience:
+            self._cooling, self._waited = self.cooldown, 0
+            trainer.learning_rate = min(trainer.learning_rate, max(self.factor * trainer.learning_rate, self.min_lr))
+
+    def state(self) -> dict[str, Any]:
+        """Return what was seen."""
+        return {"monitor": self._name, "best": self._best, "waited": self._waited, "cooling": self._cooling}
+
+    def restore(self, trainer: "Trainer", state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        try:
+            waited, cooling = (validate.integer(name, state[name], low=0) for name in ("waited", "cooling"))
+            name, best = str(state["monitor"]), float(state["best"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"ReduceOnPlateau cannot go on from its state in the checkpoint: {error!r}") from None
+        self._name, self._best, self._waited, self._cooling = name, best, waited, cooling
+
+    def _forget(self, name: str) -> None:
+        self._name, self._best, self._waited, self._cooling = name, math.nan, 0, 0
+
+
 class Checkpoint(Callback):
     """Save the trainer to one file again and again, for `fastnn.Trainer.resume`.
 

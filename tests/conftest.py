@@ -55,6 +55,7 @@ OPTIMIZERS = [
     fastnn.RMSprop(0.01, alpha=0.9, epsilon=1e-6),
     fastnn.AdamW(0.01, beta1=0.8, beta2=0.99, epsilon=1e-6, weight_decay=0.0),
     fastnn.SGD(0.1, sign=True),
+    fastnn.Adagrad(0.1, epsilon=1e-6),
 ]
 OPTIMIZERS += [replace(optimizer, weight_decay=0.3) for optimizer in OPTIMIZERS]
 

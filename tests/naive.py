@@ -285,6 +285,13 @@ def rmsprop(weights, gradients, moments, step, lr, weight_decay, alpha, epsilon)
     return sgd(weights, steps, lr), [squares]
 
 
+def adagrad(weights, gradients, moments, step, lr, weight_decay, epsilon):
+    gradients = decayed(weights, gradients, weight_decay)
+    squares = [s + g * g for s, g in zip(moments[0], gradients, strict=True)]
+    steps = [g / (np.sqrt(s) + epsilon) for s, g in zip(squares, gradients, strict=True)]
+    return sgd(weights, steps, lr), [squares]
+
+
 # Each takes (weights, gradients, moments, step, lr, weight_decay, *rates) and returns new weights and moments; a
 # moment is a list shaped like the weights, zeros at first.
 OPTIMIZERS = {
@@ -294,6 +301,7 @@ OPTIMIZERS = {
     "adam": adam,
     "rmsprop": rmsprop,
     "adamw": adamw,
+    "adagrad": adagrad,
     "sign_sgd": lambda w, g, moments, step, lr, weight_decay: (
         sgd(w, [np.sign(part) for part in decayed(w, g, weight_decay)], lr),
         [],

@@ -151,7 +151,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
             "nesterovs_momentum": "nesterov",
             "rho": "alpha",
         }
-        for name in ("SGD", "Adam", "AdamW", "RMSprop")
+        for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
     },
 }
 

@@ -66,7 +66,7 @@ class Trainer(Named):
 
         The cross-entropies are computed from the logits.
     gradient : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
-    optimizer : SGD, Adam, AdamW or RMSprop, default ``SGD(0.01)``
+    optimizer : SGD, Adam, AdamW, RMSprop or Adagrad, default ``SGD(0.01)``
     batch_size : int or None, default 32
         Samples a step; None is all of them. The last batch of an epoch may be
         shorter and is averaged over its true size.
