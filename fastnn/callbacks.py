@@ -269,7 +269,7 @@ class ReduceOnPlateau(_Monitor):
         self.patience = validate.integer("patience", patience, low=1)
         self.cooldown = validate.integer("cooldown", cooldown, low=0)
         self.min_lr = validate.number("min_lr", min_lr, low=0.0)
-        self._forget("")
+        self._name, self._best, self._waited, self._cooling = "", math.nan, 0, 0
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Forget an earlier run."""

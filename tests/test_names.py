@@ -25,7 +25,6 @@ TYPED = {
     # on a network
     "network.fit(X, y)": (lambda: make_network().fit(X, LABELS), "training is fastnn.Trainer"),
     "network.compile()": (lambda: make_network().compile(loss="mse"), "loss and optimizer are the trainer's"),
-    "network.summary()": (lambda: make_network().summary(), r"print\(network\)"),
     "network.score": (lambda: make_network().score(X, LABELS), "evaluate"),
     "network.evaluate": (lambda: make_network().evaluate(X, LABELS), r"fastnn.Trainer\(.*evaluate"),
     "network.predict_proba": (lambda: make_network().predict_proba(X), "predict.X. has the probabilities"),
@@ -87,6 +86,8 @@ TYPED = {
     "Dense('linear')": (lambda: fastnn.Dense(3, "linear"), "did you mean 'identity'"),
     "Dense('logistic')": (lambda: fastnn.Dense(3, "logistic"), "did you mean 'sigmoid'"),
     "Dense('swish')": (lambda: fastnn.Dense(3, "swish"), "did you mean 'silu'"),
+    "init='xavier_uniform'": (lambda: fastnn.mlp(2, 1, init="xavier_uniform"), "did you mean 'glorot_uniform'"),
+    "init='kaiming_normal'": (lambda: fastnn.mlp(2, 1, init="kaiming_normal"), "did you mean 'he_normal'"),
     "loss='mse'": (
         lambda: make_trainer() and fastnn.Trainer(make_network(), loss="mse"),
         "did you mean 'squared_error'",
@@ -118,7 +119,7 @@ def test_hints_name_what_there_is():
                 function(**{name: 1})
 
 
-def test_what_works():
+def test_what_works(capsys):
     """Habits that are served as they are."""
     make_trainer(metrics=["accuracy"]).fit(X, LABELS, validation_split=0.5)
     network, trainer = make_network(), make_trainer()
@@ -127,6 +128,8 @@ def test_what_works():
     labels = network.predict(X).argmax(axis=1)
     np.testing.assert_array_equal(network.predict_labels(X), labels)
     np.testing.assert_array_equal(trainer.predict_labels(X), labels)
+    network.summary()
+    assert capsys.readouterr().out == f"{network}\n"
     one = fastnn.mlp(2, 1, output="sigmoid", seed=0)
     np.testing.assert_array_equal(one.predict_labels(X), one.predict(X)[:, 0] > 0.5)
     several = fastnn.mlp(2, 3, output="sigmoid", seed=0)
