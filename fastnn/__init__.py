@@ -34,6 +34,8 @@ from fastnn.training.optimizers import Adagrad as Adagrad
 from fastnn.training.optimizers import Adam as Adam
 from fastnn.training.optimizers import AdamW as AdamW
 from fastnn.training.optimizers import RMSprop as RMSprop
+from fastnn.training.range_test import RangeTest as RangeTest
+from fastnn.training.range_test import learning_rate_range_test as learning_rate_range_test
 from fastnn.training.schemes import ForwardGradient as ForwardGradient
 from fastnn.training.schemes import NodePerturbation as NodePerturbation
 from fastnn.training.schemes import RandomDirections as RandomDirections
