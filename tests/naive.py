@@ -24,6 +24,7 @@ ACTIVATIONS = {
     "leaky_relu": lambda z: np.where(z < 0, z.dtype.type(LEAKY_SLOPE) * z, z),
     "softplus": lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
     "elu": lambda z: np.where(z > 0, z, np.exp(np.minimum(z, 0 * z)) - 1),
+    "hard_sigmoid": lambda z: np.minimum(np.maximum(z + 3, 0 * z), 0 * z + 6) / 6,
     "silu": lambda z: z / (1 + np.exp(-z)),
     "softmax": softmax,
 }
@@ -203,6 +204,8 @@ def sample_losses(loss, z, a, y):
     elif loss == "huber":
         size = np.abs(a - y)
         terms = np.where(size <= 1, size * size / 2, size - a.dtype.type(0.5))
+    elif loss == "poisson":
+        terms = a - y * np.log(a)
     else:
         raise KeyError(loss)
     return terms.sum(axis=-1)

@@ -33,7 +33,7 @@ def public(module):
 
 NEEDED = {
     "activation": (
-        *("DERIVATIVE_BOUNDS", "HAS_KINK", "SLOPE_BELOW", "HAS_LOOPS"),
+        *("DERIVATIVE_BOUNDS", "KINKS", "SLOPE_BELOW", "HAS_LOOPS"),
         *("residual", "value_and_slope", "change", "large_change", "taylor"),
     ),
     "loss": (
@@ -196,7 +196,7 @@ def test_initial_weights_know_the_slope_below(code):
     if code != Activation.SOFTMAX:
         far = naive.ACTIVATIONS[code.name.lower()](np.array([-41.0, -40.0]))
         # What saturates on both sides is drawn as if it were linear.
-        below = far[1] - far[0] if code.name.lower() not in ("sigmoid", "tanh") else 1.0
+        below = far[1] - far[0] if code.name.lower() not in ("sigmoid", "tanh", "hard_sigmoid") else 1.0
     expected = np.sqrt(2.0 / ((1.0 + below**2) * 400))
     # The deviation of so many numbers is off by 1 / sqrt(2 n) of itself: five times that.
     assert weights.std() == pytest.approx(expected, rel=5 / np.sqrt(2 * weights.size))

@@ -160,6 +160,7 @@ VALUES: dict[str, str] = {
     "none": "identity",
     "logistic": "sigmoid",
     "swish": "silu",
+    "hardsigmoid": "hard_sigmoid",
     "xavier": "glorot_normal",
     "xavier_normal": "glorot_normal",
     "xavier_uniform": "glorot_uniform",

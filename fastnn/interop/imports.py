@@ -27,6 +27,7 @@ FROM_TORCH = {
     "ELU": "elu",
     "Softplus": "softplus",
     "SiLU": "silu",
+    "Hardsigmoid": "hard_sigmoid",
     "Softmax": "softmax",
 }
 TAKEN = (
@@ -52,7 +53,7 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
     ----------
     module : torch.nn.Sequential, or one of its layers
         Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of
-        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), SiLU, Identity and, at the end, Softmax
+        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), SiLU, Hardsigmoid, Identity and, at the end, Softmax
         (over the features); a Flatten may come first. Over images, before that Flatten, also of Conv2d, each followed
         by at most one of these, MaxPool2d and AvgPool2d. A Conv2d may be padded, by itself or by a ZeroPad2d before
         it, with the zeros that `Conv2D` knows as "same". Over sequences, also of Embedding, the first, of RNN, GRU and

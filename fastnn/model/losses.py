@@ -59,6 +59,8 @@ def encode_targets(
         raise ValueError(
             f"y must lie between 0 and 1 for {loss.name.lower()}, got values from {result.min():g} to {result.max():g}"
         )
+    if targets == "counts" and result.min() < 0:
+        raise ValueError(f"y must not be negative for {loss.name.lower()}, got {result.min():g}")
     if targets == "distributions":
         # A row that was normalised in float32 is off by at most n_outputs roundings.
         off = np.abs(result.sum(axis=-1, dtype=np.float64) - 1.0) > n_outputs * np.finfo(np.float32).eps

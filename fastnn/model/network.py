@@ -81,8 +81,8 @@ class Network(Named):
         Of the weights and of what is computed with them.
     init : str or callable, default "fan_in"
         How weights are drawn; biases are zero. With "fan_in" from a Gaussian of mean 0 whose
-        standard deviation, n_in being the inputs of a unit, is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
-        softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
+        standard deviation, n_in being the inputs of a unit, is ``sqrt(1 / n_in)`` for sigmoid, hard_sigmoid, tanh,
+        identity and softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
         slope being 0.01 for leaky_relu and 0 for relu, elu, softplus and silu [2]_. Of a recurrent
         layer, n_in is for ``W`` the features of a step, for ``U`` the units of the state; of an `Embedding` it is 1.
         With "standard_normal" the deviation is 1, with "he_normal" ``sqrt(2 / n_in)``, with "glorot_normal" [3]_

@@ -217,7 +217,7 @@ def gradient(
     y : array_like, shape (n_samples,) + output_shape
         For categorical cross-entropy also integer labels, (n_samples,), or of sequences
         (n_samples, n_steps); of one output also the same shape.
-    loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
+    loss : {"squared_error", "absolute_error", "huber", "poisson", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
         Of those that draw, the directions of a first step: another seed draws others.

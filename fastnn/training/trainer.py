@@ -61,6 +61,7 @@ class Trainer(Named):
         - ``"absolute_error"``: ``abs(a - y)``, any output layer but softmax;
         - ``"huber"``: ``e**2 / 2`` of errors ``e = a - y`` up to 1 in size, ``abs(e) - 1 / 2`` of larger ones,
           any output layer but softmax;
+        - ``"poisson"``: ``a - y * log(a)`` of counts, a softplus output layer, whose values are rates;
         - ``"binary_cross_entropy"``: ``-y log a - (1 - y) log(1 - a)``, a sigmoid output layer;
         - ``"categorical_cross_entropy"``: ``-y log a``, a softmax output layer.
 
