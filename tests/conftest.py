@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items):
 hypothesis.settings.register_profile("fastnn", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("fastnn")
 
-ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu", "silu", "hard_sigmoid"]
+ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu", "silu", "hard_sigmoid", "gelu"]
 # Every loss, and every output activation with one.
 HEADS = [
     *(("squared_error", output) for output in [*ELEMENTWISE, "softmax"]),

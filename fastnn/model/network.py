@@ -83,7 +83,7 @@ class Network(Named):
         How weights are drawn; biases are zero. With "fan_in" from a Gaussian of mean 0 whose
         standard deviation, n_in being the inputs of a unit, is ``sqrt(1 / n_in)`` for sigmoid, hard_sigmoid, tanh,
         identity and softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
-        slope being 0.01 for leaky_relu and 0 for relu, elu, softplus and silu [2]_. Of a recurrent
+        slope being 0.01 for leaky_relu and 0 for relu, elu, softplus, silu and gelu [2]_. Of a recurrent
         layer, n_in is for ``W`` the features of a step, for ``U`` the units of the state; of an `Embedding` it is 1.
         With "standard_normal" the deviation is 1, with "he_normal" ``sqrt(2 / n_in)``, with "glorot_normal" [3]_
         ``sqrt(2 / (n_in + n_out))``; "he_uniform" and "glorot_uniform" draw from an interval around 0 with the same
@@ -373,7 +373,7 @@ class Network(Named):
         ImportError
             If onnx is not installed.
         TypeError
-            If a layer has no counterpart there: an RNN of another activation than tanh and relu.
+            If a layer has no counterpart there: an RNN of another activation than tanh and relu, and gelu in float64.
         ValueError
             If a weight is not finite.
         """

@@ -30,6 +30,7 @@ import numpy as np
 from fastnn._compiler.jit import by_code, kernel
 from fastnn.kernels.activations import (
     elu,
+    gelu,
     hard_sigmoid,
     identity,
     leaky_relu,
@@ -57,6 +58,7 @@ class Activation(IntEnum):
     ELU = 7
     SILU = 8
     HARD_SIGMOID = 9
+    GELU = 10
 
 
 # Softmax is not among them: its units depend on one another.
@@ -70,6 +72,7 @@ MODULES = {
     Activation.ELU: elu,
     Activation.SILU: silu,
     Activation.HARD_SIGMOID: hard_sigmoid,
+    Activation.GELU: gelu,
 }
 _BOUNDS = np.array([MODULES[code].DERIVATIVE_BOUNDS if code in MODULES else [math.nan] * 4 for code in Activation])
 # Kinks that are not there are infinitely far.
