@@ -21,7 +21,9 @@ from fastnn.kernels.activations import Activation
 from fastnn.kernels.estimators import Estimator
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.optimizers import Optimizer
+from fastnn.model.initializers import INITIALIZERS
 from fastnn.model.layers import LAYERS
+from fastnn.model.metrics import METRICS, MODES
 from fastnn.training.gradients import METHODS, make_recipe
 from fastnn.training.optimizers import OPTIMIZERS
 
@@ -144,6 +146,13 @@ def test_every_list_that_users_read_names_it():
         assert loss.name.lower() in words(fastnn.Trainer.__doc__)
         assert loss.name.lower() in words(fastnn.gradient.__doc__)
         assert loss.name.lower() in rows["losses"]
+
+
+def test_every_metric_and_initializer_is_named():
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(): words(row) for row in readme.splitlines() if row.startswith("| ")}
+    assert set(METRICS) <= rows["metrics"] & words(fastnn.Trainer.__doc__) & set(MODES)
+    assert set(INITIALIZERS) <= rows["initial weights"] & words(fastnn.Network.__doc__)
 
 
 def test_the_estimators_name_every_activation():
