@@ -18,9 +18,12 @@ from fastnn.kernels.layers.maps import (
     STRIDE_WIDTH,
     WIDTH,
     Geometry,
+    clear_rows,
+    doubt,
     is_still,
     list_unit,
     moved_units,
+    pulled_rows,
     reach_of,
     sample_values,
     slide,
@@ -134,3 +137,30 @@ def carry(packed, part):
                 for b in range(count):
                     row[b] = max(row[b], change[b] - behind)
             entry += 1
+
+
+@unit
+def pull(packed, part):
+    """Write the slopes with what each window may pass on of what is pulled down: those with the window go to its largest.
+
+    How far others get ahead of that is pulled down as well.
+    """
+    _, stem = unpack_stem(packed)
+    layer, chunk = part.layer, part.chunk
+    below, here = stem.table[layer], stem.table[layer + 1]
+    source, out = pulled_rows(stem, chunk, layer + 1, part.size), pulled_rows(stem, chunk, layer, part.size)
+    clear_rows(out)
+    entry = 0
+    for i in range(source.shape[0]):
+        last = entry + stem.candidates[chunk, here[LIST] + i]
+        largest = entry
+        while largest < last - 1 and stem.behind[chunk, below[LIST] + largest] > 0.0:
+            largest += 1
+        if largest < last:
+            copy(source[i], out[largest])
+        for candidate in range(entry, last):
+            if candidate != largest:
+                column = part.first + doubt(stem, chunk, stem.behind[chunk, below[LIST] + candidate])
+                out[candidate, column] = 1.0
+                out[largest, column] = -1.0
+        entry = last
