@@ -48,9 +48,9 @@ def has_series(plan: StemPlan, method: Method) -> bool:
 def find_pulled(plan: StemPlan, n_columns: int) -> tuple[int, ...]:
     """Return the layers whose perturbations cost least by pulling z of the first dense layer down to just above them.
 
-    Carried up, a perturbation moves a channel of the next convolution's inputs, and all of the layers above. Pulled down,
-    in all layers above once a sample, that channel is multiplied with a column for each z. Of a window that a pool
-    selects from, one unit is computed either way. What is above must be straight between kinks.
+    Carried up, a perturbation moves a channel of what the next convolution takes in, and all further up. With all that
+    pulled down, once a sample, the channel is multiplied by a column for each z. Of a window that a pool selects from,
+    one unit is computed either way. What is above must be straight between kinks.
     """
     levels, n_top = plan.levels, len(plan.kinds)
     computed = [level.size for level in levels]

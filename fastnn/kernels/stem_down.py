@@ -1,4 +1,4 @@
-"""Differences of convolutions below straight ones: what is above is pulled down, once for all perturbations of a sample.
+"""Differences of convolutions below straight ones: what is above is pulled down, once for all that is perturbed.
 
 Between kinks, convolutions with rectifiers and pools make z of the first dense layer a linear function of any level
 below them. Its slopes, a column for each of these z, are pulled down from layer to layer as back-propagation's one is.
@@ -6,8 +6,8 @@ A perturbation is carried up, exactly, to where the next convolution takes its i
 columns is what z moves by, and the dense layers keep their own way.
 
 What perturbations may take across a kink has a column of its own, pulled down from where it stands: z of a rectifier,
-or how far one unit of a window is ahead of its largest. Reaches (`stem.set_reach`) prove that nothing else crosses, and up
-to its first crossing a perturbation moves all along straight lines. So the same product tells, exactly, which
+or how far one unit of a window is ahead of its largest. Reaches (`stem.set_reach`) prove that nothing else crosses, and
+up to its first crossing a perturbation moves all along straight lines. So the same product tells, exactly, which
 perturbations cross; only these are carried up further, as others are in `stem`.
 """
 
@@ -15,7 +15,6 @@ from fastnn._compiler.jit import call_part, kernel, line, rows, unit, unpack_ste
 from fastnn.kernels.direct import carry, per_change
 from fastnn.kernels.layers import PULL, START
 from fastnn.kernels.layers.maps import (
-    ACTIVATION,
     BIASES,
     CHANNELS,
     DOUBTS,
@@ -50,9 +49,9 @@ from fastnn.kernels.work import GATHERED, WEIGHT, change_scratch, span, total_sc
 
 @kernel
 def find_lowest(stem, chunk):
-    """Return the lowest layer below pulled ones, or how many layers there are."""
+    """Return the lowest layer below pulled ones."""
     layer = 0
-    while layer < stem.units.shape[0] and stem.verdicts[chunk, layer] != DOWN:
+    while stem.verdicts[chunk, layer] != DOWN:
         layer += 1
     return layer
 
@@ -185,7 +184,7 @@ def add_found(packed, layout, stem, layer, n, channel, first, sign, width, size,
 
 @unit
 def run_stem_down(packed, block, task, step, chunk):
-    """Write by how much perturbations of weights below pulled layers change the loss of each of this chunk's samples."""
+    """Write by how much perturbations of weights below pulled layers change the losses of this chunk's samples."""
     (layout, theta, _, _, work), stem = unpack_stem(packed)
     first_sample, last_sample = span_samples(stem, block, chunk, task.n_chunks)
     n_layers, lowest = stem.units.shape[0], find_lowest(stem, chunk)
@@ -219,7 +218,7 @@ def run_stem_down(packed, block, task, step, chunk):
 
 @unit
 def run_stem_found(packed, block, task, step, chunk):
-    """Add the differences that the block's samples come to, of this chunk's share of the weights below pulled layers."""
+    """Add the differences of this chunk's share of the weights below pulled layers, which samples have found."""
     (_, _, _, _, work), stem = unpack_stem(packed)
     factor = 1.0 / block.batch_size * per_change(task)
     for layer in range(find_lowest(stem, chunk), stem.units.shape[0]):

@@ -134,7 +134,7 @@ def pulled_rows(stem, chunk, level, n_columns):
 
 @kernel
 def doubt(stem, chunk, margin):
-    """Number a kink that is crossed by moves of its column past a margin; return the number."""
+    """List a kink, which moves of its column past a margin cross; return its number."""
     number = stem.n_doubts[chunk]
     stem.margins[chunk, number] = margin
     stem.n_doubts[chunk] = number + 1

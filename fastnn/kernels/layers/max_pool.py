@@ -98,17 +98,17 @@ def want(packed, part):
         window = here[LIST] + i
         y, x, c = stem.listed[chunk, window, 0], stem.listed[chunk, window, 1], stem.listed[chunk, window, 2]
         largest = a[find_largest(below, here, a, y, x, c)]
-        before, still = count, True
+        before = count
         for row in range(y * here[STRIDE_HEIGHT], y * here[STRIDE_HEIGHT] + here[KERNEL_HEIGHT]):
             for column in range(x * here[STRIDE_WIDTH], x * here[STRIDE_WIDTH] + here[KERNEL_WIDTH]):
                 k = unit_at(below, row, column, c)
                 behind = largest - a[k]
+                if is_still(stem, layer, sample, chunk, k, c):  # at 0, below which no other falls
+                    continue
                 if not behind > 2.0 * reaches[c]:  # one up, the other down; nothing is ruled out by a reach that is nan
                     list_unit(stem, layer, chunk, count, row, column, c)
                     stem.behind[chunk, below[LIST] + count] = behind
-                    still = still and is_still(stem, layer, sample, chunk, k, c)
                     count += 1
-        count = before if still else count
         stem.candidates[chunk, window] = count - before
     stem.counts[chunk, layer] = count
 
@@ -141,9 +141,9 @@ def carry(packed, part):
 
 @unit
 def pull(packed, part):
-    """Write the slopes with what each window may pass on of what is pulled down: those with the window go to its largest.
+    """Write the slopes of what is pulled down: those with a window go to its largest, the others have none.
 
-    How far others get ahead of that is pulled down as well.
+    How far they get ahead of the largest is pulled down as well.
     """
     _, stem = unpack_stem(packed)
     layer, chunk = part.layer, part.chunk
