@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import MODULES as ACTIVATIONS
+from fastnn.kernels.activations import Activation
 from fastnn.kernels.layers import MODULES, Kind
 from fastnn.kernels.layers.maps import LANES, Geometry, Sizes
 from fastnn.kernels.layout import Layout
@@ -74,7 +75,9 @@ def find_pulled(plan: StemPlan, n_columns: int) -> tuple[int, ...]:
                 pulled.insert(0, k - 1)
                 if saved > most:
                     most, best = saved, tuple(pulled)
-        is_straight = hasattr(MODULES[kind], "pull") and ACTIVATIONS[level.activation].DERIVATIVE_BOUNDS[1] == 0.0
+        is_straight = (
+            hasattr(MODULES[kind], "pull") and ACTIVATIONS[Activation(level.activation)].DERIVATIVE_BOUNDS[1] == 0.0
+        )
         if not is_straight:
             break
         above = k if kind == Kind.CONV else above

@@ -2,7 +2,8 @@
 
 A perturbation of a shared weight moves many sums at once, but only one channel of its layer; of a recurrent layer, all
 of them. It is carried up exactly, through all layers and the loss, for any activation and any eps; the dense layers
-above keep their own way. Where these work on every step of a sequence, each step is a sample of theirs: a *row*.
+above keep their own way, and `stem_down` has one for what is straight between kinks. Where dense layers work on every
+step of a sequence, each step is a sample of theirs: a *row*.
 """
 
 import math

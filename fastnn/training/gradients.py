@@ -67,7 +67,8 @@ class Perturbation(Brief):
         differences (1e-6 in float32) is refused. "auto" takes the series, and measures
         directly those inputs of such samples whose own nudges are too large. Both measure
         directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` or a recurrent layer is nudged
-        wherever it is used, and "series" refuses such. "auto" measures those of a `Conv2D` directly; of those that are
+        wherever it is used, and "series" refuses such. "auto" measures those of a `Conv2D` directly, as exactly by
+        products where what is above has rectifiers and pools and that is cheaper; of those that are
         met at every step it measures, in each step, how much one term and two leave out of sixteen weights, and all
         of them directly where that is more: so what it leaves out there is checked on a sample, not proved.
 
