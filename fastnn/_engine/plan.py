@@ -75,10 +75,8 @@ def find_pulled(plan: StemPlan, n_columns: int) -> tuple[int, ...]:
                 pulled.insert(0, k - 1)
                 if saved > most:
                     most, best = saved, tuple(pulled)
-        is_straight = (
-            hasattr(MODULES[kind], "pull") and ACTIVATIONS[Activation(level.activation)].DERIVATIVE_BOUNDS[1] == 0.0
-        )
-        if not is_straight:
+        bend = ACTIVATIONS[Activation(level.activation)].DERIVATIVE_BOUNDS[1]
+        if bend > 0.0 or not hasattr(MODULES[kind], "pull"):
             break
         above = k if kind == Kind.CONV else above
     return best if plan.n_steps == 1 else ()
