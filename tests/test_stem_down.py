@@ -135,9 +135,18 @@ def test_without_room_all_is_carried_up(monkeypatch):
     assert not find_plan(Case("pulled").network._layout).pulled
 
 
-def test_dense_layers_at_each_step_are_carried_up():
-    network = fastnn.Network((4, 3), [Dense(8, "relu"), Dense(8, "relu"), Dense(2, "identity")], seed=0)
-    assert not find_plan(network._layout).pulled
+def test_sequences():
+    """Dense layers at each step are convolutions; if each step is a sample, or one is recurrent, all is carried up."""
+    relu = [Dense(8, "relu"), Dense(8, "relu")]
+    for layers, pulled in (
+        ([*relu, Flatten()], (0,)),
+        (relu, ()),
+        ([fastnn.RNN(8, "relu", return_sequences=True), *relu, Flatten()], ()),
+    ):
+        network = fastnn.Network((4, 3), [*layers, Dense(2, "identity")], seed=0)
+        assert find_plan(network._layout).pulled == pulled
+    case = Case(((4, 3), [*relu, Flatten()]), n_samples=2)
+    case.check(("auto",), 1e-3, n_exact=4)
 
 
 @pytest.mark.skipif(not JIT_DISABLED, reason="Python cannot call compiled units")

@@ -79,7 +79,8 @@ def find_pulled(plan: StemPlan, n_columns: int) -> tuple[int, ...]:
         if bend > 0.0 or not hasattr(MODULES[kind], "pull"):
             break
         above = k if kind == Kind.CONV else above
-    return best if plan.n_steps == 1 else ()
+    # A sample is one of the dense layers', and what is recurrent has ways of its own.
+    return best if plan.n_steps == 1 and not any(level.is_recurrent for level in levels) else ()
 
 
 def is_pulled(plan: StemPlan, method: Method) -> bool:
