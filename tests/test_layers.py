@@ -45,6 +45,7 @@ STACKS = {
     "overlapping": ((6, 6, 1), [Conv(2, 2, "leaky_relu", padding="same"), Max((3, 2), (2, 1)), fastnn.Flatten()]),
     "average": ((6, 6, 1), [Conv(2, 3, "relu"), Average(2)]),
     "deep": ((8, 8, 1), [Conv(2, 3, "relu"), Max(2), Conv(3, 2, "relu"), Max(2)]),
+    "hard": ((8, 8, 1), [Conv(2, 3, "hard_sigmoid"), Max(2), Conv(3, 2, "hard_sigmoid"), Max(2)]),
     "three": ((7, 7, 1), [Conv(2, 2, "relu"), Max(2), Conv(2, 2, "tanh", padding="same"), Conv(2, 2, "relu")]),
     "pools": (
         (8, 9, 2),
@@ -225,15 +226,16 @@ def test_steps_that_count_differently(stack):
         case.y[weights == 0] = case.y[weights == 0][:, ::-1]
 
 
+@pytest.mark.parametrize(("stack", "kink"), [("deep", 0), ("hard", -3), ("hard", 3)])
 @pytest.mark.parametrize("offset", [0.0, 0.5, -0.5, 1.0, -1.0, 2.0])
-def test_kinks_are_exact(offset):
+def test_kinks_are_exact(offset, stack, kink):
     """A unit of each convolution of the first sample within reach of the perturbation, or just not."""
     eps = 1e-3
-    case = Case("deep", ("squared_error", "identity"))
+    case = Case(stack, ("squared_error", "identity"))
     for k, layer in ((0, 0), (2, 2)):
         z = case.network.forward(case.x).pre_activations[layer][0]
         place = np.unravel_index(z.reshape(-1, z.shape[-1]).argmax(axis=0), z.shape[:2])  # those that are passed on
-        case.network.weights[k + 1][:] += offset * eps - z[(*place, np.arange(z.shape[-1]))]
+        case.network.weights[k + 1][:] += kink + offset * eps - z[(*place, np.arange(z.shape[-1]))]
     for scheme in ("forward", "central"):
         truth, sizes = case.truth(eps=eps, scheme=scheme)
         # z itself carries rounding, and crossing the kink turns that into a change of the same absolute size, over eps.

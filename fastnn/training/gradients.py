@@ -20,8 +20,9 @@ from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.estimators import DIRECTIONS, Estimator, Kind, Plan, Reading
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
-from fastnn.model.losses import encode_targets, find_loss, weigh
+from fastnn.model.losses import encode_targets, find_loss, find_strata, weigh
 from fastnn.model.network import Network
+from fastnn.model.samples import hold_out
 from fastnn.training.schemes import (
     MAX_SEED,
     SCHEMES,
@@ -217,7 +218,7 @@ def gradient(
     y : array_like, shape (n_samples,) + output_shape
         For categorical cross-entropy also integer labels, (n_samples,), or of sequences
         (n_samples, n_steps); of one output also the same shape.
-    loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
+    loss : {"squared_error", "absolute_error", "huber", "poisson", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
         Of those that draw, the directions of a first step: another seed draws others.
@@ -320,11 +321,48 @@ def check_data(
     class_weight: object = None,
 ) -> Data:
     """Return checked samples, in the order they came; the weights are checked, too."""
+    x, targets = _check_samples(network, loss, X, y)
+    return make_data(x, weigh(loss, targets, sample_weight, class_weight, _count_targets(network)))
+
+
+def split_data(
+    network: Network,
+    loss: Loss,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    class_weight: object,
+    fraction: float,
+    is_drawn: bool,
+) -> tuple[Data, Data]:
+    """Return checked samples to train on, and that share of them to validate with; see `samples.hold_out`."""
+    x, targets = _check_samples(network, loss, X, y)
+    n_steps = _count_targets(network)
+    weigh(loss, targets, sample_weight, class_weight, n_steps)
+    weights = None if sample_weight is None else np.asarray(sample_weight)
+    each = targets.reshape(len(x), -1, targets.shape[1])
+    strata = find_strata(loss, targets) if n_steps is None else np.zeros(len(x))
+    parts = []
+    for rows, by_class in zip(hold_out(strata, fraction, is_drawn), (class_weight, None), strict=True):
+        chosen = each[rows].reshape(-1, targets.shape[1])
+        counted = None if weights is None else weights[rows]
+        parts.append(make_data(x[rows], weigh(loss, chosen, counted, by_class, n_steps)))
+    train, held = parts
+    return train, held
+
+
+def _count_targets(network: Network) -> int | None:
+    """Return how many steps of a sample have targets, None where it is no sequence."""
+    outputs = network.output_shape
+    return outputs[0] if len(outputs) > 1 else None
+
+
+def _check_samples(network: Network, loss: Loss, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """Return samples and encoded targets, checked."""
     network.check_weights()
     x = network.check_inputs(X)
     outputs = network.output_shape
     advice = ""
     if len(outputs) == 1 and any(getattr(layer, "return_sequences", None) is False for layer in network.layers):
         advice = "; for a result of each step, give the last recurrent layer return_sequences=True"
-    targets = encode_targets(loss, y, len(x), outputs, network.dtype, advice)
-    return make_data(x, weigh(loss, targets, sample_weight, class_weight, outputs[0] if len(outputs) > 1 else None))
+    return x, encode_targets(loss, y, len(x), outputs, network.dtype, advice)

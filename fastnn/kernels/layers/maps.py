@@ -6,7 +6,7 @@ import numpy as np
 from numpy import ndarray
 
 from fastnn._compiler.jit import kernel, line, view
-from fastnn.kernels.activations import Activation, change_block, derivative_bounds, has_kink, taylor
+from fastnn.kernels.activations import Activation, change_block, derivative_bounds, has_kink, kink_distance, taylor
 from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import SLOPE, A, Z
 
@@ -170,7 +170,7 @@ def change_unit(stem, level, sample, chunk, unit, channel, row):
     z, a = np.float64(sample_values(stem, Z, sample)[unit]), np.float64(sample_values(stem, A, sample)[unit])
     slope = np.float64(sample_values(stem, SLOPE, sample)[unit])
     is_straight = derivative_bounds(code)[1] == 0.0
-    if not (is_straight or reach <= SHORT) or (has_kink(code) and not abs(z) > reach):
+    if not (is_straight or reach <= SHORT) or (has_kink(code) and not kink_distance(code, z) > reach):
         change_block(code, z, a, slope, row)
     elif not is_straight:
         second, third = taylor(code, z, a, slope)
