@@ -1,5 +1,6 @@
 """How Sphinx builds the site; CONTRIBUTING.md has the command."""
 
+import os
 from xml.etree import ElementTree
 
 import ziamath
@@ -29,6 +30,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 nb_output_stderr = "warn"
+os.environ["TQDM_DISABLE"] = "1"  # a fit in a notebook says when it compiles, and how far it is
 
 # Signatures name arguments and defaults; the docstrings have their types.
 autodoc_typehints = "none"

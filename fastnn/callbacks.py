@@ -17,11 +17,12 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast, get_args
 
 import numpy as np
 
 from fastnn._support import files, validate
+from fastnn._support.choices import MetricName
 from fastnn.training.history import History
 
 if TYPE_CHECKING:
@@ -112,9 +113,8 @@ class EarlyStopping(Callback):
         measure what is monitored, or a file has a state of something else.
     """
 
-    def __init__(self, monitor: str | None = None, patience: int = 10, min_delta: float = 0.0) -> None:
-        names = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-        self.monitor = None if monitor is None else validate.choice("monitor", monitor, names)
+    def __init__(self, monitor: MetricName | None = None, patience: int = 10, min_delta: float = 0.0) -> None:
+        self.monitor = None if monitor is None else validate.choice("monitor", monitor, get_args(MetricName))
         self.patience = validate.integer("patience", patience, low=1)
         self.min_delta = validate.number("min_delta", min_delta, low=0.0)
         self.best, self.best_epoch = math.nan, 0
@@ -447,7 +447,7 @@ class TensorBoard(Callback):
     Raises
     ------
     ImportError
-        From `fit`, without the package (``pip install 'fastnn-numba[tensorboard]'``).
+        From `fit`, without the package tensorboard.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -456,7 +456,8 @@ class TensorBoard(Callback):
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Open the writer."""
-        summary = validate.package("tensorboard.summary", "callbacks.TensorBoard", "tensorboard")
+        with validate.optional("callbacks.TensorBoard", "tensorboard"):
+            import tensorboard.summary as summary
         self._writer = summary.Writer(str(self.folder))
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:

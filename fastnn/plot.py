@@ -1,16 +1,13 @@
 """Pictures, drawn with matplotlib (the extra ``plot``). Each returns the Axes and accepts one."""
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from matplotlib import pyplot
-from matplotlib.axes import Axes
-from matplotlib.patches import Circle, Rectangle
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from fastnn._support import validate
+from fastnn._support.choices import LossName
 from fastnn._support.validate import Array
 from fastnn.model.layers import AveragePool2D, Conv2D, Dense, Flatten, MaxPool2D
 from fastnn.model.network import Network
@@ -18,6 +15,12 @@ from fastnn.training.comparison import Comparison
 from fastnn.training.gradients import Backprop, Perturbation, gradient
 from fastnn.training.history import History
 from fastnn.training.trainer import Trainer
+
+with validate.optional("fastnn.plot", "plot"):
+    from matplotlib import pyplot
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Circle, Rectangle
+    from matplotlib.ticker import MaxNLocator
 
 BLUE, RED, ORANGE = "#3d8fc9", "#d8504d", "#e08e1b"  # legible on white and on black
 # Of a level of more units the first and the last are drawn, with dots between.
@@ -342,7 +345,7 @@ def _add_legend(ax: Any, lines: list[Any], n_columns: int, size: float | None) -
     legend.remove()
 
 
-def history(history: History, ax: Axes | None = None, *, x: str = "epoch") -> Axes:
+def history(history: History, ax: Axes | None = None, *, x: Literal["epoch", "seconds", "queries"] = "epoch") -> Axes:
     """Draw the loss of each epoch and, on a second scale, the accuracy.
 
     Parameters
@@ -452,7 +455,7 @@ def comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:
 
 
 def gradient_check(
-    network: Network, X: ArrayLike, y: ArrayLike, *, loss: str = "squared_error", ax: Axes | None = None
+    network: Network, X: ArrayLike, y: ArrayLike, *, loss: LossName = "squared_error", ax: Axes | None = None
 ) -> Axes:
     """Draw how far perturbation is from back-propagation, against the nudge eps.
 
@@ -513,7 +516,9 @@ def gradient_check(
     return ax
 
 
-def _plain_differences(network: Network, X: ArrayLike, y: ArrayLike, loss: str, eps: float, checked: Array) -> Array:
+def _plain_differences(
+    network: Network, X: ArrayLike, y: ArrayLike, loss: LossName, eps: float, checked: Array
+) -> Array:
     """Return forward differences as a plain loop finds them, rounding and all."""
     twin = copy.deepcopy(network)
     trainer = Trainer(twin, loss=loss)

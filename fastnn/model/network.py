@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import takewhile
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -14,6 +14,7 @@ from fastnn._engine.loop import forward
 from fastnn._engine.plan import count_steps, find_plan
 from fastnn._engine.workspace import count_parameters, make_layout, parameter_shapes, split, view, view_below
 from fastnn._support import files, html, validate
+from fastnn._support.choices import ActivationName, HiddenName, InitName
 from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
 from fastnn.interop import exports
@@ -22,7 +23,6 @@ from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import A, Z
 from fastnn.model.layers import LARGEST, LAYERS, Dense, Embedding, Flatten, Layer, check_layers
 
-INITS = ("fan_in", "standard_normal")
 # What arrays are called in mathematics, by what they are called in files.
 LETTERS = {"weight": "W", "recurrent_weight": "U", "bias": "b"}
 # What the sizes of a sample are called, by how many they are.
@@ -123,9 +123,9 @@ class Network(Named):
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike = "float64",
         *,
-        init: str = "fan_in",
+        init: InitName = "fan_in",
     ) -> None:
-        validate.choice("init", init, INITS)
+        validate.choice("init", init, get_args(InitName))
         rng = validate.generator("seed", seed)
         self._allocate(input_shape, layers, dtype)
         for name, layer, w in zip(*_list_arrays(self._layers), self.weights, strict=True):
@@ -328,7 +328,7 @@ class Network(Named):
         The file is whole or not there: whatever interrupts, `path` is the old file or
         the new one. It holds the arrays ``layers.0.weight`` (n_in, n_out),
         ``layers.0.bias`` (n_out,) and so on, and the architecture as metadata. Needs
-        the package safetensors (``pip install 'fastnn-numba[save]'``).
+        the package safetensors (the extra ``save``).
 
         Parameters
         ----------
@@ -489,7 +489,8 @@ class Network(Named):
 
     def _summary(self) -> str:
         inputs = " x ".join(f"{size:,}" for size in self._input_shape)
-        return f"Network: {inputs} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"
+        plural = "s" * (self.n_inputs > 1)
+        return f"Network: {inputs} input{plural}, {self.n_parameters:,} parameters, {self._dtype.name}"
 
     def _letters(self) -> list[str]:
         """Return what the layers' arrays are called, in mathematics."""
@@ -515,11 +516,11 @@ class Network(Named):
 @named_arguments
 def mlp(
     *sizes: int,
-    hidden: str = "sigmoid",
-    output: str = "identity",
+    hidden: HiddenName = "sigmoid",
+    output: ActivationName = "identity",
     seed: int | np.random.Generator | None = None,
     dtype: DTypeLike = "float64",
-    init: str = "fan_in",
+    init: InitName = "fan_in",
 ) -> Network:
     """Return a network of dense layers, the short form of `Network`.
 
@@ -550,7 +551,10 @@ def mlp(
     79510
     """
     if len(sizes) < 2:
-        raise ValueError(f"mlp needs at least the number of inputs and of outputs, got sizes {sizes}")
+        given: Any = sizes[0] if sizes else ()
+        is_list = isinstance(given, list | tuple) and len(given) > 1
+        advice = f"; write them one by one: mlp({', '.join(map(str, given))})" if is_list else ""
+        raise ValueError(f"mlp needs at least the number of inputs and of outputs, got sizes {sizes}{advice}")
     layers = [Dense(n_units, hidden) for n_units in sizes[1:-1]]
     return Network(sizes[0], [*layers, Dense(sizes[-1], output)], seed, dtype, init=init)
 
@@ -574,7 +578,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     Raises
     ------
     ImportError
-        Without safetensors (``pip install 'fastnn-numba[save]'``).
+        Without safetensors (the extra ``save``).
     OSError
         If there is nothing to read.
     ValueError
