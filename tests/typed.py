@@ -28,7 +28,7 @@ assert_type(trainer.learning_rate, float)
 fastnn.Trainer(other, loss="mse ")  # type: ignore[arg-type]
 fastnn.Dense(3, "gelo")  # type: ignore[arg-type]
 fastnn.mlp(2, 1, hidden="softmax")  # type: ignore[arg-type]
-fastnn.Conv2D(3, 3, "relu", padding="vaild")  # type: ignore[arg-type]
+fastnn.Conv2D(3, 3, "relu", padding="some")  # type: ignore[arg-type]
 fastnn.Perturbation(scheme="centered")  # type: ignore[arg-type]
 PerturbationClassifier(solver="lbfgs")  # type: ignore[arg-type]
 EarlyStopping("val_loss")  # type: ignore[arg-type]
