@@ -395,7 +395,7 @@ def _draw_weights(ax: Axes, w: Array, starts: dict[int, Any], ends: dict[int, An
                     ax,
                     start + share * along,
                     label,
-                    min(0.2, 0.8 * room) * unit,
+                    min(0.2, 0.7 * room) * unit,
                     unit,
                     color=colour,
                     zorder=2,
