@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +14,7 @@ from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import layer_sizes, make_data, make_plain_task, split
 from fastnn._support import validate
+from fastnn._support.choices import EvaluationName, LossName, SchemeName
 from fastnn._support.names import Brief
 from fastnn._support.validate import Array
 from fastnn.hardware import Devices, Readout, check_devices
@@ -25,7 +26,6 @@ from fastnn.model.network import Network
 from fastnn.model.samples import hold_out
 from fastnn.training.schemes import (
     MAX_SEED,
-    SCHEMES,
     ForwardGradient,
     NodePerturbation,
     RandomDirections,
@@ -33,7 +33,6 @@ from fastnn.training.schemes import (
     make_reading,
 )
 
-EVALUATIONS = ("auto", "series", "direct")
 # What a series may leave out, relative to the layer's differences. The plain float64
 # loop's rounding is 1e-12 to 1e-11 of them at eps = 1e-4, and eps itself costs 1e-5.
 TOLERANCE = 1e-8
@@ -103,8 +102,8 @@ class Perturbation(Brief):
     """
 
     eps: float = 1e-6
-    scheme: str = "forward"
-    evaluate: str = "auto"
+    scheme: SchemeName = "forward"
+    evaluate: EvaluationName = "auto"
     fraction: float | tuple[float, ...] = 1.0
     redraw: int = 1
     rescale: bool = False
@@ -112,8 +111,8 @@ class Perturbation(Brief):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", validate.number("eps", self.eps, low=0.0, open_low=True))
-        validate.choice("scheme", self.scheme, SCHEMES)
-        validate.choice("evaluate", self.evaluate, EVALUATIONS)
+        validate.choice("scheme", self.scheme, get_args(SchemeName))
+        validate.choice("evaluate", self.evaluate, get_args(EvaluationName))
         if isinstance(self.fraction, tuple | list):
             fractions = [validate.share(f"fraction[{k}]", value) for k, value in enumerate(self.fraction)]
             object.__setattr__(self, "fraction", tuple(fractions))
@@ -202,7 +201,7 @@ def gradient(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    loss: str = "squared_error",
+    loss: LossName = "squared_error",
     method: Gradient = Perturbation(),
     sample_weight: ArrayLike | None = None,
     readout: Readout | None = None,
