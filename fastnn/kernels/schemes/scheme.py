@@ -226,18 +226,16 @@ def combine(scheme, step, chunk, n_chunks, gradient, theta):
     first, last = own_entries(size, chunk, n_chunks)
     for start in range(first, last, PART):
         n = min(PART, last - start)
-        total = line(scheme.sums, chunk * PART, n)
+        total, part = line(scheme.sums, chunk * PART, n), line(scheme.parts, chunk * PART, n)
         clear(total)
-        for index in range(plan.q):
-            part = line(scheme.parts, chunk * PART, n)
-            if index == plan.q - 1:
-                part = line(scheme.drawn, scheme.held[HOLDER] * size + start, n)
-            else:
-                draw(scheme, step, index, start, part)
-                scale_entries(plan, scheme.scales[index], part)
+        for index in range(plan.q - 1):
+            draw(scheme, step, index, start, part)
+            scale_entries(plan, scheme.scales[index], part)
             weight = scheme.weights[chunk, index]
             for k in range(n):
                 total[k] += weight * part[k]
+        weight, there = scheme.weights[chunk, plan.q - 1], line(scheme.drawn, scheme.held[HOLDER] * size + start, n)
+        out = line(gradient, start, n)
         for k in range(n):
-            gradient[start + k] = total[k]
+            out[k] = total[k] + weight * there[k]
         move_part(scheme, step, start, start + n, gradient, theta)
