@@ -3,9 +3,11 @@
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from fastnn._support.validate import Array
 from fastnn.kernels.layers import Kind
-from fastnn.kernels.layers.maps import Geometry, Sizes
+from fastnn.kernels.layers.maps import FIRST, PITCH, Geometry, Sizes
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import Method
 
@@ -40,6 +42,19 @@ def count_steps(layout: Layout) -> int:
 def has_series(plan: StemPlan, method: Method) -> bool:
     """Return whether weights below the dense layers have a series: recurrent ones, and those below them."""
     return method == Method.SERIES and any(level.is_recurrent for level in plan.levels)
+
+
+def list_places(plan: StemPlan) -> Array:
+    """Return where the sums of layers with weights, which are counted, stand in a sample's values: see `units.LAYER`.
+
+    A recurrent layer has them at all steps, one behind another; a `Conv2D` has rows of them.
+    """
+    places = []
+    having = [(level, here) for level, here in zip(plan.levels, plan.table, strict=True) if level.n_inputs]
+    for layer, (level, here) in enumerate(having):
+        first, size = level.sums if level.is_recurrent else (0, level.width * level.channels)
+        places += [(layer, here[FIRST] + first + y * here[PITCH], size) for y in range(level.height)]
+    return np.array(places, np.int64).reshape(-1, 3)
 
 
 def count_stem(layout: Layout, method: Method) -> tuple[int, int]:
