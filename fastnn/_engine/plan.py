@@ -3,11 +3,13 @@
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import MODULES as ACTIVATIONS
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layers import MODULES, Kind
-from fastnn.kernels.layers.maps import LANES, Geometry, Sizes
+from fastnn.kernels.layers.maps import FIRST, LANES, PITCH, Geometry, Sizes
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import Method
 
@@ -86,6 +88,19 @@ def find_pulled(plan: StemPlan, n_columns: int) -> tuple[int, ...]:
 def is_pulled(plan: StemPlan, method: Method) -> bool:
     """Return whether perturbations of weights meet what is pulled down: not where all are to be carried up."""
     return method == Method.SERIES and bool(plan.pulled)
+
+
+def list_places(plan: StemPlan) -> Array:
+    """Return where the sums of layers with weights, which are counted, stand in a sample's values: see `units.LAYER`.
+
+    A recurrent layer has them at all steps, one behind another; a `Conv2D` has rows of them.
+    """
+    places = []
+    having = [(level, here) for level, here in zip(plan.levels, plan.table, strict=True) if level.n_inputs]
+    for layer, (level, here) in enumerate(having):
+        first, size = level.sums if level.is_recurrent else (0, level.width * level.channels)
+        places += [(layer, here[FIRST] + first + y * here[PITCH], size) for y in range(level.height)]
+    return np.array(places, np.int64).reshape(-1, 3)
 
 
 def count_stem(layout: Layout, method: Method) -> tuple[int, int]:

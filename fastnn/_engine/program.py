@@ -85,7 +85,8 @@ def _add_scheme(units: Units, recipe: Recipe, has_stem: bool) -> None:
     """Add what an estimate does besides."""
     module = find_scheme(recipe)
     if module.REPLACES:
-        units[Phase.BACK] = []  # transposes are not wanted, either, but cost next to nothing
+        for phase in (Phase.BACK, Phase.BELOW):  # transposes are not wanted, either, but cost next to nothing
+            units.pop(phase, None)
     if recipe.plan.n_rows:
         units[Phase.INPUTS].append(find_order())
     for name, unit in (module.STEM_UNITS if has_stem else module.UNITS).items():
@@ -114,7 +115,7 @@ def find_own(recipe: Recipe | None) -> set[Any]:
     if recipe is None:
         return set()
     module = find_scheme(recipe)
-    return {find_order(), *module.UNITS.values(), *(module.STEM_UNITS or {}).values()}
+    return {find_order(), *module.UNITS.values(), *module.STEM_UNITS.values()}
 
 
 def find_scheme(recipe: Recipe) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._engine.loop import count_passes, measure
-from fastnn._engine.plan import find_plan
 from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import layer_sizes, make_data, make_plain_task, split
@@ -147,8 +146,9 @@ class Perturbation(Brief):
             return None
         if reading.levels and self.scheme == "central":
             raise ValueError(
-                "bits round each reading by itself, and of central differences of all weights fastnn finds no single "
-                'one; use scheme="forward", or RandomDirections(directions="coordinate")'
+                "bits round both readings of a central difference, and fastnn finds that whole, not what it is of; use "
+                f'RandomDirections(q={sum(sizes)}, eps={self.eps:g}, directions="coordinate"), the same differences '
+                'reading by reading, or scheme="forward"'
             )
         plan = Plan(int(Kind.COORDINATE), DIRECTIONS, make_key(self.seed, 0), 1, self.scheme == "central", 0, 0)
         some = counts if counts != tuple(sizes) else ()
@@ -295,14 +295,7 @@ def make_recipe(network: Network, method: Gradient, readout: Readout | None = No
         raise ValueError(f"{method} differentiates, and reads no loss: what has a readout is an estimate by perturbing")
     if isinstance(method, Backprop):
         return None
-    recipe = method.make_recipe(layer_sizes(network._layout), make_reading(readout or Readout(), 0))
-    if recipe and recipe.of_units and find_plan(network._layout):
-        below = network.shared_layers()[0]
-        raise ValueError(
-            f"{method} is for networks of dense layers, whose sums it perturbs, and this one has a {below}; "
-            "use RandomDirections or ForwardGradient(of='weights')"
-        )
-    return recipe
+    return method.make_recipe(layer_sizes(network._layout), make_reading(readout or Readout(), 0))
 
 
 def count_queries(network: Network, method: Gradient, readout: Readout | None = None) -> int | None:

@@ -4,7 +4,7 @@ A new one is a file with the same names as the others, and two lines here: its m
 `MODULES`. A file has, in the order in which data flow,
 
 - ``shape(below, ...)`` (for Python): what it makes of the level below;
-- ``forward``: writes z, a and slope of a sample;
+- ``forward``: writes z, a and slope of a sample; noise is added to its sums z where there is any (`maps.add_noise`);
 - ``back``: from the gradient with respect to what it puts out to that with respect to its inputs;
 - ``add``: adds a sample's gradient with respect to a share of the weights: those that are met in a row of the kernel;
 - ``reach``: how far perturbations move each channel at most, from how far they move those below;

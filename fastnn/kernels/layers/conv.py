@@ -28,6 +28,7 @@ from fastnn.kernels.layers.maps import (
     WEIGHTS,
     WIDTH,
     Geometry,
+    add_noise,
     change_unit,
     doubt,
     is_doubtful,
@@ -125,6 +126,7 @@ def forward(packed, part):
             w = view(theta, here[WEIGHTS] + ky * n_taps * n_filters, n_taps, n_filters)
             add_product(input_rows(stem, layer, sample, y, ky), w, 0, width, z)
         size = width * n_filters
+        add_noise(stem, Z, sample, start, size)
         activate(
             here[ACTIVATION],
             line(z, 0, size),

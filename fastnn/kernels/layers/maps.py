@@ -62,9 +62,8 @@ class Stem(NamedTuple):
     pulled: ndarray  # (n_chunks, n) float64, see `pulled_rows`
     margins: ndarray  # (n_chunks, DOUBTS) float64: how far each row that is pulled down for a kink may move
     n_doubts: ndarray  # (n_chunks,) int64: how many these are, so far
-    found: (
-        ndarray  # (block, n_parameters) float64: of each sample, changes by perturbations of weights, see `stem_down`
-    )
+    found: ndarray  # (block, n_parameters) float64: changes by perturbations of weights, see `stem_down`
+    noise: ndarray  # (block, n_units), or no rows: what is added to the sums of units, see `add_noise`
     n_together: int  # perturbations that are carried together at most
     n_steps: int  # samples of the dense layers that one of these makes: steps of a sequence, else 1
 
@@ -93,6 +92,15 @@ def map_rows(stem, kind, sample, start, n_rows, n_columns):
     """Return a part of one kind of a sample's values as a matrix."""
     offset = (kind * stem.values.shape[1] + sample) * stem.values.shape[2]
     return view(stem.values, offset + start, n_rows, n_columns)
+
+
+@kernel
+def add_noise(stem, kind, sample, start, size):
+    """Add noise, where there is any, to one kind of some of a sample's values: its sums, before they are activated."""
+    if stem.noise.shape[0] > 0:
+        out, noise = line(sample_values(stem, kind, sample), start, size), line(stem.noise[sample], start, size)
+        for k in range(size):
+            out[k] += noise[k]
 
 
 @kernel
@@ -258,6 +266,7 @@ class Geometry(NamedTuple):
     looks_up: bool = False
     n_before: int = 0  # numbers that it keeps besides those of its units, before them
     n_moved: int = 0  # rows of changes that it needs room for, where those are more than its units
+    sums: tuple[int, int] = (0, 0)  # of a recurrent layer, where its sums z begin, from its first unit on; how many
 
     @property
     def size(self) -> int:
