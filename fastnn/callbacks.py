@@ -17,11 +17,12 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast, get_args
 
 import numpy as np
 
 from fastnn._support import files, validate
+from fastnn._support.choices import ModeName
 from fastnn.model.metrics import find_mode
 from fastnn.training.history import History
 
@@ -88,11 +89,11 @@ class _Monitor(Callback):
         If an argument is not of the kind described.
     """
 
-    def __init__(self, monitor: str | None, mode: str, min_delta: float) -> None:
+    def __init__(self, monitor: str | None, mode: ModeName, min_delta: float) -> None:
         if not isinstance(monitor, str | None):
             raise TypeError(f"monitor must be a name from the metrics, got {validate.show(monitor)}")
         self.monitor = monitor
-        self.mode = validate.choice("mode", mode, ("auto", "min", "max"))
+        self.mode = validate.choice("mode", mode, get_args(ModeName))
         self.min_delta = validate.number("min_delta", min_delta, low=0.0)
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
@@ -156,7 +157,7 @@ class EarlyStopping(_Monitor):
     """
 
     def __init__(
-        self, monitor: str | None = None, patience: int = 10, min_delta: float = 0.0, mode: str = "auto"
+        self, monitor: str | None = None, patience: int = 10, min_delta: float = 0.0, mode: ModeName = "auto"
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.patience = validate.integer("patience", patience, low=1)
@@ -260,7 +261,7 @@ class ReduceOnPlateau(_Monitor):
         factor: float = 0.1,
         patience: int = 10,
         min_delta: float = 0.0,
-        mode: str = "auto",
+        mode: ModeName = "auto",
         cooldown: int = 0,
         min_lr: float = 0.0,
     ) -> None:
@@ -566,7 +567,7 @@ class TensorBoard(Callback):
     Raises
     ------
     ImportError
-        From `fit`, without the package (``pip install 'fastnn-numba[tensorboard]'``).
+        From `fit`, without the package tensorboard.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -575,7 +576,8 @@ class TensorBoard(Callback):
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Open the writer."""
-        summary = validate.package("tensorboard.summary", "callbacks.TensorBoard", "tensorboard")
+        with validate.optional("callbacks.TensorBoard", "tensorboard"):
+            import tensorboard.summary as summary
         self._writer = summary.Writer(str(self.folder))
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn._compiler import jit
 from fastnn.callbacks import (
     Callback,
     Checkpoint,
@@ -23,6 +24,7 @@ from fastnn.callbacks import (
     ReduceOnPlateau,
     TensorBoard,
 )
+from fastnn.training import hooks
 
 X = np.array([[1.0], [3.0], [4.0], [8.0], [10.0]])
 Y = 3 * X[:, 0]
@@ -667,9 +669,9 @@ def test_packages_that_are_not_there(monkeypatch, tmp_path):
     for name in ("tqdm.auto", "tensorboard.summary"):
         monkeypatch.setitem(sys.modules, name, None)
     trainer = make_trainer()
-    with pytest.raises(ImportError, match=r"needs tensorboard: pip install 'fastnn-numba\[tensorboard\]'"):
+    with pytest.raises(ImportError, match="needs tensorboard: pip install tensorboard"):
         trainer.fit(X, Y, callbacks=[TensorBoard(tmp_path)])
-    with pytest.raises(ImportError, match=r"needs tqdm: pip install 'fastnn-numba\[progress\]'"):
+    with pytest.raises(ImportError, match="needs tqdm: pip install tqdm"):
         trainer.fit(X, Y, progress=True)
     assert trainer.n_steps == 0
 
@@ -699,11 +701,40 @@ def test_the_progress_bar_shows_where_it_is_wanted(monkeypatch, capsys, progress
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_without_tqdm_has_no_bar(monkeypatch):
+@pytest.mark.parametrize("progress", [None, True, False])
+@pytest.mark.parametrize("has_tqdm", [True, False])
+def test_a_fit_says_that_it_compiles(monkeypatch, progress, has_tqdm):
+    """Once, and without tqdm no bar comes after it."""
+    if progress and not has_tqdm:
+        return
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    make_trainer().fit(X, Y)
-    assert sys.stderr.getvalue() == ""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: has_tqdm or None)
+    monkeypatch.setattr("fastnn.training.hooks.LONG", 0.0)
+
+    class Compiling(Callback):  # what the compiler does
+        def on_steps(self, trainer):
+            for tell in 2 * [*jit.listeners]:
+                if tell in jit.listeners:
+                    tell()
+
+    make_trainer().fit(X, Y, callbacks=[Compiling()], progress=progress)
+    written = sys.stderr.getvalue()
+    assert written.count(hooks.COMPILING) == (progress is not False)
+    assert ("step" in written) == (has_tqdm and progress is not False)
+    make_trainer().fit(X, Y, progress=progress)
+    assert not jit.listeners
+
+
+def test_a_notebook_is_watched(monkeypatch):
+    """Its standard error is no terminal; where tqdm is off, nobody looks."""
+    shell = types.SimpleNamespace(kernel=None)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert len(hooks.make_progress(None)) == 2
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert hooks.make_progress(None) == []
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))
+    assert hooks.make_progress(None) == []
 
 
 def test_the_progress_bar_closes_when_fit_raises(monkeypatch):

@@ -225,3 +225,8 @@ def test_one_change_is_that_of_the_loop(code):
     for t in (1e-6, -0.3, 2.0, -2.0):
         alone, looped = change(code, 0.25, t)
         assert alone == looped
+
+
+def test_the_citation_is_of_this_version():
+    lines = (Path(__file__).parent.parent / "CITATION.cff").read_text().splitlines()
+    assert f"version: {fastnn.__version__}" in lines

@@ -135,7 +135,7 @@ DATA = [
     (X, np.ones(4), ValueError, r"got \(4,\); integer labels go with loss 'categorical_cross_entropy'"),
     (X, 1.0, ValueError, r"y must have shape \(4, 2\), got \(\)"),
     (X, np.where(np.eye(4, 2) > 0, np.nan, Y), ValueError, "y has NaN or infinity"),
-    (X, [["a", "b"]] * 4, TypeError, "y must be real numbers, got dtype <U1$"),
+    (X, [["a", "b"]] * 4, TypeError, "y must be real numbers, got dtype <U1; "),
 ]
 
 

@@ -29,6 +29,7 @@ import secrets
 import stat
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ SETTINGS = (
     *("USING_SVML", "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS"),
 )
 CACHE_NAME = "fastnn-compiled"
+# Called before something is compiled that no file has.
+listeners: list[Callable[[], None]] = []
 FOLDERS_KEPT = 4
 LARGEST_FILE = 2**26  # bytes; the largest that there is has 0.3 MB
 CHECKSUM_BYTES = hashlib.sha256().digest_size
@@ -200,6 +203,11 @@ def unpack_scheme(packed):
     return packed[0], packed[2]
 
 
+def unpack_all(packed):
+    """Return all three."""
+    return packed
+
+
 def call(address, packed, block, task, step, chunk):
     """Call a unit."""
     address(packed, block, task, step, chunk)
@@ -285,7 +293,7 @@ if not JIT_DISABLED:
 
         return packed.kind(packed), generate
 
-    unpack_stem = unpack  # a unit's signature says which part of the tuple it is handed
+    unpack_stem = unpack_all = unpack  # a unit's signature says which part of the tuple it is handed
 
     @intrinsic
     def unpack_scheme(typing_context, packed):  # pragma: no cover (called by the compiler, untraced)
@@ -622,6 +630,13 @@ class _DigestCache(caching.NullCache):
         return folder / f"{self.function}-{hashlib.sha256(key).hexdigest()[:16]}.code", hashlib.sha256(key)
 
     def load_overload(self, sig, target_context):
+        found = self._load(sig, target_context)
+        if found is None:
+            for tell in [*listeners]:
+                tell()
+        return found
+
+    def _load(self, sig, target_context):
         folder, _ = open_folder(user_cache_folder())
         if folder is None:
             return None  # saving will say why
@@ -636,7 +651,7 @@ class _DigestCache(caching.NullCache):
         except FileNotFoundError:
             return None
         except Exception as error:
-            warnings.warn(f"compiled code in {path} cannot be read ({error!r}); compiling again", stacklevel=2)
+            warnings.warn(f"compiled code in {path} cannot be read ({error!r}); compiling again", stacklevel=3)
             return None
 
     def save_overload(self, sig, data):

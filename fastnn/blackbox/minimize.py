@@ -1,7 +1,7 @@
 """The minimum of a loss that can only be measured, in one call."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -27,7 +27,7 @@ def minimize(
     batched: bool = False,
     workers: Callable[..., Iterable[float]] | None = None,
     measure_every: int | None = None,
-    blocking: float | str | None = None,
+    blocking: float | Literal["auto"] | None = None,
     average: float = 0.0,
     readout: Readout | None = None,
     devices: Devices | None = None,

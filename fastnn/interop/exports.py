@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._support import files
-from fastnn._support.validate import Array
+from fastnn._support.validate import Array, optional
 from fastnn.interop.kinds import KINDS, activation_behind, rnn
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
 from fastnn.model.layers import RNN, Embedding, Layer
@@ -54,8 +54,9 @@ def walk(
 def to_torch(input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Sequence[Array]) -> Any:
     """Return a `torch.nn.Sequential` of these layers, their weights `[W1, b1, ...]`; see `fastnn.Network.to_torch`."""
     walked = list(walk(input_shape, layers, weights))
-    import torch
-    from torch import nn
+    with optional("to_torch", "torch"):
+        import torch
+        from torch import nn
 
     make = {
         "sigmoid": nn.Sigmoid,
@@ -127,8 +128,9 @@ def to_onnx(
 ) -> None:
     """Write an ONNX file of these layers, their weights `[W1, b1, ...]`; see `fastnn.Network.to_onnx`."""
     walked = list(walk(input_shape, layers, weights))
-    import onnx
-    from onnx import helper
+    with optional("to_onnx", "onnx"):
+        import onnx
+        from onnx import helper
 
     graph = Graph(weights[0].dtype)
     number = helper.np_dtype_to_tensor_dtype(graph.dtype)

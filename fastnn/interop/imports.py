@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._support.validate import Array, show
+from fastnn._support.validate import Array, optional, show
 from fastnn.interop.exports import walk
 from fastnn.interop.kinds import KINDS, activation_behind
 from fastnn.kernels.activations import MODULES, Activation
@@ -90,10 +90,11 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
     Network: 2 inputs, 9 parameters, float32
       Dense(3, tanh)  W (2, 3)  b (3,)  9
     """
-    import torch
-    from torch import nn
+    with optional("from_torch", "torch"):
+        import torch
+        from torch import nn
 
-    from fastnn.interop import steps
+        from fastnn.interop import steps
 
     kinds = {kind.TORCH: kind for kind in KINDS.values()}
     below: Any = None if input_shape is None else _check_shape(input_shape)

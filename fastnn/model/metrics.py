@@ -2,11 +2,12 @@
 
 import numbers
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from fastnn._support import validate
+from fastnn._support.choices import MetricName
 from fastnn._support.validate import Array
 from fastnn.kernels.losses import MODULES, Loss
 
@@ -50,11 +51,11 @@ def find_mode(column: str) -> str | None:
     return MODES.get(column.removeprefix("validation_"))
 
 
-def check_metrics(metrics: Iterable[str | Metric], loss: Loss) -> dict[str, str | Metric]:
+def check_metrics(metrics: Iterable[MetricName | Metric], loss: Loss) -> dict[str, MetricName | Metric]:
     """Return what is measured besides the loss and accuracy, by name: functions, and names of fastnn's own."""
     if isinstance(metrics, str) or not isinstance(metrics, Iterable):
         raise TypeError(f"metrics must be a list of names and functions, got {validate.show(metrics)}")
-    found: dict[str, str | Metric] = {}
+    found: dict[str, MetricName | Metric] = {}
     for k, metric in enumerate(metrics):
         if callable(metric):
             name = getattr(metric, "__name__", "")
@@ -64,7 +65,7 @@ def check_metrics(metrics: Iterable[str | Metric], loss: Loss) -> dict[str, str 
                     "def, under a name of its own"
                 )
         else:
-            name = validate.choice(f"metrics[{k}]", metric, ["accuracy", *METRICS])
+            name = validate.choice(f"metrics[{k}]", metric, get_args(MetricName))
             if name in ("accuracy", "f1") and not loss.classifies:
                 raise ValueError(
                     f"metrics[{k}] is {name!r}, of classes, and the loss {loss.name.lower()} is of numbers"

@@ -14,6 +14,7 @@ from fastnn._engine.loop import forward
 from fastnn._engine.plan import count_steps, find_plan
 from fastnn._engine.workspace import count_parameters, make_layout, parameter_shapes, split, view, view_below
 from fastnn._support import files, html, validate
+from fastnn._support.choices import ActivationName, HiddenName, InitName
 from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
 from fastnn.interop import exports
@@ -130,7 +131,7 @@ class Network(Named):
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike = "float64",
         *,
-        init: str | Initializer = "fan_in",
+        init: InitName | Initializer = "fan_in",
     ) -> None:
         if not callable(init):
             validate.choice("init", init, INITIALIZERS)
@@ -336,7 +337,7 @@ class Network(Named):
         The file is whole or not there: whatever interrupts, `path` is the old file or
         the new one. It holds the arrays ``layers.0.weight`` (n_in, n_out),
         ``layers.0.bias`` (n_out,) and so on, and the architecture as metadata. Needs
-        the package safetensors (``pip install 'fastnn-numba[save]'``).
+        the package safetensors (the extra ``save``).
 
         Parameters
         ----------
@@ -504,7 +505,8 @@ class Network(Named):
 
     def _summary(self) -> str:
         inputs = " x ".join(f"{size:,}" for size in self._input_shape)
-        return f"Network: {inputs} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"
+        plural = "s" * (self.n_inputs > 1)
+        return f"Network: {inputs} input{plural}, {self.n_parameters:,} parameters, {self._dtype.name}"
 
     def _letters(self) -> list[str]:
         """Return what the layers' arrays are called, in mathematics."""
@@ -530,11 +532,11 @@ class Network(Named):
 @named_arguments
 def mlp(
     *sizes: int,
-    hidden: str | Sequence[str] = "sigmoid",
-    output: str = "identity",
+    hidden: HiddenName | Sequence[HiddenName] = "sigmoid",
+    output: ActivationName = "identity",
     seed: int | np.random.Generator | None = None,
     dtype: DTypeLike = "float64",
-    init: str | Initializer = "fan_in",
+    init: InitName | Initializer = "fan_in",
 ) -> Network:
     """Return a network of dense layers, the short form of `Network`.
 
@@ -565,7 +567,10 @@ def mlp(
     79510
     """
     if len(sizes) < 2:
-        raise ValueError(f"mlp needs at least the number of inputs and of outputs, got sizes {sizes}")
+        given: Any = sizes[0] if sizes else ()
+        is_list = isinstance(given, list | tuple) and len(given) > 1
+        advice = f"; write them one by one: mlp({', '.join(map(str, given))})" if is_list else ""
+        raise ValueError(f"mlp needs at least the number of inputs and of outputs, got sizes {sizes}{advice}")
     n_hidden = len(sizes) - 2
     activations = [hidden] * n_hidden if isinstance(hidden, str) else [*hidden]
     if len(activations) != n_hidden:
@@ -593,7 +598,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     Raises
     ------
     ImportError
-        Without safetensors (``pip install 'fastnn-numba[save]'``).
+        Without safetensors (the extra ``save``).
     OSError
         If there is nothing to read.
     ValueError

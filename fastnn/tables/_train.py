@@ -3,13 +3,14 @@
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn
 from fastnn._support import validate
+from fastnn._support.choices import HiddenName, PolicyName, TaskName
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
@@ -25,7 +26,6 @@ from fastnn.training.history import History
 from fastnn.training.optimizers import Adam, Optimizer
 from fastnn.training.trainer import Trainer
 
-TASKS = ("auto", "classes", "numbers")
 PARTS = ("training", "validation")
 
 
@@ -43,11 +43,11 @@ def train(
     *,
     drop: str | Sequence[str] = (),
     category: str | Sequence[str] = (),
-    task: str = "auto",
-    missing: str = "refuse",
+    task: TaskName = "auto",
+    missing: PolicyName = "refuse",
     na: str | Sequence[str] | None = None,
     hidden: int | Sequence[int] = (32,),
-    activation: str = "tanh",
+    activation: HiddenName = "tanh",
     epochs: int = 50,
     batch_size: int | None = 32,
     gradient: Perturbation | Backprop = Perturbation(),  # noqa: B008 (frozen)
@@ -148,11 +148,11 @@ class Training:
         *,
         drop: str | Sequence[str],
         category: str | Sequence[str],
-        task: str,
-        missing: str,
+        task: TaskName,
+        missing: PolicyName,
         na: str | Sequence[str] | None,
         hidden: int | Sequence[int],
-        activation: str,
+        activation: HiddenName,
         batch_size: int | None,
         gradient: Perturbation | Backprop,
         optimizer: Optimizer,
@@ -160,7 +160,7 @@ class Training:
         seed: int | np.random.Generator | None,
         dtype: DTypeLike,
     ) -> None:
-        validate.choice("task", task, TASKS)
+        validate.choice("task", task, get_args(TaskName))
         validate.choice("missing", missing, POLICIES)
         validate.number("validation", validation, low=0.0, high=0.5)
         rng = validate.generator("seed", seed)

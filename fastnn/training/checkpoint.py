@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from fastnn._support import files, validate
+from fastnn._support.choices import MetricName
 from fastnn._support.validate import Array
 from fastnn.hardware import Devices, Readout
 from fastnn.model.metrics import METRICS, Metric
@@ -73,7 +74,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
     files.write(path, "checkpoint", description, arrays, read)
 
 
-def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[str | Metric] = ()) -> T:
+def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[MetricName | Metric] = ()) -> T:
     """Return the trainer, of that class, that `save` wrote; see `fastnn.Trainer.resume`."""
     _, description, arrays = files.read(path, "checkpoint")
     with files.restoring(path, "checkpoint"):
@@ -101,8 +102,8 @@ def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[str | 
 
 
 def _find_own(
-    path: str | os.PathLike[str], names: Sequence[str], metrics: Iterable[str | Metric]
-) -> dict[str, str | Metric]:
+    path: str | os.PathLike[str], names: Sequence[str], metrics: Iterable[MetricName | Metric]
+) -> dict[str, Any]:
     """Return the functions that a checkpoint has the names of, if they are those that are given."""
     given = {getattr(metric, "__name__", str(metric)): metric for metric in metrics}
     missing = [name for name in names if name not in METRICS and name not in given]

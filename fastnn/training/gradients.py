@@ -3,17 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._engine.loop import count_passes, measure
-from fastnn._engine.plan import find_plan
 from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import layer_sizes, make_data, make_plain_task, split
 from fastnn._support import validate
+from fastnn._support.choices import EvaluationName, LossName, SchemeName
 from fastnn._support.names import Brief
 from fastnn._support.validate import Array
 from fastnn.hardware import Devices, Readout, check_devices
@@ -25,7 +25,6 @@ from fastnn.model.network import Network
 from fastnn.model.samples import hold_out
 from fastnn.training.schemes import (
     MAX_SEED,
-    SCHEMES,
     ForwardGradient,
     NodePerturbation,
     RandomDirections,
@@ -33,7 +32,6 @@ from fastnn.training.schemes import (
     make_reading,
 )
 
-EVALUATIONS = ("auto", "series", "direct")
 # What a series may leave out, relative to the layer's differences. The plain float64
 # loop's rounding is 1e-12 to 1e-11 of them at eps = 1e-4, and eps itself costs 1e-5.
 TOLERANCE = 1e-8
@@ -68,7 +66,8 @@ class Perturbation(Brief):
         differences (1e-6 in float32) is refused. "auto" takes the series, and measures
         directly those inputs of such samples whose own nudges are too large. Both measure
         directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` or a recurrent layer is nudged
-        wherever it is used, and "series" refuses such. "auto" measures those of a `Conv2D` directly; of those that are
+        wherever it is used, and "series" refuses such. "auto" measures those of a `Conv2D` directly, as exactly by
+        products where what is above has rectifiers and pools and that is cheaper; of those that are
         met at every step it measures, in each step, how much one term and two leave out of sixteen weights, and all
         of them directly where that is more: so what it leaves out there is checked on a sample, not proved.
 
@@ -102,8 +101,8 @@ class Perturbation(Brief):
     """
 
     eps: float = 1e-6
-    scheme: str = "forward"
-    evaluate: str = "auto"
+    scheme: SchemeName = "forward"
+    evaluate: EvaluationName = "auto"
     fraction: float | tuple[float, ...] = 1.0
     redraw: int = 1
     rescale: bool = False
@@ -111,8 +110,8 @@ class Perturbation(Brief):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", validate.number("eps", self.eps, low=0.0, open_low=True))
-        validate.choice("scheme", self.scheme, SCHEMES)
-        validate.choice("evaluate", self.evaluate, EVALUATIONS)
+        validate.choice("scheme", self.scheme, get_args(SchemeName))
+        validate.choice("evaluate", self.evaluate, get_args(EvaluationName))
         if isinstance(self.fraction, tuple | list):
             fractions = [validate.share(f"fraction[{k}]", value) for k, value in enumerate(self.fraction)]
             object.__setattr__(self, "fraction", tuple(fractions))
@@ -147,8 +146,9 @@ class Perturbation(Brief):
             return None
         if reading.levels and self.scheme == "central":
             raise ValueError(
-                "bits round each reading by itself, and of central differences of all weights fastnn finds no single "
-                'one; use scheme="forward", or RandomDirections(directions="coordinate")'
+                "bits round both readings of a central difference, and fastnn finds that whole, not what it is of; use "
+                f'RandomDirections(q={sum(sizes)}, eps={self.eps:g}, directions="coordinate"), the same differences '
+                'reading by reading, or scheme="forward"'
             )
         plan = Plan(int(Kind.COORDINATE), DIRECTIONS, make_key(self.seed, 0), 1, self.scheme == "central", 0, 0)
         some = counts if counts != tuple(sizes) else ()
@@ -201,7 +201,7 @@ def gradient(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    loss: str = "squared_error",
+    loss: LossName = "squared_error",
     method: Gradient = Perturbation(),
     sample_weight: ArrayLike | None = None,
     readout: Readout | None = None,
@@ -295,14 +295,7 @@ def make_recipe(network: Network, method: Gradient, readout: Readout | None = No
         raise ValueError(f"{method} differentiates, and reads no loss: what has a readout is an estimate by perturbing")
     if isinstance(method, Backprop):
         return None
-    recipe = method.make_recipe(layer_sizes(network._layout), make_reading(readout or Readout(), 0))
-    if recipe and recipe.of_units and find_plan(network._layout):
-        below = network.shared_layers()[0]
-        raise ValueError(
-            f"{method} is for networks of dense layers, whose sums it perturbs, and this one has a {below}; "
-            "use RandomDirections or ForwardGradient(of='weights')"
-        )
-    return recipe
+    return method.make_recipe(layer_sizes(network._layout), make_reading(readout or Readout(), 0))
 
 
 def count_queries(network: Network, method: Gradient, readout: Readout | None = None) -> int | None:

@@ -61,7 +61,7 @@ class History(Named):
 
     def __getattr__(self, name: str) -> Any:
         columns = self.__dict__.get("metrics", {})
-        return columns[name] if name in columns else super().__getattr__(name)
+        return columns[name] if name in columns else super().__getattr__(name)  # type: ignore[misc]
 
     def to_dict(self) -> dict[str, Array]:
         """Return the measured arrays by name, leaving out what is None."""

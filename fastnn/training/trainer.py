@@ -16,7 +16,8 @@ from fastnn._engine.devices import write_weights
 from fastnn._engine.loop import Diverged, Loop, count_passes, draw_orders, measure
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
-from fastnn._support import validate
+from fastnn._support import html, validate
+from fastnn._support.choices import LossName, MetricName
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
@@ -111,13 +112,13 @@ class Trainer(Named):
         self,
         network: Network,
         *,
-        loss: str = "squared_error",
+        loss: LossName = "squared_error",
         gradient: Gradient = Perturbation(),  # noqa: B008 (frozen)
         optimizer: Optimizer = SGD(0.01),  # noqa: B008 (frozen)
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
-        metrics: Iterable[str | Metric] = (),
+        metrics: Iterable[MetricName | Metric] = (),
         readout: Readout | None = None,
         devices: Devices | None = None,
     ) -> None:
@@ -126,16 +127,16 @@ class Trainer(Named):
         validate.instance("optimizer", optimizer, OPTIMIZERS)
         self._recipe = make_recipe(network, gradient, readout)
         check_devices(devices, getattr(gradient, "eps", 0.0))
-        self.network = network
-        self.gradient = gradient
-        self.optimizer = optimizer
+        self._network = network
+        self._gradient = gradient
+        self._optimizer = optimizer
         self._loss = find_loss(loss, network.output_layer.code)
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
         self._metrics = check_metrics(metrics, self._loss)
-        self.readout = readout
-        self.devices = devices
+        self._readout = readout
+        self._devices = devices
         self._update = optimizer.make_update(network._theta)
         if devices:
             self._update = devices._carry(self._update)
@@ -148,10 +149,70 @@ class Trainer(Named):
         self._is_stopping = False
         self._samples: Data | None = None  # while `fit` runs
 
+    def __repr__(self) -> str:
+        rows = self._describe()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join([self._summary(), *(f"  {name.ljust(width)}  {value}" for name, value in rows)])
+
+    def _repr_html_(self) -> str:
+        return html.table(self._summary(), ["setting", "value"], self._describe())
+
+    def _summary(self) -> str:
+        n_epochs, n_steps = self.n_epochs, self.n_steps
+        return f"Trainer: {n_epochs:,} epoch{'s' * (n_epochs != 1)}, {n_steps:,} step{'s' * (n_steps != 1)}"
+
+    def _describe(self) -> list[tuple[str, str]]:
+        """Return what a trainer was made with, by name, and its learning rate of now."""
+        names = ("loss", "gradient", "optimizer", "batch_size", "shuffle")
+        given = [(name, str(getattr(self, name))) for name in names]
+        others = [(name, str(value)) for name in ("readout", "devices") if (value := getattr(self, name)) is not None]
+        rate = [("learning_rate", f"{self.learning_rate:g}")] * (self.learning_rate != self._optimizer.lr)
+        return [("network", self._network._summary().removeprefix("Network: ")), *given, *others, *rate]
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy has: of callbacks their states, as in a file, also while `fit` runs."""
         states = {name: (None, state) for name, (_, state) in self._find_states().items()}
         return {**self.__dict__, "_states": states, "_hooks": None, "_samples": None}
+
+    @property
+    def network(self) -> Network:
+        """What is trained."""
+        return self._network
+
+    @property
+    def loss(self) -> str:
+        """The name of the loss."""
+        return self._loss.name.lower()
+
+    @property
+    def gradient(self) -> Gradient:
+        """How the gradient is found."""
+        return self._gradient
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """How weights are moved, with the learning rate that training began with."""
+        return self._optimizer
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples a step; None is all of them."""
+        return self._batch_size
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether samples are visited in a new order each epoch."""
+        return self._shuffle
+
+    @property
+    def readout(self) -> Readout | None:
+        """How the loss is read, if not exactly."""
+        return self._readout
+
+    @property
+    def devices(self) -> Devices | None:
+        """What the weights are kept on, if not in numbers."""
+        return self._devices
 
     @property
     def n_steps(self) -> int:
@@ -233,8 +294,9 @@ class Trainer(Named):
             Told of every epoch, in their order, but a `Checkpoint` after all others; see
             `fastnn.callbacks`.
         progress : bool or None, default None
-            A progress bar, by tqdm. None shows one if the run takes more than two
-            seconds, standard error is a terminal, and tqdm is installed.
+            A progress bar, by tqdm, and a line on standard error if code is compiled first, which a first run
+            waits for. None shows them, the bar if the run takes more than two seconds and tqdm is installed, where
+            standard error is a terminal or this is a notebook, unless the environment variable ``TQDM_DISABLE`` is set.
 
         Returns
         -------
@@ -430,7 +492,7 @@ class Trainer(Named):
         Raises
         ------
         ImportError
-            Without safetensors (``pip install 'fastnn-numba[save]'``).
+            Without safetensors (the extra ``save``).
         OSError
             If the file cannot be written; one that was there, and training, stay as they were.
         TypeError
@@ -441,7 +503,7 @@ class Trainer(Named):
         checkpoint.save(self, path, partial(Trainer.resume, metrics=[*self._metrics.values()]))
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str], *, metrics: Iterable[str | Metric] = ()) -> Self:
+    def resume(cls, path: str | os.PathLike[str], *, metrics: Iterable[MetricName | Metric] = ()) -> Self:
         """Return the trainer that `save` wrote, to go on as if it had never stopped.
 
         Call `fit` with the same samples, for the epochs that are left: the numbers
@@ -464,7 +526,7 @@ class Trainer(Named):
         Raises
         ------
         ImportError
-            Without safetensors (``pip install 'fastnn-numba[save]'``).
+            Without safetensors (the extra ``save``).
         OSError
             If there is nothing to read.
         ValueError
