@@ -1,5 +1,7 @@
 """Convolutions below straight ones, whose perturbations meet what is pulled down: exact, chosen by price."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from test_layers import DTYPES, ROUNDINGS, Average, Case, Conv, Dense, Flatten, Max
@@ -64,13 +66,15 @@ def test_samples_that_count_differently(stack):
 
 
 @pytest.mark.parametrize("offset", [0.0, 0.5, -0.5, 1.0, -1.0, 2.0])
-def test_kinks_are_exact(offset):
+@pytest.mark.parametrize(("activation", "kink"), [("relu", 0.0), ("hard_sigmoid", -3.0), ("hard_sigmoid", 3.0)])
+def test_kinks_are_exact(activation, kink, offset):
     """A unit of the second convolution within reach of some perturbations of the first, or just not."""
     eps = 1e-3
-    case = Case(PULLED["pools"][0], n_samples=1)
+    shape, (first, pool, second, _) = PULLED["pools"][0]
+    case = Case((shape, [first, pool, dataclasses.replace(second, activation=activation)]), n_samples=1)
     z = case.network.forward(case.x).pre_activations[2][0]
-    place = np.unravel_index(z.reshape(-1, z.shape[-1]).argmax(axis=0), z.shape[:2])  # those that are passed on
-    case.network.weights[3][:] += offset * eps - z[(*place, np.arange(z.shape[-1]))]
+    place = np.unravel_index(z.reshape(-1, z.shape[-1]).argmax(axis=0), z.shape[:2])
+    case.network.weights[3][:] += kink + offset * eps - z[(*place, np.arange(z.shape[-1]))]
     case.network.weights[3][2:] = -9.0  # far off
     assert count_doubts(case, eps) >= 2
     for scheme in ("forward", "central"):

@@ -7,8 +7,9 @@ columns is what z moves by, and the dense layers keep their own way.
 
 What perturbations may take across a kink has a column of its own, pulled down from where it stands: z of a rectifier,
 or how far one unit of a window is ahead of its largest. Reaches (`stem.set_reach`) prove that nothing else crosses, and
-up to its first crossing a perturbation moves all along straight lines. So the same product tells, exactly, which
-perturbations cross; only these are carried up further, as others are in `stem`.
+up to its first crossing a perturbation moves all along straight lines. So the same product tells which perturbations
+cross nothing; only those that move some column by more than it is from its kink, to either side, are carried up
+further, as others are in `stem`.
 """
 
 from fastnn._compiler.jit import call_part, kernel, line, rows, unit, unpack_stem
@@ -127,7 +128,7 @@ def cross(stem, above, channel, n_columns, width, moved, count, chunk, z, crossi
     for b in range(count):
         crosses = False
         for k in range(n_doubts):
-            crosses = crosses or not ahead[k, b] <= stem.margins[chunk, k]
+            crosses = crosses or not abs(ahead[k, b]) <= stem.margins[chunk, k]
         if crosses:
             crossing[n_crossing] = b
             n_crossing += 1

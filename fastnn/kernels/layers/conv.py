@@ -7,7 +7,7 @@ weight moves z wherever the kernel is laid, by eps times the input there, in one
 import numpy as np
 
 from fastnn._compiler.jit import kernel, line, rows, unit, unpack_stem, view
-from fastnn.kernels.activations import activate, derivative_bounds
+from fastnn.kernels.activations import activate, derivative_bounds, kink_distance
 from fastnn.kernels.layers.maps import (
     ACTIVATION,
     CHANNELS,
@@ -285,7 +285,7 @@ def pull(packed, part):
         for m in range(width):
             row[m] *= slope[k]
         if is_doubtful(stem, layer + 1, sample, chunk, k, c):
-            row[part.first + doubt(stem, chunk, abs(z[k]))] = -1.0 if z[k] > 0.0 else 1.0
+            row[part.first + doubt(stem, chunk, kink_distance(here[ACTIVATION], np.float64(z[k])))] = 1.0
         elif slope[k] == 0.0:
             continue
         first_y, last_y, first_x, last_x, before = met_taps(below, here, y, x)

@@ -142,7 +142,7 @@ def pulled_rows(stem, chunk, level, n_columns):
 
 @kernel
 def doubt(stem, chunk, margin):
-    """List a kink, which moves of its column past a margin cross; return its number."""
+    """List a kink, which only moves of its column by more than a margin, up or down, can cross; return its number."""
     number = stem.n_doubts[chunk]
     stem.margins[chunk, number] = margin
     stem.n_doubts[chunk] = number + 1
@@ -151,10 +151,9 @@ def doubt(stem, chunk, margin):
 
 @kernel
 def is_doubtful(stem, level, sample, chunk, unit, channel):
-    """Return if perturbations may take a unit across its kink."""
-    if not has_kink(stem.table[level, ACTIVATION]):
-        return False
-    return not abs(sample_values(stem, Z, sample)[unit]) > reach_of(stem, chunk, REACH_Z, level)[channel]
+    """Return if perturbations may take a unit across a kink."""
+    code, reach = stem.table[level, ACTIVATION], reach_of(stem, chunk, REACH_Z, level)[channel]
+    return has_kink(code) and not kink_distance(code, np.float64(sample_values(stem, Z, sample)[unit])) > reach
 
 
 @kernel
