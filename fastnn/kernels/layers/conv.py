@@ -17,7 +17,6 @@ from fastnn.kernels.layers.maps import (
     KERNEL_WIDTH,
     LEFT,
     LIST,
-    MAP,
     NORMS,
     PITCH,
     REACH_A,
@@ -29,6 +28,7 @@ from fastnn.kernels.layers.maps import (
     WIDTH,
     Geometry,
     change_unit,
+    corner,
     is_still,
     map_rows,
     moved_channels,
@@ -74,12 +74,6 @@ def shape(
         has_z=True,
         mixes=True,
     )
-
-
-@kernel
-def corner(below, here, y, x):
-    """Return where in a sample's values the inputs of a place begin."""
-    return below[MAP] + y * here[STRIDE_HEIGHT] * below[PITCH] + x * here[STRIDE_WIDTH] * below[CHANNELS]
 
 
 @kernel(returns_view=True)
