@@ -227,11 +227,15 @@ def set_reach(packed, stem, layer, n, eps, chunk):
 
 @kernel
 def list_wanted(packed, stem, n, channel, lowest, end, chunk):
-    """List what is to be computed of the layers from `lowest` up to, but not, `end`; of `channel` alone, or of all."""
+    """List what is to be computed of the layers from `lowest` up to, but not, `end`; of `channel` alone, or of all.
+
+    Where it is of one channel, the lowest's own weights are what moves it.
+    """
     list_all(stem, end, channel, chunk)
     for layer in range(end - 1, lowest, -1):
         if stem.table[layer + 1, SELECTS] != 0:
-            call_part(stem.units[layer, WANT], packed, make_part(layer, n, channel, 0, 0, 0.0, chunk))
+            own = 1 if channel >= 0 and layer == lowest + 1 else 0
+            call_part(stem.units[layer, WANT], packed, make_part(layer, n, channel, own, 0, 0.0, chunk))
         else:
             list_all(stem, layer, channel, chunk)
 

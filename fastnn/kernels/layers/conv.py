@@ -17,7 +17,6 @@ from fastnn.kernels.layers.maps import (
     KERNEL_WIDTH,
     LEFT,
     LIST,
-    MAP,
     NORMS,
     PITCH,
     REACH_A,
@@ -30,6 +29,7 @@ from fastnn.kernels.layers.maps import (
     Geometry,
     add_noise,
     change_unit,
+    corner,
     doubt,
     is_doubtful,
     is_still,
@@ -78,12 +78,6 @@ def shape(
         has_z=True,
         mixes=True,
     )
-
-
-@kernel
-def corner(below, here, y, x):
-    """Return where in a sample's values the inputs of a place begin."""
-    return below[MAP] + y * here[STRIDE_HEIGHT] * below[PITCH] + x * here[STRIDE_WIDTH] * below[CHANNELS]
 
 
 @kernel

@@ -109,6 +109,25 @@ def unit_at(level, y, x, channel):
     return level[FIRST] + y * level[PITCH] + x * level[CHANNELS] + channel
 
 
+@kernel
+def corner(below, here, y, x):
+    """Return where in a sample's values the inputs of a place of a kernel begin."""
+    return below[MAP] + y * here[STRIDE_HEIGHT] * below[PITCH] + x * here[STRIDE_WIDTH] * below[CHANNELS]
+
+
+@kernel
+def meets_same(stem, layer, sample, y, x, other_y, other_x):
+    """Return whether a layer's kernel meets the same inputs at two places, in order."""
+    below, here = stem.table[layer], stem.table[layer + 1]
+    a = sample_values(stem, A, sample)
+    place, other = corner(below, here, y, x), corner(below, here, other_y, other_x)
+    for ky in range(here[KERNEL_HEIGHT]):
+        for i in range(ky * below[PITCH], ky * below[PITCH] + here[KERNEL_WIDTH] * below[CHANNELS]):
+            if a[place + i] != a[other + i]:
+                return False
+    return True
+
+
 @kernel(returns_view=True)
 def moved_units(stem, chunk, layer, n_units, count):
     """Return this chunk's changes of what a layer puts out, (n_units, count); layers take turns with two arrays."""

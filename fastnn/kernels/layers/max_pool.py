@@ -22,6 +22,7 @@ from fastnn.kernels.layers.maps import (
     doubt,
     is_still,
     list_unit,
+    meets_same,
     moved_units,
     pulled_rows,
     reach_of,
@@ -41,15 +42,22 @@ def shape(below: Geometry, pool_size: tuple[int, int], strides: tuple[int, int])
 
 @kernel
 def find_largest(below, here, a, y, x, c):
-    """Return where the first of a window's largest units stands in a sample's values; a nan is the largest."""
+    """Return row and column of the first of a window's largest units below; a nan is the largest."""
     top, left = y * here[STRIDE_HEIGHT], x * here[STRIDE_WIDTH]
-    largest = unit_at(below, top, left, c)
+    row, column, largest = top, left, a[unit_at(below, top, left, c)]
     for ky in range(here[KERNEL_HEIGHT]):
         for kx in range(here[KERNEL_WIDTH]):
-            k = unit_at(below, top + ky, left + kx, c)
-            if a[k] > a[largest] or a[k] != a[k]:
-                largest = k
-    return largest
+            value = a[unit_at(below, top + ky, left + kx, c)]
+            if value > largest or value != value:
+                row, column, largest = top + ky, left + kx, value
+    return row, column
+
+
+@kernel
+def find_unit(below, here, a, y, x, c):
+    """Return where `find_largest` stands in a sample's values."""
+    row, column = find_largest(below, here, a, y, x, c)
+    return unit_at(below, row, column, c)
 
 
 @unit
@@ -61,7 +69,7 @@ def forward(packed, part):
     for y in range(here[HEIGHT]):
         for x in range(here[WIDTH]):
             for c in range(here[CHANNELS]):
-                a[unit_at(here, y, x, c)] = a[find_largest(below, here, a, y, x, c)]
+                a[unit_at(here, y, x, c)] = a[find_unit(below, here, a, y, x, c)]
 
 
 @unit
@@ -73,7 +81,7 @@ def back(packed, part):
     for y in range(here[HEIGHT]):
         for x in range(here[WIDTH]):
             for c in range(here[CHANNELS]):
-                gradient[find_largest(below, here, a, y, x, c)] += gradient[unit_at(here, y, x, c)]
+                gradient[find_unit(below, here, a, y, x, c)] += gradient[unit_at(here, y, x, c)]
 
 
 @unit
@@ -87,7 +95,11 @@ def reach(packed, part):
 
 @unit
 def want(packed, part):
-    """List what each window that is listed may pass on, one after another: its largest, and what may overtake that."""
+    """List what each window that is listed may pass on, one after another: its largest, and what may overtake that.
+
+    Where it is by its own weights that the layer below moves, what meets the same as the largest moves with it and
+    is left out: nearly all of a flat background.
+    """
     _, stem = unpack_stem(packed)
     layer, sample, chunk = part.layer, part.sample, part.chunk
     below, here = stem.table[layer], stem.table[layer + 1]
@@ -97,13 +109,17 @@ def want(packed, part):
     for i in range(stem.counts[chunk, layer + 1]):
         window = here[LIST] + i
         y, x, c = stem.listed[chunk, window, 0], stem.listed[chunk, window, 1], stem.listed[chunk, window, 2]
-        largest = a[find_largest(below, here, a, y, x, c)]
+        first_y, first_x = find_largest(below, here, a, y, x, c)
+        largest = a[unit_at(below, first_y, first_x, c)]
         before = count
         for row in range(y * here[STRIDE_HEIGHT], y * here[STRIDE_HEIGHT] + here[KERNEL_HEIGHT]):
             for column in range(x * here[STRIDE_WIDTH], x * here[STRIDE_WIDTH] + here[KERNEL_WIDTH]):
                 k = unit_at(below, row, column, c)
                 behind = largest - a[k]
                 if is_still(stem, layer, sample, chunk, k, c):  # at 0, below which no other falls
+                    continue
+                ties = part.first == 1 and behind == 0.0 and not (row == first_y and column == first_x)
+                if ties and meets_same(stem, layer - 1, sample, row, column, first_y, first_x):
                     continue
                 if not behind > 2.0 * reaches[c]:  # one up, the other down; nothing is ruled out by a reach that is nan
                     list_unit(stem, layer, chunk, count, row, column, c)
