@@ -1,4 +1,4 @@
-"""Races of steps along estimates of the gradient: fastnn's beside JAX and plain NumPy, for `compare.py`.
+"""Races of steps along estimates of the gradient: fastnn's beside JAX, torchzero and NumPy, for `compare.py`.
 
 As in `fastnn/_cli/bench.py`, whose processes run this file. A step makes `2 Q` queries where its name has directions.
 """
@@ -102,6 +102,35 @@ def jax_run(case, method):
     return run
 
 
+def torchzero_run(case):
+    """Set torchzero's SPSA up, at the same rate and nudge; a step of it makes one query more."""
+    import torch
+    import torchzero
+
+    torch.set_num_threads(1)
+    case.n_steps = 20
+    layers = []
+    for w, b in zip(case.weights[::2], case.weights[1::2], strict=True):
+        layer = torch.nn.Linear(*w.shape, dtype=getattr(torch, case.dtype))
+        layer.load_state_dict({"weight": torch.from_numpy(w.T.copy()), "bias": torch.from_numpy(b.copy())})
+        layers += [layer, torch.nn.Sigmoid()]
+    model = torch.nn.Sequential(*layers[:-1])
+    spsa = torchzero.m.SPSA(h=EPS, n_samples=Q, formula="central", distribution="rademacher")
+    optimizer = torchzero.Optimizer(model.parameters(), spsa, torchzero.m.LR(case.rate))
+    splits = range(case.batch, len(case.x), case.batch)
+    batches = [
+        (torch.from_numpy(x), torch.from_numpy(y))
+        for x, y in zip(np.split(case.x, splits), np.split(case.y, splits), strict=True)
+    ]
+
+    def run(epochs):
+        for x, y in batches[: case.n_steps] * epochs:
+            optimizer.step(lambda backward=True, x=x, y=y: torch.nn.functional.cross_entropy(model(x), y))
+        return 0.0
+
+    return run
+
+
 def numpy_run(case):
     """Set a plain loop over directions up."""
     rng, weights = np.random.default_rng(0), case.weights
@@ -142,11 +171,13 @@ PEERS = {
     "JAX SPSA": partial(jax_run, method="spsa"),
     "JAX jvp": partial(jax_run, method="forward"),
     "JAX": partial(jax_run, method="backprop"),
+    "torchzero SPSA": torchzero_run,
     "NumPy SPSA": numpy_run,
 }
 # What is raced, on which network, against what, and what is wanted.
 RACES = [
     (f"SPSA, q = {Q}, against JAX's scan", DIGITS, "fastnn SPSA", "JAX SPSA", "0.33"),
+    ("the same against torchzero", DIGITS, "fastnn SPSA", "torchzero SPSA", "0.033"),
     ("the same against a NumPy loop", DIGITS, "fastnn SPSA", "NumPy SPSA", "0.1"),
     ("SPSA, q = 1, against own Backprop: a pair of queries and what a step has besides", WIDE, "fastnn pair",
      "fastnn Backprop", "0.8, a pair by itself"),

@@ -436,7 +436,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         Units of the hidden layers; an empty tuple for none.
     activation : str, default "relu"
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
-        the same), "tanh", "relu", "leaky_relu", "elu", "softplus" or "silu".
+        the same), "tanh", "relu", "leaky_relu", "elu", "softplus", "silu",
+        "gelu" or "hard_sigmoid".
     loss : {"log_loss", "squared_error"}, default "log_loss"
         The squared error is that of the probabilities, also called Brier score.
     class_weight : dict, "balanced" or None, default None
@@ -813,7 +814,8 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         Units of the hidden layers; an empty tuple for none.
     activation : str, default "relu"
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
-        the same), "tanh", "relu", "leaky_relu", "elu", "softplus" or "silu".
+        the same), "tanh", "relu", "leaky_relu", "elu", "softplus", "silu",
+        "gelu" or "hard_sigmoid".
     gradient : {"perturbation", "backprop"}, default "perturbation"
     eps : float, default 1e-6
         The nudge; see `fastnn.Perturbation`.

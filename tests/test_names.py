@@ -27,7 +27,6 @@ TYPED = {
     # on a network
     "network.fit(X, y)": (lambda: make_network().fit(X, LABELS), "training is fastnn.Trainer"),
     "network.compile()": (lambda: make_network().compile(loss="mse"), "loss and optimizer are the trainer's"),
-    "network.summary()": (lambda: make_network().summary(), r"print\(network\)"),
     "network.score": (lambda: make_network().score(X, LABELS), "evaluate"),
     "network.evaluate": (lambda: make_network().evaluate(X, LABELS), r"fastnn.Trainer\(.*evaluate"),
     "network.predict_proba": (lambda: make_network().predict_proba(X), "predict.X. has the probabilities"),
@@ -64,7 +63,7 @@ TYPED = {
     "Trainer(lr=)": (lambda: make_trainer(lr=0.1), "optimizer=fastnn.SGD"),
     "Trainer(learning_rate=)": (lambda: make_trainer(learning_rate=0.1), "optimizer=fastnn.SGD"),
     "Trainer(epochs=)": (lambda: make_trainer(epochs=3), "epochs are fit's"),
-    "Trainer(metrics=)": (lambda: make_trainer(metrics=["accuracy"]), "accuracy is measured"),
+    "fit(metrics=)": (lambda: make_trainer().fit(X, LABELS, metrics=["accuracy"]), "said to the trainer"),
     "Trainer(random_state=)": (lambda: make_trainer(random_state=0), "did you mean 'seed'"),
     "Trainer(weight_decay=)": (lambda: make_trainer(weight_decay=0.1), "weight decay is the optimizer's"),
     "Trainer(solver=)": (lambda: make_trainer(solver="adam"), "optimizer=fastnn.Adam"),
@@ -72,7 +71,6 @@ TYPED = {
     "fit(n_epochs=)": (lambda: make_trainer().fit(X, LABELS, n_epochs=3), "did you mean 'epochs'"),
     "fit(batch_size=)": (lambda: make_trainer().fit(X, LABELS, batch_size=3), "the batch size is the trainer's"),
     "fit(verbose=)": (lambda: make_trainer().fit(X, LABELS, verbose=1), "did you mean 'progress'"),
-    "fit(validation_split=)": (lambda: make_trainer().fit(X, LABELS, validation_split=0.1), "validation_data="),
     "fit(restore_best_weights=)": (lambda: make_trainer().fit(X, LABELS, restore_best_weights=True), "EarlyStopping"),
     "fit(qqq=)": (lambda: make_trainer().fit(X, LABELS, qqq=1), r"Trainer.fit\(\) takes no argument 'qqq'$"),
     "Dense(units=)": (lambda: fastnn.Dense(units=3, activation="relu"), "did you mean 'n_units'"),
@@ -90,6 +88,8 @@ TYPED = {
     "Dense('linear')": (lambda: fastnn.Dense(3, "linear"), "did you mean 'identity'"),
     "Dense('logistic')": (lambda: fastnn.Dense(3, "logistic"), "did you mean 'sigmoid'"),
     "Dense('swish')": (lambda: fastnn.Dense(3, "swish"), "did you mean 'silu'"),
+    "init='xavier_uniform'": (lambda: fastnn.mlp(2, 1, init="xavier_uniform"), "did you mean 'glorot_uniform'"),
+    "init='kaiming_normal'": (lambda: fastnn.mlp(2, 1, init="kaiming_normal"), "did you mean 'he_normal'"),
     "loss='mse'": (
         lambda: make_trainer() and fastnn.Trainer(make_network(), loss="mse"),
         "did you mean 'squared_error'",
@@ -181,14 +181,17 @@ def test_hints_name_what_there_is():
                 function(**{name: 1})
 
 
-def test_what_works():
+def test_what_works(capsys):
     """Habits that are served as they are."""
+    make_trainer(metrics=["accuracy"]).fit(X, LABELS, validation_split=0.5)
     network, trainer = make_network(), make_trainer()
     np.testing.assert_array_equal(network(X), network.predict(X))
     np.testing.assert_array_equal(trainer.predict(X), trainer.network.predict(X))
     labels = network.predict(X).argmax(axis=1)
     np.testing.assert_array_equal(network.predict_labels(X), labels)
     np.testing.assert_array_equal(trainer.predict_labels(X), labels)
+    network.summary()
+    assert capsys.readouterr().out == f"{network}\n"
     one = fastnn.mlp(2, 1, output="sigmoid", seed=0)
     np.testing.assert_array_equal(one.predict_labels(X), one.predict(X)[:, 0] > 0.5)
     several = fastnn.mlp(2, 3, output="sigmoid", seed=0)

@@ -23,6 +23,14 @@ from fastnn.training.schemes import KINDS, NOISES
 ROUNDINGS = 200
 # In plain Python, one of them takes minutes enough.
 DTYPES = ("float64",) if JIT_DISABLED else ("float64", "float32")
+# Over layers below the dense ones, those of float32 are compiled beside the benchmarks, and so are more of them.
+STEM_DTYPES = ["float64", pytest.param("float32", marks=pytest.mark.exhaustive)]
+NODE_STACKS = [
+    "overlapping",
+    "caption",
+    *(pytest.param(name, marks=[] if JIT_DISABLED else pytest.mark.exhaustive)
+      for name in test_layers.STACKS if name not in ("overlapping", "caption")),
+]  # fmt: skip
 SOFTMAX = HEADS[-1]
 SOME_HEADS = [SOFTMAX, ("squared_error", "tanh"), ("huber", "identity"), ("binary_cross_entropy", "sigmoid")]
 RNG = np.random.default_rng(0)
@@ -90,7 +98,7 @@ def test_node_perturbation_is_that_of_plain_numpy(make_case, kind, scheme, layer
             noise = naive.unit_noise(kind, seed, 0, range(len(case.x)), [len(b) for b in case.network.weights[1::2]])
             for sigma in (1e-5, 0.3):
                 method = fastnn.NodePerturbation(sigma, kind, layers, scheme, seed)
-                options = {"layers": layers, "scheme": scheme, "sample_weight": sample_weight}
+                options = {"turns": layers, "scheme": scheme, "sample_weight": sample_weight}
                 wanted = naive.node_perturbation(*widened(case), noise, sigma, **options)
                 # As above; a sum over samples.
                 size = max(np.abs(flat(wanted)).max(), 10 * sigma) * len(case.x)
@@ -421,29 +429,110 @@ def test_more_directions_than_are_carried_together(chunks, make_case):
         assert is_near(case.gradient(fastnn.RandomDirections(100)), wanted, "float64", 1.0)
 
 
+@pytest.mark.parametrize("dtype", STEM_DTYPES)
 @pytest.mark.parametrize("stack", ["conv", "overlapping", "deep", "mixed", "none", "flat"])
-def test_layers_below_the_dense_ones(chunks, stack):
+def test_layers_below_the_dense_ones(chunks, stack, dtype):
     """Down there values are subtracted, in float64: to their rounding over eps."""
-    for dtype in DTYPES:
-        case = test_layers.Case(stack, dtype=dtype)
-        for q, eps, kind, scheme in ((3, 1e-3, "rademacher", "central"), (40, 0.1, "gaussian", "forward")):
-            wanted = naive.along_directions(*widened(case), kind, 2, 0, q, eps, scheme)
-            size = max(1.0, np.abs(flat(wanted)).max())
-            method = fastnn.RandomDirections(q, eps, kind, scheme, seed=2)
-            found = []
-            for n_chunks in (1, 2):
-                chunks(n_chunks)
-                found.append(case.gradient(method))
-                assert is_near(found[-1], wanted, dtype, q * size, 1e-13 * size / eps)
-            np.testing.assert_array_equal(flat(found[0]), flat(found[1]))
-        exact = [g.astype(float) for g in case.gradient(fastnn.Backprop())]
-        found = case.gradient(fastnn.ForwardGradient(2))
-        assert is_near(found, naive.projected(exact, "rademacher", 0, 0, 2), dtype, np.abs(flat(exact)).sum())
+    case = test_layers.Case(stack, dtype=dtype)
+    for q, eps, kind, scheme in ((3, 1e-3, "rademacher", "central"), (40, 0.1, "gaussian", "forward")):
+        wanted = naive.along_directions(*widened(case), kind, 2, 0, q, eps, scheme)
+        size = max(1.0, np.abs(flat(wanted)).max())
+        method = fastnn.RandomDirections(q, eps, kind, scheme, seed=2)
+        found = []
+        for n_chunks in (1, 2):
+            chunks(n_chunks)
+            found.append(case.gradient(method))
+            assert is_near(found[-1], wanted, dtype, q * size, 1e-13 * size / eps)
+        np.testing.assert_array_equal(flat(found[0]), flat(found[1]))
+    exact = [g.astype(float) for g in case.gradient(fastnn.Backprop())]
+    found = case.gradient(fastnn.ForwardGradient(2))
+    assert is_near(found, naive.projected(exact, "rademacher", 0, 0, 2), dtype, np.abs(flat(exact)).sum())
+
+
+def noise_below(case, kind, seed, q=1, index=0):
+    """Return the noise of all a sample's sums, those of shared layers at every place and step."""
+    weights, layers, _, x, _ = widened(case)
+    places = [place * q + index for place in range(len(x))]
+    return naive.unit_noise(kind, seed, 0, places, naive.count_sums(weights, layers, x))
+
+
+@pytest.mark.parametrize("dtype", STEM_DTYPES)
+@pytest.mark.parametrize("stack", NODE_STACKS)
+def test_units_below_the_dense_layers(chunks, stack, dtype):
+    """Values are subtracted down there, as above. Exact slopes are what central differences tend to, to sigma**2."""
+    case, seed = test_layers.Case(stack, dtype=dtype), 5
+    for kind, layers, scheme in (
+        ("rademacher", "together", "forward"),
+        ("gaussian", "each", "central"),
+        ("sphere", "each", "forward"),
+    ):
+        wanted = naive.node_perturbation(*widened(case), noise_below(case, kind, seed), 0.01, layers, scheme)
+        size = max(1.0, np.abs(flat(wanted)).max())
+        found = []
+        for n_chunks in (1, 2):
+            chunks(n_chunks)
+            found.append(case.gradient(fastnn.NodePerturbation(0.01, kind, layers, scheme, seed)))
+            assert is_near(found[-1], wanted, dtype, 10 * size, 1e-13 * size / 0.01)
+        np.testing.assert_array_equal(flat(found[0]), flat(found[1]))
+    wanted = 0
+    for index in range(2):
+        noise = noise_below(case, "gaussian", seed, 2, index)
+        wanted = wanted + flat(naive.node_perturbation(*widened(case), noise, 1e-6, scheme="central")) / 2
+    size = max(1.0, np.abs(wanted).max())
+    found = []
+    for n_chunks in (1, 2):
+        chunks(n_chunks)
+        found.append(case.gradient(fastnn.ForwardGradient(2, "units", "gaussian", seed)))
+        assert is_near(found[-1], [wanted], dtype, 10 * size, 1e-9 * size)
+    np.testing.assert_array_equal(flat(found[0]), flat(found[1]))
+
+
+@pytest.mark.parametrize("stack", ["overlapping", "caption"])
+def test_mean_of_estimates_by_units_below(stack):
+    """Every weight's slope comes through units that have noise, and through no others."""
+    case = test_layers.Case(stack)
+    exact = flat(case.gradient(fastnn.Backprop()))
+    for method in (fastnn.ForwardGradient(1, "units", "gaussian"), fastnn.NodePerturbation(1e-7, scheme="central")):
+        found = draws(case, method)
+        varies = found.std(axis=0) > 1e-6  # the others are those of rectifiers that stay off
+        assert is_mean(found[:, varies], exact[varies])
+        np.testing.assert_allclose(found[0, ~varies], exact[~varies], atol=1e-6)
+
+
+def test_noise_of_readings_by_units_below(monkeypatch):
+    """A sample's reading is of the sum of its steps' losses; a layer by itself has readings of its own."""
+    case = test_layers.Case("every", n_samples=5)
+    weights, layers, _, x, _ = widened(case)
+    inputs = [x, *naive.forward(weights, layers, x)[1]]
+    noise, readout = noise_below(case, "rademacher", 0), Readout(noise=0.3, repeats=3, seed=4)
+    read = np.array([[noise_of(readout, 3 * k + r)[0] for r in range(3)] for k in range(5)])
+    wanted = []
+    for layer in range(2):
+        slopes = (read[:, 1 + layer] - read[:, 0]) / 0.1
+        n_arrays, start = (3, 0) if layer == 0 else (2, 3)
+        delta = slopes[:, None] * noise[layer] / 5
+        wanted += naive.with_sums(layers[layer], weights[start : start + n_arrays], inputs[layer], delta)
+    method = fastnn.NodePerturbation(0.1, layers="each")
+    exact = flat(case.gradient(method))
+    found = flat(case.gradient(method, readout=readout))
+    np.testing.assert_allclose(found - exact, flat(wanted), rtol=1e-11, atol=1e-11)
+    with monkeypatch.context() as patch:
+        patch.setattr("fastnn._engine.workspace.BUDGET", 4 * 8 * 600)
+        blocked = flat(case.gradient(method, readout=readout))
+        recipe = make_recipe(case.network, method)
+        work = make_work(case.network._layout, 5, method.method, case.network.dtype, 1, recipe)
+    assert work.measured.shape[1] < 5 * 4
+    assert is_near(blocked, found, "float64", len(found) * np.abs(found).max())
 
 
 def test_training_over_images(chunks):
     """Steps of all kinds of estimates that layers below dense ones take, with the optimiser's own share."""
-    for method in (fastnn.RandomDirections(2), fastnn.ForwardGradient(2)):
+    for method in (
+        fastnn.RandomDirections(2),
+        fastnn.ForwardGradient(2),
+        fastnn.NodePerturbation(),
+        fastnn.ForwardGradient(2, "units"),
+    ):
         trained = []
         for n_chunks in (1, 2):
             chunks(n_chunks)
@@ -634,7 +723,6 @@ def test_units_that_can_take_minutes_look_up(monkeypatch, make_case, stack):
 
 NETWORK = fastnn.mlp(2, 3, 1)
 COARSE = Readout(bits=4, span=(0.0, 1.0))
-IMAGES = fastnn.Network((4, 4, 1), [fastnn.Conv2D(1, 2, "tanh"), fastnn.Dense(2, "identity")])
 BAD = [
     (lambda: fastnn.NodePerturbation(0.0), ValueError, "sigma must be a finite number > 0"),
     (lambda: fastnn.NodePerturbation(noise="uniform"), ValueError, "noise must be one of 'rademacher', 'gaussian'"),
@@ -695,17 +783,7 @@ BAD = [
     (
         lambda: fastnn.Trainer(NETWORK, gradient=fastnn.Perturbation(scheme="central"), readout=COARSE),
         ValueError,
-        'use scheme="forward", or RandomDirections',
-    ),
-    (
-        lambda: fastnn.Trainer(IMAGES, gradient=fastnn.NodePerturbation()),
-        ValueError,
-        "NodePerturbation.* is for networks of dense layers, .* and this one has a Conv2D",
-    ),
-    (
-        lambda: fastnn.Trainer(IMAGES, gradient=fastnn.ForwardGradient(of="units")),
-        ValueError,
-        r"use RandomDirections or ForwardGradient\(of='weights'\)",
+        r'use RandomDirections\(q=13, eps=1e-06, directions="coordinate"\), the same differences reading by reading',
     ),
     (
         lambda: fastnn.Trainer(fastnn.mlp(2, 1), gradient=fastnn.NodePerturbation),

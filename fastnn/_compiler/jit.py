@@ -203,6 +203,11 @@ def unpack_scheme(packed):
     return packed[0], packed[2]
 
 
+def unpack_all(packed):
+    """Return all three."""
+    return packed
+
+
 def call(address, packed, block, task, step, chunk):
     """Call a unit."""
     address(packed, block, task, step, chunk)
@@ -288,7 +293,7 @@ if not JIT_DISABLED:
 
         return packed.kind(packed), generate
 
-    unpack_stem = unpack  # a unit's signature says which part of the tuple it is handed
+    unpack_stem = unpack_all = unpack  # a unit's signature says which part of the tuple it is handed
 
     @intrinsic
     def unpack_scheme(typing_context, packed):  # pragma: no cover (called by the compiler, untraced)

@@ -37,11 +37,6 @@ class Recipe(NamedTuple):
         return not self.of_units
 
     @property
-    def nudges(self) -> bool:
-        """Whether the weights themselves are nudged, also those below the dense layers."""
-        return self.estimator == Estimator.DIRECTIONS
-
-    @property
     def of_units(self) -> bool:
         """Whether a sample's units are perturbed, not weights."""
         return self.estimator in (Estimator.NODES, Estimator.UNIT_SLOPES)
@@ -77,10 +72,12 @@ def make_scheme(
     block: int,
     dtype: np.dtype[Any],
     n_chunks: int,
+    n_steps: int,
+    places: Array,
 ) -> "Scheme":
     """Return workspace of an estimate for blocks of so many samples; the optimiser in it rests.
 
-    Shapes are those of each layer's parameters.
+    Shapes are those of each layer's parameters; n_steps samples are one, whose units below have their sums at `places`.
     """
     from fastnn.kernels.schemes.scheme import PART, Scheme  # kernels of schemes are imported when one is used
 
@@ -89,7 +86,7 @@ def make_scheme(
     edges = np.cumsum([0, *(math.prod(shape) for shape in arrays)])
     totals = [sum(math.prod(shape) for shape in layer) for layer in shapes]
     quotas = zip(np.cumsum([0, *totals]), totals, recipe.counts, strict=False)
-    n_parameters, n_units = int(edges[-1]), int(sizes[1:].sum())
+    n_parameters, n_units = int(edges[-1]), int(places[:, 2].sum()) + n_steps * int(sizes[1:].sum())
     return Scheme(
         plan=plan,
         update=rest(np.empty(0, dtype)),
@@ -108,9 +105,10 @@ def make_scheme(
         changes=np.empty((block, recipe.n_changes)),
         readings=np.empty((n_chunks, recipe.n_changes + 1)),
         base=np.zeros(n_chunks),
-        moved=np.empty((n_chunks, 4 * block * int(sizes[1:].max()) if recipe.is_carried else n_units), dtype),
+        moved=np.empty((n_chunks, 4 * block * int(sizes[1:].max()) if recipe.is_carried else 2 * n_units), dtype),
         nudged=np.empty((n_chunks, int((sizes[1:-1] * sizes[2:]).max(initial=0))), dtype),
         parts=np.empty((n_chunks, PART), dtype),
         outputs=np.empty((n_chunks, block * int(sizes[-1]) * PERTURBATIONS if recipe.is_carried else 0)),
         sums=np.empty((n_chunks, PART)),
+        places=places,
     )

@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn._compiler.jit import ADDRESS
-from fastnn._engine.plan import StemLayout, StemPlan, count_steps, find_plan, has_series
+from fastnn._engine.plan import (
+    StemLayout,
+    StemPlan,
+    count_steps,
+    find_plan,
+    find_pulled,
+    has_series,
+    is_pulled,
+    list_places,
+)
 from fastnn._engine.recipe import Recipe, count_bytes, make_scheme
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layers import FUNCTIONS, Kind
 from fastnn.kernels.layers.maps import (
     CHANNELS,
+    DOUBTS,
+    DOWN,
     FIRST,
     HEIGHT,
     LANES,
@@ -78,6 +89,9 @@ def make_layout(
     plan = None
     if kinds or n_steps:
         plan = StemPlan(tuple(kinds), tuple(levels), *make_table(list(levels)), n_steps or 1)
+        n_columns = -(-(sizes[1] + DOUBTS) // LANES) * LANES
+        if 8 * plan.sizes.n_listed * n_columns <= BUDGET:
+            plan = plan._replace(pulled=find_pulled(plan, sizes[1]), n_columns=n_columns)
     parameters = [(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)]
     begin = plan.sizes.n_weights if plan else 0
     layout = Layout(
@@ -147,8 +161,13 @@ def split(layout: Layout, theta: Array) -> list[Array]:
     return arrays
 
 
-def make_stem(plan: StemPlan, widest: int, block: int, method: Method, dtype: np.dtype[Any], n_chunks: int) -> Stem:
-    """Return workspace of the layers below the dense ones for blocks of so many samples; no unit is in it yet."""
+def make_stem(
+    plan: StemPlan, widest: int, block: int, method: Method, dtype: np.dtype[Any], n_chunks: int, n_noisy: int = 0
+) -> Stem:
+    """Return workspace of the layers below the dense ones for blocks of so many samples; no unit is in it yet.
+
+    So many of the samples have noise, all or none.
+    """
     sizes, n_levels = plan.sizes, len(plan.levels)
     n_chunks = n_chunks if method in (Method.DIRECT, Method.SERIES) else 0
     n_together = max(LANES, min(PERTURBATIONS, BUDGET // (16 * sizes.widest)) // LANES * LANES)
@@ -162,22 +181,31 @@ def make_stem(plan: StemPlan, widest: int, block: int, method: Method, dtype: np
         n_steps = plan.levels[-2].width
         n_slot = max(n_second, n_steps * (top.n_inputs + 1), widest * max(widest, 4))
         n_slots = Q + -(-n_steps * top.channels**2 // n_slot)
+    by_pull = is_pulled(plan, method)
+    verdicts = np.zeros((n_chunks, n_levels - 1), np.int64)
+    verdicts[:, plan.pulled if by_pull else ()] = DOWN
+    n_widest = max(sizes.widest, DOUBTS) if by_pull else sizes.widest
     return Stem(
         table=plan.table,
         units=np.zeros((n_levels - 1, len(FUNCTIONS)), ADDRESS),
         values=np.zeros((n_kinds, block, sizes.n_units), dtype),  # zeros around images stay zero
         transposed=np.empty(sizes.n_weights if method != Method.NONE else 0, dtype),
         norms=np.empty(sizes.n_norms, np.float64),
-        reach=np.empty((n_chunks, 2, n_levels, most), np.float64),
+        reach=np.empty((n_chunks, 4 if by_pull else 2, n_levels, most), np.float64),
         listed=np.empty((n_chunks, sizes.n_listed, 3), np.int64),
         counts=np.empty((n_chunks, n_levels), np.int64),
         behind=np.empty((n_chunks, sizes.n_listed), np.float64),
         candidates=np.empty((n_chunks, sizes.n_listed), np.int64),
-        moved=np.empty((n_chunks, 2 * sizes.widest * n_together), np.float64),
-        verdicts=np.zeros((n_chunks, n_levels - 1), np.int64),
+        moved=np.empty((n_chunks, 2 * n_widest * n_together), np.float64),
+        verdicts=verdicts,
         checked=np.empty((n_chunks, 4, CHECKED), np.float64),
         bent=np.empty((n_chunks, n_slots, n_slot), np.float32),
         second=np.empty((block, n_second), np.float32),
+        pulled=np.empty((n_chunks, sizes.n_listed * plan.n_columns if by_pull else 0), np.float64),
+        margins=np.empty((n_chunks, DOUBTS), np.float64),
+        n_doubts=np.empty(n_chunks, np.int64),
+        found=np.empty((block, sizes.n_weights if by_pull else 0), np.float64),
+        noise=np.zeros((n_noisy, sizes.n_units), dtype),
         n_together=n_together,
         n_steps=plan.n_steps,
     )
@@ -194,12 +222,13 @@ def make_work(
     n_parameters = count_parameters(layout) if method != Method.NONE or recipe else 0
     n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method]
     n_steps = count_steps(layout)
+    n_found = plan.sizes.n_weights if plan and is_pulled(plan, method) else 0
     n_below = (4 if method in (Method.BACKPROP, Method.SERIES) else 3) * plan.sizes.n_units if plan else 0
     per_sample = dtype.itemsize * (n_steps * (n_kinds * n_units + n_outputs) + n_below)
-    per_sample += n_steps * count_bytes(recipe, layout, dtype, n_chunks)
-    nudges_stem = plan is not None and recipe is not None and recipe.nudges
-    if plan and nudges_stem:
-        per_sample += 8 * (n_steps * (3 * n_units + n_outputs + int(layout.sizes[1])) + 3 * plan.sizes.n_units)
+    per_sample += 8 * n_found + n_steps * count_bytes(recipe, layout, dtype, n_chunks)
+    runs_below = plan is not None and recipe is not None and recipe.is_carried
+    if plan and runs_below:
+        per_sample += 8 * (n_steps * (3 * n_units + n_outputs + int(layout.sizes[1])) + 4 * plan.sizes.n_units)
     n_whole = max(1, min(n_samples, BUDGET // per_sample))
     block = n_whole * n_steps
     perturbs = method in (Method.DIRECT, Method.SERIES) or (recipe is not None and recipe.is_carried)
@@ -226,20 +255,21 @@ def make_work(
     if plan:
         whole.stem = make_stem(plan, widest, n_whole, method, dtype, n_chunks)
     if recipe:
-        whole.scheme = make_scheme(recipe, layout, layer_shapes(layout), block, dtype, n_chunks)
-    if plan and nudges_stem:
-        whole.below = make_below(layout, plan, widest, n_whole, n_chunks)
+        places = list_places(plan) if plan else np.empty((0, 3), np.int64)
+        whole.scheme = make_scheme(recipe, layout, layer_shapes(layout), block, dtype, n_chunks, n_steps, places)
+    if plan and recipe and runs_below:
+        whole.below = make_below(layout, plan, widest, n_whole, n_chunks, n_whole if recipe.of_units else 0)
     return whole
 
 
-def make_below(layout: Layout, plan: StemPlan, widest: int, n_samples: int, n_chunks: int) -> "Below":
-    """Return workspace to run the layers below the dense ones with other weights; no unit is in it yet."""
+def make_below(layout: Layout, plan: StemPlan, widest: int, n_samples: int, n_chunks: int, n_noisy: int) -> "Below":
+    """Return workspace to run the layers below the dense ones with other weights, or noise; no unit is in it yet."""
     from fastnn.kernels.schemes.scheme import Below
 
     wide, block = np.dtype(float), n_samples * plan.n_steps
     return Below(
         work=make_work(Layout(*layout), block, Method.NONE, wide, n_chunks),
-        stem=make_stem(plan, widest, n_samples, Method.NONE, wide, n_chunks),
+        stem=make_stem(plan, widest, n_samples, Method.NONE, wide, n_chunks, n_noisy),
         theta=np.empty((n_chunks, count_parameters(layout))),
         base=np.empty((block, int(layout.sizes[1]))),
         units=np.zeros(1, ADDRESS),

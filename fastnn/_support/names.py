@@ -25,7 +25,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "partial_fit": _FIT,
         "train": _FIT,
         "compile": "loss and optimizer are the trainer's: fastnn.Trainer(network, loss=..., optimizer=...)",
-        "summary": "print(network), or the network alone in a notebook",
         "backward": "fastnn.gradient(network, X, y, loss=...)",
         "evaluate": "fastnn.Trainer(network, loss=...).evaluate(X, y)",
         "score": "fastnn.Trainer(network, loss=...).evaluate(X, y)",
@@ -93,7 +92,6 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "n_epochs": "epochs are fit's: trainer.fit(X, y, epochs=...)",
         "max_iter": "epochs are fit's: trainer.fit(X, y, epochs=...)",
         "random_state": "seed",
-        "metrics": "accuracy is measured where the loss is of classes",
         "weight_decay": _DECAY,
         "alpha": _DECAY,
         "momentum": "momentum is the optimizer's: optimizer=fastnn.SGD(0.1, momentum=0.9)",
@@ -115,7 +113,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "learning_rate": _RATE,
         "optimizer": _TRAINER,
         "loss": _TRAINER,
-        "validation_split": "cut X and y yourself, and give validation_data=(X_validation, y_validation)",
+        "metrics": _TRAINER,
         "early_stopping": _STOPPING,
         "restore_best_weights": "it is EarlyStopping's: callbacks=[fastnn.callbacks.EarlyStopping(...)]",
         "x": "X",
@@ -159,7 +157,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
             "nesterovs_momentum": "nesterov",
             "rho": "alpha",
         }
-        for name in ("SGD", "Adam", "AdamW", "RMSprop")
+        for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
     },
 }
 
@@ -169,6 +167,14 @@ VALUES: dict[str, str] = {
     "none": "identity",
     "logistic": "sigmoid",
     "swish": "silu",
+    "hardsigmoid": "hard_sigmoid",
+    "xavier": "glorot_normal",
+    "xavier_normal": "glorot_normal",
+    "xavier_uniform": "glorot_uniform",
+    "kaiming_normal": "he_normal",
+    "kaiming_uniform": "he_uniform",
+    "lecun_normal": "fan_in",
+    "random_normal": "standard_normal",
     "mse": "squared_error",
     "mean_squared_error": "squared_error",
     "l2": "squared_error",

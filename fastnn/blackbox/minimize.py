@@ -50,7 +50,7 @@ def minimize(
         Where to start. It is copied, and kept in float32 if all of it is float32, else in float64.
     gradient : RandomDirections or Perturbation, default ``RandomDirections()``
         How a step's gradient is estimated. `Perturbation` nudges every weight by itself.
-    optimizer : Spall, SGD, Adam, RMSprop or AdamW, default ``Spall()``
+    optimizer : Spall, SGD, Adam, RMSprop, AdamW or Adagrad, default ``Spall()``
         What is made of it. Weight decay is of all weights here.
     queries : int or None, default 10_000
         How often the loss is asked for at most. As many whole steps are taken as they allow.

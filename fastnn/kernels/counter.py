@@ -5,7 +5,7 @@ Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 
 
 import math
 
-from numpy import int64, uint64
+from numpy import float32, int32, int64, uint32, uint64
 
 from fastnn._compiler.jit import from_bits, kernel, to_bits
 
@@ -15,8 +15,8 @@ WEYL_0, WEYL_1 = 0x9E3779B9, 0xBB67AE85
 LOW, HALF, STREAM = uint64(0xFFFFFFFF), uint64(32), uint64(24)
 # Words of 32 bits as numbers between 0 and 1, and steps of 2**-53 below 1.
 UNIT, FINE = 2.0**-32, 2.0**-53
-# The bits of 1 and of the root of 1/2, those below the exponent, and a number's sign.
-ONE, ROOT, MANTISSA, SIGN = int64(0x3FF0000000000000), int64(0x3FE6A09E667F3BCD), int64(0x000FFFFFFFFFFFFF), 63
+# The bits of 1 and of the root of 1/2, and those below the exponent.
+ONE, ROOT, MANTISSA = int64(0x3FF0000000000000), int64(0x3FE6A09E667F3BCD), int64(0x000FFFFFFFFFFFFF)
 
 
 def _make_philox():
@@ -49,17 +49,13 @@ def draw_words(key, stream, step, index, block):
 @kernel
 def fill_signs(key, stream, step, index, first, out):
     """Fill a vector with +1 and -1, a bit each, the first being number `first` of them, a multiple of 128."""
-    n_whole = out.size // 32
     for block in range((out.size + 127) // 128):
         words = draw_words(key, stream, step, index, first // 128 + block)
         for quarter in range(4):
-            word, start = int64(words[quarter]), 4 * block + quarter
-            if start < n_whole:
-                for k in range(32):  # a number of turns that is known is taken eight at a time
-                    out[32 * start + k] = from_bits(((word >> k) << SIGN) | ONE)
-            else:
-                for k in range(out.size - 32 * start):
-                    out[32 * start + k] = from_bits(((word >> k) << SIGN) | ONE)
+            word, start = uint32(words[quarter]), 128 * block + 32 * quarter
+            for k in range(min(32, out.size - start)):  # in 32 bits: shifts by as many as k vectorise, and conversions
+                bit = int32((word >> uint32(k)) & uint32(1))
+                out[start + k] = float32(1.0) - float32(bit + bit)
 
 
 @kernel(inline=True, fastmath={"contract"})

@@ -31,7 +31,8 @@ class Dense(Named):
     activation : str
         ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01 below
         zero), ``"elu"`` (alpha 1), ``"softplus"``, ``"silu"`` (``z * sigmoid(z)``, also called swish),
-        ``"identity"``, or, on the output layer only, ``"softmax"``.
+        ``"gelu"`` (exact, not by tanh), ``"hard_sigmoid"``, ``"identity"``, or, on the output layer
+        only, ``"softmax"``.
 
     Raises
     ------

@@ -66,6 +66,8 @@ def encode_targets(
             f"y must lie between 0 and 1 for {loss.name.lower()}, got values from {result.min():g} to {result.max():g}"
             "; more classes than two have an output each, in a softmax layer with loss 'categorical_cross_entropy'"
         )
+    if targets == "counts" and result.min() < 0:
+        raise ValueError(f"y must not be negative for {loss.name.lower()}, got {result.min():g}")
     if targets == "distributions":
         # A row that was normalised in float32 is off by at most n_outputs roundings.
         off = np.abs(result.sum(axis=-1, dtype=np.float64) - 1.0) > n_outputs * np.finfo(np.float32).eps
@@ -115,6 +117,14 @@ def weigh(
 def count_rows(y: Array, n_outputs: int) -> float:
     """Return of how many rows that `weigh` returns the predictions count."""
     return float(y[:, n_outputs + 1].sum(dtype=np.float64)) if y.shape[1] > n_outputs + 1 else len(y)
+
+
+def find_strata(loss: Loss, y: Array) -> Array:
+    """Return the class of each row of encoded targets, 0 where classes do not exclude each other, or there are none."""
+    if not loss.classifies or (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1):
+        return np.zeros(len(y), np.int64)
+    strata: Array = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
+    return strata
 
 
 def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:

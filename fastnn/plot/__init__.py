@@ -9,6 +9,7 @@ with optional("fastnn.plot", "plot"):
     from fastnn.plot._curves import comparison as comparison
     from fastnn.plot._curves import gradient_check as gradient_check
     from fastnn.plot._curves import history as history
+    from fastnn.plot._curves import range_test as range_test
     from fastnn.plot._ideas import approach as approach
     from fastnn.plot._ideas import loss_along as loss_along
     from fastnn.plot._images import feature_maps as feature_maps

@@ -16,6 +16,7 @@ from fastnn.plot._base import BLUE, ORANGE, RED, add_legend, fit_texts, new_axes
 from fastnn.training.comparison import Comparison
 from fastnn.training.gradients import Backprop, Perturbation, gradient
 from fastnn.training.history import History
+from fastnn.training.range_test import RangeTest
 from fastnn.training.trainer import Trainer
 
 # Weights that `gradient_check` measures: enough for a norm, few enough for a plain loop.
@@ -123,6 +124,44 @@ def _find_ticks(last: int, most: int) -> list[int]:
     steps = (digit * 10**power for power in range(len(str(last)) + 1) for digit in (1, 2, 5))
     step = next(step for step in steps if last <= step * most)
     return [1, *range(step, last + 1, step)] if step > 2 else [*range(1, last + 1, step)]
+
+
+def range_test(range_test: RangeTest, ax: Axes | None = None) -> Axes:
+    """Draw the loss against the learning rate, as it was and smoothed, and the rate that is suggested.
+
+    Parameters
+    ----------
+    range_test : RangeTest
+        See `fastnn.learning_rate_range_test`.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    TypeError
+        If range_test is something else.
+
+    Examples
+    --------
+    >>> import fastnn, fastnn.plot
+    >>> trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0))
+    >>> ax = fastnn.plot.range_test(fastnn.learning_rate_range_test(trainer, [[1], [3], [4]], [3, 9, 12]))
+    """
+    validate.instance("range_test", range_test, (RangeTest,))
+    if ax is None:
+        ax = new_axes(6.4, 4.0)
+    lines = ax.plot(range_test.rates, range_test.losses, color=BLUE, alpha=0.4, label="loss")
+    lines += ax.plot(range_test.rates, range_test.smoothed, color=BLUE, label="smoothed")
+    if not np.isnan(range_test.suggestion):
+        label = f"suggestion {range_test.suggestion:.2g}"
+        lines.append(ax.axvline(range_test.suggestion, color=ORANGE, linestyle="--", label=label))
+    ax.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(0, 1.1 * range_test.smoothed[0]))
+    add_legend(ax, lines, 1, fit_texts(ax))
+    return ax
 
 
 def comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:

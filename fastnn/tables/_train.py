@@ -15,6 +15,7 @@ from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
 from fastnn.model.network import mlp
+from fastnn.model.samples import split_rows
 from fastnn.tables._cells import Table
 from fastnn.tables._columns import Category, Column, Number
 from fastnn.tables._errors import Option, TableError, count, list_names
@@ -257,15 +258,6 @@ class Training:
         for part, metrics in measured.items():
             notes |= {f"{part} {name}": value for name, value in metrics.items() if np.isfinite(value)}
         return Trained(replace(self.model, notes=notes), history, measured)
-
-
-def split_rows(strata: Array, fraction: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return which rows to train on and which to validate with, sorted; each stratum is shared out alike."""
-    shuffled = rng.permutation(len(strata))
-    ordered = shuffled[np.argsort(strata[shuffled], kind="stable")]
-    steps = np.floor(np.arange(len(strata) + 1) * fraction)
-    is_taken = np.diff(steps) > 0
-    return np.sort(ordered[~is_taken]), np.sort(ordered[is_taken])
 
 
 def _choose_inputs(table: Table, target: str, drop: list[str], category: list[str]) -> list[str]:

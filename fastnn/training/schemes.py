@@ -195,7 +195,12 @@ class NodePerturbation(Brief):
     Notes
     -----
     A step costs 2 queries; layer by layer 1 and one a layer, or, central, two a layer. But on a device every sample's
-    loss is to be read, and noise to be put on every sum: for networks of dense layers only.
+    loss is to be read, and noise to be put on every sum.
+
+    Layers whose weights are shared have a sum wherever these are used, and noise on each of them: a `Conv2D` at every
+    place, recurrent layers at every step, the z of all gates; of a `GRU` also what the state adds to n's. An
+    `Embedding` has it on what it puts out. A sequence is one sample, whose loss is the sum of its steps'. The estimate
+    of a shared weight's slope is the sum over all sums that it is used in.
 
     References
     ----------

@@ -17,6 +17,7 @@ from fastnn.kernels.layers.maps import (
     WEIGHTS,
     WIDTH,
     Geometry,
+    add_noise,
     map_rows,
     moved_units,
     sample_values,
@@ -52,6 +53,7 @@ def forward(packed, part):
     a = map_rows(stem, A, part.sample, here[FIRST], here[WIDTH], here[CHANNELS])
     for t in range(here[WIDTH]):
         copy(w[token_at(stem, part.layer, part.sample, t)], a[t])
+    add_noise(stem, A, part.sample, here[FIRST], here[WIDTH] * here[CHANNELS])
 
 
 @unit

@@ -8,7 +8,7 @@ import numpy as np
 from fastnn._compiler.jit import kernel, unit, unpack_stem
 from fastnn.kernels.activations import Activation, change_block
 from fastnn.kernels.layers import recurrent
-from fastnn.kernels.layers.maps import CHANNELS, GRADIENT, Geometry, map_rows, sample_values
+from fastnn.kernels.layers.maps import CHANNELS, GRADIENT, Geometry, add_noise, map_rows, sample_values
 from fastnn.kernels.layers.recurrent import (
     activate_units,
     add_below,
@@ -35,7 +35,7 @@ from fastnn.kernels.work import SLOPE, A, Z
 def shape(below: Geometry, n_units: int, return_sequences: bool) -> Geometry:
     """Return (to Python) what it makes of a level: it keeps three gates a step, and what n's takes of the state."""
     n_own, code = 4 * below.width * n_units, int(Activation.TANH)
-    return recurrent.make_shape(below, n_units, 3, 2, code, return_sequences, n_own, 4 * n_units)
+    return recurrent.make_shape(below, n_units, 3, 2, code, return_sequences, n_own, 4 * n_units, n_own)
 
 
 @kernel
@@ -73,6 +73,7 @@ def forward(packed, part):
         add_product(before, u[:, 2 * n_units :], 0, size, strip_rows(stem, Z, parts, first, size, n_units))
         for n in range(first, first + size):
             z, a = sample_values(stem, Z, n), sample_values(stem, A, n)
+            add_noise(stem, Z, n, parts, n_units)
             activate_units(Activation.SIGMOID, stem, n, gates, 2 * n_units)
             for k in range(n_units):
                 z[gates + 2 * n_units + k] += a[gates + k] * z[parts + k]

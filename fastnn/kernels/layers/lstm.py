@@ -33,7 +33,8 @@ from fastnn.kernels.work import SLOPE, A, Z
 def shape(below: Geometry, n_units: int, return_sequences: bool) -> Geometry:
     """Return (to Python) what it makes of a level: it keeps four gates a step, and cells, first those of zeros."""
     n_own, code = (5 * below.width + 1) * n_units, int(Activation.TANH)
-    return recurrent.make_shape(below, n_units, 4, 1, code, return_sequences, n_own, 5 * n_units)
+    n_gates = 4 * below.width * n_units
+    return recurrent.make_shape(below, n_units, 4, 1, code, return_sequences, n_own, 5 * n_units, n_gates)
 
 
 @kernel

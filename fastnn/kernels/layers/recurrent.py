@@ -22,6 +22,7 @@ from fastnn.kernels.layers.maps import (
     WEIGHTS,
     WIDTH,
     Geometry,
+    add_noise,
     map_rows,
     moved_channels,
     moved_units,
@@ -44,13 +45,16 @@ def make_shape(
     return_sequences: bool,
     n_own: int = 0,
     n_moved: int = 0,
+    n_sums: int = 0,
 ) -> Geometry:
     """Return (to Python) what a recurrent layer makes of a level.
 
-    It keeps `n_own` numbers of its own, and carries up changes of `n_moved` units besides those of its states.
+    It keeps `n_own` numbers of its own, the last `n_sums` of them its sums z, which otherwise stand with its states;
+    and it carries up changes of `n_moved` units besides those of its states.
     """
     n_steps, n_inputs = below.width, below.channels + n_units
     width, n_filters = n_steps if return_sequences else 1, n_gates * n_units
+    states = (width - n_steps) * n_units
     bias = (n_filters,) if n_biases == 1 else (n_biases, n_filters)
     return Geometry(
         *(1, width, n_units, activation),
@@ -64,6 +68,7 @@ def make_shape(
         is_recurrent=True,
         n_before=n_own + (1 + n_steps - width) * n_units,
         n_moved=max(width, 2) * n_units + n_moved,
+        sums=(states - n_units - n_sums, n_sums) if n_sums else (states, n_steps * n_units),
     )
 
 
@@ -123,6 +128,7 @@ def take_below(stem, theta, layer, sample, gates):
 @kernel
 def activate_units(code, stem, sample, start, size):
     """Write a and slope of some of a sample's units."""
+    add_noise(stem, Z, sample, start, size)
     activate(
         code,
         line(sample_values(stem, Z, sample), start, size),

@@ -3,9 +3,9 @@
 A new one is a file with the same names as the others, its member of `estimators.Estimator`, and here its import and its
 entry in `MODULES`. A file has, in this order,
 
-- ``UNITS``: by the names of the phases (`training.Phase`), the units that are added to them. A ``BACK`` of its own
-  takes the place of the method's where ``REPLACES`` says so;
-- ``STEM_UNITS``: those with layers below the dense ones, None where there are none.
+- ``UNITS``: by the names of the phases (`training.Phase`), the units that are added to them;
+- ``STEM_UNITS``: those with layers below the dense ones;
+- ``REPLACES``: whether they take the place of the method's own ``BACK`` and ``BELOW``.
 
 One that has a ``MOVE`` makes the step. The optimiser that all others are handed rests then, so the method's own
 gradient, if there is one, is left whole in work.gradient.

@@ -14,9 +14,10 @@ from fastnn.kernels.schemes.scheme import (
     gather,
     moved_values,
     nudge_level,
+    take_first,
 )
 from fastnn.kernels.vectors import clear, copy
-from fastnn.kernels.work import LOSS, PERTURBATIONS, WEIGHT, A, Z, count_parts, span, total_scratch, values
+from fastnn.kernels.work import LOSS, PERTURBATIONS, WEIGHT, span, total_scratch
 
 
 @kernel(inline=True)
@@ -73,16 +74,6 @@ def run_read(packed, block, task, step, chunk):
             packed, layout, scheme, task.loss, index, n_groups, count, n_signs, n_samples, first, last, chunk, work
         )
         index += count * n_groups
-
-
-@kernel(inline=True)
-def take_first(layout, below, n_samples, first, last, base, out):
-    """Write the first dense layer's z, as the layers below and their nudged weights have it, less a base."""
-    z, other = values(layout, below.work, Z, 1, n_samples), values(layout, below.work, A, 1, n_samples)
-    in_parts = count_parts(layout) > 1
-    for n in range(first, last):
-        for k in range(z.shape[1]):
-            out[n, k] = z[n, k] + (other[n, k] if in_parts else 0.0) - base[n, k]
 
 
 @unit

@@ -14,7 +14,7 @@ from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.optimizers import Update, update
 from fastnn.kernels.products import add_product, add_scaled_product
 from fastnn.kernels.vectors import clear, copy
-from fastnn.kernels.work import PERTURBATIONS, SLOPE, A, Work, Z, change_scratch, total_scratch, values
+from fastnn.kernels.work import PERTURBATIONS, SLOPE, A, Work, Z, change_scratch, count_parts, total_scratch, values
 
 # Directions are put together so many entries at a time, whole blocks of random words.
 PART = 1024
@@ -48,14 +48,15 @@ class Scheme(NamedTuple):
     parts: ndarray  # (n_chunks, PART) in the network's dtype
     outputs: ndarray  # (n_chunks, n) float64, see `moved_outputs`
     sums: ndarray  # (n_chunks, PART) float64
+    places: ndarray  # (n, 3) int64: where a sample's units below the dense layers have their sums, see `units.LAYER`
 
 
 class Below(NamedTuple):
-    """What layers below the dense ones are run with whose weights are nudged: all in float64, forward alone."""
+    """What layers below the dense ones are run with that are perturbed: all in float64, forward alone."""
 
     work: Work
     stem: Stem
-    theta: ndarray  # (n_chunks, n_parameters) the nudged weights
+    theta: ndarray  # (n_chunks, n_parameters) the weights, nudged or not
     base: ndarray  # (block, n) the first dense layer's z without
     units: ndarray  # (1,) the address of `stem.run_stem_forward`
 
@@ -200,6 +201,16 @@ def nudge_level(layout, theta, scheme, layer, turn, n_signs, has_moved, eps, n_s
 
 
 @kernel(inline=True)
+def take_first(layout, below, n_samples, first, last, base, out):
+    """Write the first dense layer's z, as layers below that are perturbed have it, less a base."""
+    z, other = values(layout, below.work, Z, 1, n_samples), values(layout, below.work, A, 1, n_samples)
+    in_parts = count_parts(layout) > 1
+    for n in range(first, last):
+        for k in range(z.shape[1]):
+            out[n, k] = z[n, k] + (other[n, k] if in_parts else 0.0) - base[n, k]
+
+
+@kernel(inline=True)
 def own_entries(n, chunk, n_chunks):
     """Return the first and last of n entries that are this chunk's, in whole blocks."""
     blocks = (n + BLOCK - 1) // BLOCK
@@ -226,18 +237,16 @@ def combine(scheme, step, chunk, n_chunks, gradient, theta):
     first, last = own_entries(size, chunk, n_chunks)
     for start in range(first, last, PART):
         n = min(PART, last - start)
-        total = line(scheme.sums, chunk * PART, n)
+        total, part = line(scheme.sums, chunk * PART, n), line(scheme.parts, chunk * PART, n)
         clear(total)
-        for index in range(plan.q):
-            part = line(scheme.parts, chunk * PART, n)
-            if index == plan.q - 1:
-                part = line(scheme.drawn, scheme.held[HOLDER] * size + start, n)
-            else:
-                draw(scheme, step, index, start, part)
-                scale_entries(plan, scheme.scales[index], part)
+        for index in range(plan.q - 1):
+            draw(scheme, step, index, start, part)
+            scale_entries(plan, scheme.scales[index], part)
             weight = scheme.weights[chunk, index]
             for k in range(n):
                 total[k] += weight * part[k]
+        weight, there = scheme.weights[chunk, plan.q - 1], line(scheme.drawn, scheme.held[HOLDER] * size + start, n)
+        out = line(gradient, start, n)
         for k in range(n):
-            gradient[start + k] = total[k]
+            out[k] = total[k] + weight * there[k]
         move_part(scheme, step, start, start + n, gradient, theta)
