@@ -261,7 +261,8 @@ def test_packages_that_are_missing(monkeypatch, tmp_path, module, package, use):
     for name in [*sys.modules]:
         if name.startswith(("fastnn.plot", "fastnn.sklearn", "fastnn.tables", "fastnn.interop.steps")):
             monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, module, None)
+    for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModuleNotFoundError, match=rf"needs {package}: pip install {package}, or .* '\.\[\w+\]'"):
         use()
 
