@@ -92,6 +92,12 @@ def test_they_take_no_part_in_training():
     measured.fit(X, Y, 3, (X[:5], Y[:5]))
     assert plain.network._theta.tobytes() == measured.network._theta.tobytes()
     assert plain.evaluate(X, Y).metrics == {}
+    loss, accuracy = evaluation = measured.evaluate(X, Y)  # a pair, as ever
+    assert (loss, accuracy) == (evaluation.loss, evaluation.accuracy)
+    again = pickle.loads(pickle.dumps(evaluation))
+    assert (again, again.metrics) == (evaluation, evaluation.metrics)
+    assert repr(evaluation).startswith("Evaluation(loss=")
+    assert f"r2={evaluation.metrics['r2']!r}" in repr(evaluation)
 
 
 def test_rows_of_steps_that_count():

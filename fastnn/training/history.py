@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -16,12 +16,35 @@ COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "second
 SECONDS, QUERIES = COLUMNS.index("seconds"), COLUMNS.index("queries")
 
 
-class Evaluation(NamedTuple):
-    """What `Trainer.evaluate` measures."""
-
+class _Pair(NamedTuple):
     loss: float
-    accuracy: float | None  # share of correct predictions; None for losses of numbers
-    metrics: Mapping[str, float]  # the trainer's, by name
+    accuracy: float | None
+
+
+class Evaluation(_Pair):
+    """What `Trainer.evaluate` measures: a pair, and what else the trainer does.
+
+    Attributes
+    ----------
+    loss : float
+        Mean loss.
+    accuracy : float or None
+        Share of correct predictions; None for losses of numbers.
+    metrics : dict of str to float
+        The trainer's own metrics, by name.
+    """
+
+    metrics: dict[str, float]
+
+    def __new__(cls, loss: float, accuracy: float | None, metrics: Mapping[str, float] | None = None) -> Self:
+        """Return the pair, with those metrics, by default none."""
+        pair = super().__new__(cls, loss, accuracy)
+        pair.metrics = dict(metrics or {})
+        return pair
+
+    def __repr__(self) -> str:
+        measured = {"loss": self.loss, "accuracy": self.accuracy, **self.metrics}
+        return f"Evaluation({', '.join(f'{name}={value!r}' for name, value in measured.items())})"
 
 
 @dataclass(frozen=True)
