@@ -212,7 +212,7 @@ def _hint(name: str, table: Mapping[str, str], known: Sequence[str]) -> str:
 class Named:
     """Says, of an attribute that is not there, what it is called here, and of one that cannot be set, what to do."""
 
-    if not TYPE_CHECKING:  # else every name would do
+    if not TYPE_CHECKING:  # pragma: no branch (else every name would do)
 
         def __getattr__(self, name):
             raise AttributeError(_refusal(type(self), name))
