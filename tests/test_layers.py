@@ -125,6 +125,8 @@ class Case:
         self.y = rng.normal(size=(n_samples, *outputs)).astype(dtype)
         if self.loss == "binary_cross_entropy":
             self.y = (self.y > 0).astype(dtype)
+        elif self.loss == "poisson":
+            self.y = np.abs(self.y)
         elif self.loss == "categorical_cross_entropy":
             self.y = naive.one_hot(rng.integers(0, 3, (n_samples, *outputs[:-1])), 3, dtype)
 
