@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from layers import table as layers_table
 from schemes import table as schemes_table
 
 from fastnn._cli.bench import CROSS_ENTROPY, SQUARED, describe, environment, milliseconds, race, ratio
@@ -208,6 +209,18 @@ def table_of_accuracy():
     return "\n".join(lines)
 
 
+def processor():
+    """Return the processor's name, and the widest vectors that it has."""
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    names = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "neon": "NEON"}
+    vectors = [name for feature, name in names.items() if features.get(feature)]
+    about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = re.search(r"model name\s*: (.*)", about)
+    return ", ".join([model[1] if model else platform.machine(), *vectors[:1]])
+
+
 def main():
     """Measure, print, and save if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -217,6 +230,7 @@ def main():
         if name in os.environ:  # read when NumPy loads its OpenBLAS: start again without
             os.execve(sys.executable, [sys.executable, *sys.argv], environment())
     steps, note = table_of_steps()
+    layers = layers_table()
     schemes = schemes_table()
     rest = table_of_the_rest()
     accuracy = table_of_accuracy()
@@ -226,8 +240,8 @@ def main():
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             versions.append(f"{name} not installed")
-    where = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
-    text = f"{steps}\n\n{note}\n\n{schemes}\n\n{rest}\n\n{accuracy}\n\nMeasured on {where}."
+    where = f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+    text = f"{steps}\n\n{note}\n\n{layers}\n\n{schemes}\n\n{rest}\n\n{accuracy}\n\nMeasured on {where}."
     print(f"\n{text}")
     if options.save:
         old = README.read_text()

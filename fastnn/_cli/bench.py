@@ -191,10 +191,17 @@ PEERS: dict[str, Callable[[Case], Run]] = {
 
 
 def work(
-    peer: str, sizes: str, batch: str, loss: str, dtype: str, *, peers: Mapping[str, Callable[[Case], Run]] = PEERS
+    peer: str,
+    sizes: str,
+    batch: str,
+    loss: str,
+    dtype: str,
+    *,
+    peers: Mapping[str, Callable[[Any], Run]] = PEERS,
+    make_case: Callable[[str, int, str, str], Any] = Case,
 ) -> None:
     """In a process of its own: set a peer up, then time one run a line of input."""
-    case = Case(sizes, int(batch), loss, dtype)
+    case = make_case(sizes, int(batch), loss, dtype)
     run = peers[peer](case)
     epochs = EPOCHS
     if peer.startswith("NumPy"):
