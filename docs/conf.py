@@ -1,5 +1,6 @@
 """How Sphinx builds the site; CONTRIBUTING.md has the command."""
 
+import os
 from xml.etree import ElementTree
 
 import ziamath
@@ -29,6 +30,10 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
 nb_output_stderr = "warn"
+os.environ["TQDM_DISABLE"] = "1"  # a fit in a notebook says when it compiles, and how far it is
+
+copybutton_prompt_text = "$ "  # is not copied, nor what comes out
+copybutton_line_continuation_character = "\\"
 
 # Signatures name arguments and defaults; the docstrings have their types.
 autodoc_typehints = "none"
@@ -71,8 +76,19 @@ def _write_math(translator, node, inline):
     raise nodes.SkipNode
 
 
+def _show_prompts(app, doctree):
+    """Show cells of commands as they are typed in a terminal: after a `$`, without the %%bash that runs them."""
+    for cell in list(doctree.findall(nodes.literal_block)):
+        first, *lines = cell.astext().split("\n")
+        if first == "%%bash":
+            begins = [True, *(not line.endswith("\\") for line in lines)]  # a command
+            text = "\n".join("$ " * begun + line for begun, line in zip(begins, lines, strict=False))
+            cell.replace_self(nodes.literal_block(text, text, language="console"))
+
+
 def setup(app):
-    """Have formulas written by `_write_math`."""
+    """Have formulas written by `_write_math`, and commands after prompts."""
+    app.connect("doctree-read", _show_prompts)
     app.add_html_math_renderer(
         "svg",
         (lambda translator, node: _write_math(translator, node, inline=True), None),

@@ -30,9 +30,12 @@ from fastnn.training.grasp import grasp as grasp
 from fastnn.training.history import Evaluation as Evaluation
 from fastnn.training.history import History as History
 from fastnn.training.optimizers import SGD as SGD
+from fastnn.training.optimizers import Adagrad as Adagrad
 from fastnn.training.optimizers import Adam as Adam
 from fastnn.training.optimizers import AdamW as AdamW
 from fastnn.training.optimizers import RMSprop as RMSprop
+from fastnn.training.range_test import RangeTest as RangeTest
+from fastnn.training.range_test import learning_rate_range_test as learning_rate_range_test
 from fastnn.training.schemes import ForwardGradient as ForwardGradient
 from fastnn.training.schemes import NodePerturbation as NodePerturbation
 from fastnn.training.schemes import RandomDirections as RandomDirections

@@ -10,10 +10,7 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
-        print(
-            "Error: the command line needs typer: pip install 'fastnn-numba[cli]', or [demo] for `fastnn demo` alone",
-            file=sys.stderr,
-        )
+        print(f"Error: {error}", file=sys.stderr)
         return 1
     return run()
 

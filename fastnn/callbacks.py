@@ -17,15 +17,20 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast, get_args
 
 import numpy as np
 
 from fastnn._support import files, validate
+from fastnn._support.choices import ModeName
+from fastnn.model.metrics import find_mode
 from fastnn.training.history import History
 
 if TYPE_CHECKING:
     from fastnn.training.trainer import Trainer
+
+# Of what callbacks are told, what gets neither better nor worse.
+UNJUDGED = ("epoch", "seconds", "queries", "learning_rate")
 
 
 class Callback:
@@ -57,8 +62,8 @@ class Callback:
         trainer : Trainer
         metrics : mapping of str to float
             "epoch", counted from 1 over all calls of `fit`; "loss", "accuracy",
-            "validation_loss", "validation_accuracy", "seconds" and "queries" as in `fastnn.History`,
-            as far as they were measured; and "learning_rate".
+            "validation_loss", "validation_accuracy", "seconds" and "queries" as in `fastnn.History`, and
+            the trainer's own metrics, such as "validation_r2", as far as they were measured; and "learning_rate".
         """
 
     def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
@@ -75,7 +80,45 @@ class Callback:
         """
 
 
-class EarlyStopping(Callback):
+class _Monitor(Callback):
+    """What watches one of the metrics.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described.
+    """
+
+    def __init__(self, monitor: str | None, mode: ModeName, min_delta: float) -> None:
+        if not isinstance(monitor, str | None):
+            raise TypeError(f"monitor must be a name from the metrics, got {validate.show(monitor)}")
+        self.monitor = monitor
+        self.mode = validate.choice("mode", mode, get_args(ModeName))
+        self.min_delta = validate.number("min_delta", min_delta, low=0.0)
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Refuse what this fit does not measure."""
+        measured = [name for name in trainer._told if name not in UNJUDGED]
+        kind = type(self).__name__
+        if self.monitor not in (None, *measured):
+            hint = validate.did_you_mean(self.monitor, measured)
+            raise ValueError(f"{kind} monitors {self.monitor!r}, and this fit measures {', '.join(measured)}{hint}")
+        if self.monitor and self.mode == "auto" and not find_mode(self.monitor):
+            raise ValueError(f"{kind} cannot tell which {self.monitor} is better: mode='min' or 'max'")
+
+    def _find_name(self, metrics: Mapping[str, float]) -> str:
+        """Return what is monitored."""
+        return self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
+
+    def _is_better(self, name: str, value: float, best: float) -> bool:
+        """Return if a value is better than the best one, nan being none, by more than min_delta."""
+        if math.isnan(best):
+            return not math.isnan(value)
+        mode = find_mode(name) if self.mode == "auto" else self.mode
+        return (value - best if mode == "max" else best - value) > self.min_delta
+
+
+class EarlyStopping(_Monitor):
     """Stop when nothing has become better for some epochs, and go back to the best weights.
 
     A run that ends in time goes back to its best weights, too. One that Ctrl-C or an
@@ -90,13 +133,14 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     monitor : str or None, default None
-        What becomes better: a name from the metrics of `Callback.on_epoch_end`, larger
-        being better for accuracies. None is "validation_loss", or "loss" without
-        validation data.
+        What becomes better: a name from the metrics of `Callback.on_epoch_end`, be it of the trainer's own,
+        such as "validation_r2". None is "validation_loss", or "loss" without validation data.
     patience : int, default 10
         Stop after so many epochs in a row without a better one, at least 1.
     min_delta : float, default 0.0
         What is better by no more than this does not count.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether less is better, or more. "auto" knows it of all but functions of one's own.
 
     Attributes
     ----------
@@ -112,35 +156,31 @@ class EarlyStopping(Callback):
         measure what is monitored, or a file has a state of something else.
     """
 
-    def __init__(self, monitor: str | None = None, patience: int = 10, min_delta: float = 0.0) -> None:
-        names = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-        self.monitor = None if monitor is None else validate.choice("monitor", monitor, names)
+    def __init__(
+        self, monitor: str | None = None, patience: int = 10, min_delta: float = 0.0, mode: ModeName = "auto"
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
         self.patience = validate.integer("patience", patience, low=1)
-        self.min_delta = validate.number("min_delta", min_delta, low=0.0)
         self.best, self.best_epoch = math.nan, 0
         self._name, self._weights = "", np.zeros(0)
         self._steps, self._before = 0, np.zeros(0)
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Forget an earlier run."""
-        measured = trainer._metrics
-        if self.monitor not in (None, *measured):
-            raise ValueError(f"EarlyStopping monitors {self.monitor!r}, and this fit measures {', '.join(measured)}")
+        super().on_fit_begin(trainer, n_steps)
         self._forget(trainer.n_epochs)
         self._look(trainer)
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
         """Keep the weights if they are the best so far; stop if that was long ago."""
-        name = self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
+        name = self._find_name(metrics)
         if name != self._name:  # the first epoch, or the fit before measured something else
             self._forget(int(metrics["epoch"]) - 1)
             self._name = name
         before = self._before if trainer.n_steps == self._steps + 1 else None
         self._look(trainer)
         value = metrics[name]
-        gain = value - self.best if name.endswith("accuracy") else self.best - value
-        is_first = math.isnan(self.best) and not math.isnan(value)
-        if is_first or gain > self.min_delta:
+        if self._is_better(name, value, self.best):
             self.best, self.best_epoch = value, int(metrics["epoch"])
             self._weights = self._before if before is None or name.startswith("validation") else before
         elif metrics["epoch"] - self.best_epoch >= self.patience:
@@ -186,6 +226,86 @@ class EarlyStopping(Callback):
 
     def _look(self, trainer: "Trainer") -> None:
         self._steps, self._before = trainer.n_steps, trainer.network._theta.copy()
+
+
+class ReduceOnPlateau(_Monitor):
+    """Multiply the learning rate by a factor when nothing has become better for some epochs.
+
+    Parameters
+    ----------
+    monitor : str or None, default None
+        As for `EarlyStopping`.
+    factor : float, default 0.1
+        Above 0 and below 1.
+    patience : int, default 10
+        Epochs in a row without a better one, at least 1.
+    min_delta : float, default 0.0
+        What is better by no more than this does not count.
+    mode : {"auto", "min", "max"}, default "auto"
+        As for `EarlyStopping`.
+    cooldown : int, default 0
+        Epochs that are not counted after the rate was lowered.
+    min_lr : float, default 0.0
+        It is lowered no further.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind described; from `fit`, before any step, if it does not
+        measure what is monitored, or a file has a state of something else.
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = None,
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: ModeName = "auto",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.factor = validate.number("factor", factor, low=0.0, high=1.0, open_low=True, open_high=True)
+        self.patience = validate.integer("patience", patience, low=1)
+        self.cooldown = validate.integer("cooldown", cooldown, low=0)
+        self.min_lr = validate.number("min_lr", min_lr, low=0.0)
+        self._name, self._best, self._waited, self._cooling = "", math.nan, 0, 0
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Forget an earlier run."""
+        super().on_fit_begin(trainer, n_steps)
+        self._forget("")
+
+    def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
+        """Lower the rate if the best epoch was long ago."""
+        name = self._find_name(metrics)
+        if name != self._name:  # the first epoch, or the fit before measured something else
+            self._forget(name)
+        self._waited += 1
+        if self._is_better(name, metrics[name], self._best):
+            self._best, self._waited = metrics[name], 0
+        if self._cooling:
+            self._cooling, self._waited = self._cooling - 1, 0
+        if self._waited >= self.patience:
+            self._cooling, self._waited = self.cooldown, 0
+            trainer.learning_rate = min(trainer.learning_rate, max(self.factor * trainer.learning_rate, self.min_lr))
+
+    def state(self) -> dict[str, Any]:
+        """Return what was seen."""
+        return {"monitor": self._name, "best": self._best, "waited": self._waited, "cooling": self._cooling}
+
+    def restore(self, trainer: "Trainer", state: Mapping[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        try:
+            waited, cooling = (validate.integer(name, state[name], low=0) for name in ("waited", "cooling"))
+            name, best = str(state["monitor"]), float(state["best"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"ReduceOnPlateau cannot go on from its state in the checkpoint: {error!r}") from None
+        self._name, self._best, self._waited, self._cooling = name, best, waited, cooling
+
+    def _forget(self, name: str) -> None:
+        self._name, self._best, self._waited, self._cooling = name, math.nan, 0, 0
 
 
 class Checkpoint(Callback):
@@ -447,7 +567,7 @@ class TensorBoard(Callback):
     Raises
     ------
     ImportError
-        From `fit`, without the package (``pip install 'fastnn-numba[tensorboard]'``).
+        From `fit`, without the package tensorboard.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -456,7 +576,8 @@ class TensorBoard(Callback):
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Open the writer."""
-        summary = validate.package("tensorboard.summary", "callbacks.TensorBoard", "tensorboard")
+        with validate.optional("callbacks.TensorBoard", "tensorboard"):
+            import tensorboard.summary as summary
         self._writer = summary.Writer(str(self.folder))
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -138,7 +138,7 @@ class Devices:
     bits: int | None = None
     low: float = -1.0
     high: float = 1.0
-    rounding: str = "nearest"
+    rounding: Literal["nearest", "stochastic"] = "nearest"
     write_noise: float = 0.0
     read_noise: float = 0.0
     gain_spread: float = 0.0

@@ -11,31 +11,37 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import r2_score
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn._support import validate
+from fastnn._support.choices import ActivationName, HiddenName, LossName, SchemeName
 from fastnn._support.validate import Array
 from fastnn.model.network import mlp
 from fastnn.training.gradients import Backprop, Perturbation, check_data
 from fastnn.training.optimizers import SGD, Adam, Optimizer
 from fastnn.training.trainer import Trainer
 
-try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
-except ImportError:  # pragma: no cover (before scikit-learn 1.9 there are none to call)
+with validate.optional("fastnn.sklearn", "sklearn"):
+    from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import r2_score
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import LabelBinarizer
+    from sklearn.utils import check_random_state, column_or_1d
+    from sklearn.utils.class_weight import compute_sample_weight
+    from sklearn.utils.multiclass import check_classification_targets, type_of_target
+    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+if TYPE_CHECKING:
     from fastnn._support.no_callbacks import CallbackSupportMixin, with_callbacks
+else:
+    try:
+        from sklearn.callback import CallbackSupportMixin, with_callbacks
+    except ImportError:  # pragma: no cover (before scikit-learn 1.9 there are none to call)
+        from fastnn._support.no_callbacks import CallbackSupportMixin, with_callbacks
 
 CHOICES = {
     "gradient": ("perturbation", "backprop"),
@@ -82,15 +88,15 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
     def __init__(
         self,
         hidden_layer_sizes: int | tuple[int, ...] = (100,),
-        activation: str = "relu",
+        activation: Literal["identity", "logistic", HiddenName] = "relu",
         *,
-        gradient: str = "perturbation",
+        gradient: Literal["perturbation", "backprop"] = "perturbation",
         eps: float = 1e-6,
-        scheme: str = "forward",
-        solver: str = "adam",
+        scheme: SchemeName = "forward",
+        solver: Literal["sgd", "adam"] = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -206,7 +212,9 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         """Return if `fit` goes on with the network that there is."""
         return self.warm_start and hasattr(self, "network_")
 
-    def _make_trainer(self, random: np.random.RandomState, samples: Samples, output: str, loss: str) -> Trainer:
+    def _make_trainer(
+        self, random: np.random.RandomState, samples: Samples, output: ActivationName, loss: LossName
+    ) -> Trainer:
         """Return a trainer of a new network or, if it is warm, of the one that there is."""
         hidden = self.hidden_layer_sizes
         sizes = (hidden,) if np.ndim(hidden) == 0 else tuple(hidden)  # type: ignore[arg-type]
@@ -221,7 +229,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
             nesterov = self.nesterovs_momentum and self.momentum > 0
             optimizer = SGD(self.learning_rate_init * self._factor, self.momentum, nesterov)
         rng = np.random.default_rng(random.randint(2**31 - 1))
-        activation = "sigmoid" if self.activation == "logistic" else self.activation
+        activation: HiddenName = "sigmoid" if self.activation == "logistic" else self.activation
         n_inputs, n_outputs = samples.X.shape[1], samples.targets.shape[1]
         network = mlp(n_inputs, *sizes, n_outputs, hidden=activation, output=output, seed=rng, dtype=samples.X.dtype)
         if self._is_warm():
@@ -296,7 +304,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
             print(line)  # noqa: T201 (what verbose is for)
 
     def _prepare(
-        self, samples: Samples, output: str, loss: str, stratify: Any = None
+        self, samples: Samples, output: ActivationName, loss: LossName, stratify: Any = None
     ) -> tuple[Trainer, Samples, Samples | None]:
         """Return a trainer, the samples to train on and those held out; nothing has changed yet."""
         random = check_random_state(self.random_state)
@@ -428,7 +436,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         Units of the hidden layers; an empty tuple for none.
     activation : str, default "relu"
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
-        the same), "tanh", "relu", "leaky_relu", "elu", "softplus" or "silu".
+        the same), "tanh", "relu", "leaky_relu", "elu", "softplus", "silu",
+        "gelu" or "hard_sigmoid".
     loss : {"log_loss", "squared_error"}, default "log_loss"
         The squared error is that of the probabilities, also called Brier score.
     class_weight : dict, "balanced" or None, default None
@@ -530,17 +539,17 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     def __init__(
         self,
         hidden_layer_sizes: int | tuple[int, ...] = (100,),
-        activation: str = "relu",
+        activation: Literal["identity", "logistic", HiddenName] = "relu",
         *,
-        loss: str = "log_loss",
+        loss: Literal["log_loss", "squared_error"] = "log_loss",
         class_weight: Mapping[Any, float] | str | None = None,
-        gradient: str = "perturbation",
+        gradient: Literal["perturbation", "backprop"] = "perturbation",
         eps: float = 1e-6,
-        scheme: str = "forward",
-        solver: str = "adam",
+        scheme: SchemeName = "forward",
+        solver: Literal["sgd", "adam"] = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str = "constant",
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -588,7 +597,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         self.loss = loss
         self.class_weight = class_weight
 
-    @with_callbacks  # type: ignore[untyped-decorator]
+    @with_callbacks
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train anew.
 
@@ -773,7 +782,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
             weights = of_classes if weights is None else weights * of_classes
         return Samples(X, labels, targets.astype(X.dtype), weights)
 
-    def _find_head(self, binarizer: LabelBinarizer) -> tuple[str, str]:
+    def _find_head(self, binarizer: LabelBinarizer) -> tuple[ActivationName, LossName]:
         """Return the output layer's activation, and the loss."""
         n_classes = len(binarizer.classes_)
         if n_classes < 2:
@@ -805,7 +814,8 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         Units of the hidden layers; an empty tuple for none.
     activation : str, default "relu"
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
-        the same), "tanh", "relu", "leaky_relu", "elu", "softplus" or "silu".
+        the same), "tanh", "relu", "leaky_relu", "elu", "softplus", "silu",
+        "gelu" or "hard_sigmoid".
     gradient : {"perturbation", "backprop"}, default "perturbation"
     eps : float, default 1e-6
         The nudge; see `fastnn.Perturbation`.
@@ -898,7 +908,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     # scikit-learn's loss is half the squared error.
     _factor = 0.5
 
-    @with_callbacks  # type: ignore[untyped-decorator]
+    @with_callbacks
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train anew.
 

@@ -3,7 +3,7 @@
 import numbers
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ from fastnn._engine.loop import Diverged, Loop, draw_orders, forward
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_layout, split, view
 from fastnn._support import validate
+from fastnn._support.choices import HiddenName
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
@@ -21,7 +22,6 @@ from fastnn.training.gradients import Perturbation
 from fastnn.training.optimizers import SGD
 
 FLOAT64 = np.dtype(np.float64)
-HIDDEN = tuple(member.name.lower() for member in Activation if member != Activation.SOFTMAX)
 
 
 class Problem(NamedTuple):
@@ -33,7 +33,9 @@ class Problem(NamedTuple):
     theta: Array
 
 
-def feed_forward(inputs: ArrayLike, outputs: ArrayLike, weights: Sequence[Any], *, hidden: str = "sigmoid") -> Array:
+def feed_forward(
+    inputs: ArrayLike, outputs: ArrayLike, weights: Sequence[Any], *, hidden: HiddenName = "sigmoid"
+) -> Array:
     """Return the squared error of every output of every sample.
 
     Parameters
@@ -82,8 +84,8 @@ def update_weights(
     lr: float = 0.01,
     *,
     eps: float = 1e-4,
-    each: str = "weight",
-    hidden: str = "sigmoid",
+    each: Literal["weight", "array"] = "weight",
+    hidden: HiddenName = "sigmoid",
     batch_size: int | None = None,
     seed: int | None = None,
 ) -> Any:
@@ -187,7 +189,7 @@ def _check_epochs(epochs: Any) -> int:
 
 def _read(inputs: ArrayLike, outputs: ArrayLike, weights: Any, hidden: str) -> Problem:
     """Return the caller's arrays as kernels see them, or say what does not fit."""
-    validate.choice("hidden", hidden, HIDDEN)
+    validate.choice("hidden", hidden, get_args(HiddenName))
     if not isinstance(weights, Sequence | np.ndarray) or isinstance(weights, str) or not len(weights):
         raise TypeError(f"weights must be a list [W1, b1, W2, b2, ...], got {weights!r}")
     if len(weights) % 2:

@@ -34,12 +34,13 @@ def pytest_collection_modifyitems(items):
 hypothesis.settings.register_profile("fastnn", derandomize=True, deadline=None, max_examples=40)
 hypothesis.settings.load_profile("fastnn")
 
-ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu", "silu"]
+ELEMENTWISE = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "softplus", "elu", "silu", "hard_sigmoid", "gelu"]
 # Every loss, and every output activation with one.
 HEADS = [
     *(("squared_error", output) for output in [*ELEMENTWISE, "softmax"]),
     *(("huber", output) for output in ("identity", "sigmoid")),  # as the squared error's
     *(("absolute_error", output) for output in ("identity", "silu")),
+    ("poisson", "softplus"),
     ("binary_cross_entropy", "sigmoid"),
     ("categorical_cross_entropy", "softmax"),
 ]
@@ -55,6 +56,7 @@ OPTIMIZERS = [
     fastnn.RMSprop(0.01, alpha=0.9, epsilon=1e-6),
     fastnn.AdamW(0.01, beta1=0.8, beta2=0.99, epsilon=1e-6, weight_decay=0.0),
     fastnn.SGD(0.1, sign=True),
+    fastnn.Adagrad(0.1, epsilon=1e-6),
 ]
 OPTIMIZERS += [replace(optimizer, weight_decay=0.3) for optimizer in OPTIMIZERS]
 
@@ -76,6 +78,9 @@ class Case:
         self.y = rng.normal(size=(n_samples, 3)).astype(dtype)
         if self.loss == "binary_cross_entropy":
             self.y = (self.y > 0).astype(dtype)
+            self.y[0] = 0.25
+        elif self.loss == "poisson":
+            self.y = np.maximum(np.round(2 * self.y), 0).astype(dtype)
             self.y[0] = 0.25
         elif self.loss == "categorical_cross_entropy":
             self.y = naive.one_hot(rng.integers(0, 3, n_samples), 3, dtype)

@@ -16,6 +16,35 @@ def softmax(z):
     return e / e.sum(axis=-1, keepdims=True)
 
 
+# The square root of two pi, in parts: their sum is that in eighty digits, and in any precision.
+ROOT_OF_TWO_PI = 2.5066282746310007, -1.8328579980459167e-16, -7.345337700682643e-33, 5.880128511846697e-50, 1.70144e-66
+
+
+def normal(z):
+    """Return the Gaussian distribution function.
+
+    Near 0 it is 1/2 and p(z) (z + z**3 / 3 + z**5 / (3 5) + ...), further out the continued fraction of its tail. The
+    former loses a digit or two up to 2, and of eighty digits seven up to 5.
+    """
+    reach, n_terms, n_fractions = (5, 140, 190) if z.dtype == object else (2, 50, 120)
+    size, root = np.abs(z), 0 * z
+    for part in ROOT_OF_TWO_PI:
+        root = root + part
+    density = np.exp(-size * size / 2) / root
+    is_near = size < reach
+    x, factor = size[is_near], 0 * size[is_near] + 1
+    square = x * x
+    for n in range(n_terms, 0, -1):
+        factor = 1 + factor * square / (2 * n + 1)
+    tail = np.empty_like(z)
+    tail[is_near] = 1 / (0 * x + 2) - density[is_near] * x * factor
+    x = fraction = size[~is_near]
+    for n in range(n_fractions, 0, -1):
+        fraction = x + n / fraction
+    tail[~is_near] = density[~is_near] / fraction
+    return np.where(z > 0, 1 - tail, tail)
+
+
 ACTIVATIONS = {
     "identity": lambda z: z,
     "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
@@ -24,6 +53,8 @@ ACTIVATIONS = {
     "leaky_relu": lambda z: np.where(z < 0, z.dtype.type(LEAKY_SLOPE) * z, z),
     "softplus": lambda z: np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z))),
     "elu": lambda z: np.where(z > 0, z, np.exp(np.minimum(z, 0 * z)) - 1),
+    "hard_sigmoid": lambda z: np.minimum(np.maximum(z + 3, 0 * z), 0 * z + 6) / 6,
+    "gelu": lambda z: z * normal(z),
     "silu": lambda z: z / (1 + np.exp(-z)),
     "softmax": softmax,
 }
@@ -225,6 +256,8 @@ def sample_losses(loss, z, a, y):
     elif loss == "huber":
         size = np.abs(a - y)
         terms = np.where(size <= 1, size * size / 2, size - a.dtype.type(0.5))
+    elif loss == "poisson":
+        terms = a - y * np.log(a)
     else:
         raise KeyError(loss)
     return terms.sum(axis=-1)
@@ -307,6 +340,13 @@ def rmsprop(weights, gradients, moments, step, lr, weight_decay, alpha, epsilon)
     return sgd(weights, steps, lr), [squares]
 
 
+def adagrad(weights, gradients, moments, step, lr, weight_decay, epsilon):
+    gradients = decayed(weights, gradients, weight_decay)
+    squares = [s + g * g for s, g in zip(moments[0], gradients, strict=True)]
+    steps = [g / (np.sqrt(s) + epsilon) for s, g in zip(squares, gradients, strict=True)]
+    return sgd(weights, steps, lr), [squares]
+
+
 # Each takes (weights, gradients, moments, step, lr, weight_decay, *rates) and returns new weights and moments; a
 # moment is a list shaped like the weights, zeros at first.
 OPTIMIZERS = {
@@ -316,6 +356,7 @@ OPTIMIZERS = {
     "adam": adam,
     "rmsprop": rmsprop,
     "adamw": adamw,
+    "adagrad": adagrad,
     "sign_sgd": lambda w, g, moments, step, lr, weight_decay: (
         sgd(w, [np.sign(part) for part in decayed(w, g, weight_decay)], lr),
         [],

@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, LearningRateSchedule, TensorBoard
+from fastnn._compiler import jit
+from fastnn.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateSchedule,
+    ReduceOnPlateau,
+    TensorBoard,
+)
+from fastnn.training import hooks
 
 X = np.array([[1.0], [3.0], [4.0], [8.0], [10.0]])
 Y = 3 * X[:, 0]
@@ -145,6 +155,60 @@ def test_early_stopping(monitor, series, options, stops, best):
     assert stopping.best_epoch == best
     assert trainer.network.weights[0].item() == best
     assert not history.interrupted
+
+
+@pytest.mark.parametrize(
+    ("series", "options", "rates"),
+    [
+        ([5, 4, 4, 4, 4, 4], {"patience": 2}, [1, 1, 1, 0.5, 0.5, 0.25]),
+        ([5, 4, 4, 4, 3, 3], {"patience": 2}, [1, 1, 1, 0.5, 0.5, 0.5]),
+        ([5, 5, 5, 5, 5, 5], {"patience": 1, "cooldown": 2}, [1, 0.5, 0.5, 0.5, 0.25, 0.25]),
+        ([5, 5, 5, 5, 5, 5], {"patience": 1, "min_lr": 0.3}, [1, 0.5, 0.3, 0.3, 0.3, 0.3]),
+        ([5, 5, 5, 5, 5, 5], {"patience": 3, "min_lr": 2.0}, [1, 1, 1, 1, 1, 1]),
+        ([5, 4.9, 4.8, 4.7, 4, 4], {"patience": 2, "min_delta": 0.5}, [1, 1, 0.5, 0.5, 0.5, 0.5]),
+        ([1, 2, 3, 3, 3, 3], {"patience": 2, "mode": "max"}, [1, 1, 1, 1, 0.5, 0.5]),
+        ([math.nan, 2, 3, math.nan, 1, 1], {"patience": 2}, [1, 1, 1, 0.5, 0.5, 0.5]),
+    ],
+)
+@pytest.mark.parametrize("cut", [None, 2, 3])
+def test_a_plateau_lowers_the_rate(series, options, rates, cut, tmp_path):
+    """Also where a run is cut, and goes on from a file."""
+    trainer, seen = make_trainer(optimizer=fastnn.SGD(1.0)), []
+
+    class Note(Callback):
+        def on_epoch_end(self, trainer, metrics):
+            seen.append(trainer.learning_rate)
+            if cut == len(seen):
+                raise KeyError
+
+    def callbacks():
+        return [Scripted(series, "loss"), ReduceOnPlateau(factor=0.5, **options), Note()]
+
+    if cut:
+        pytest.importorskip("safetensors")
+        with pytest.raises(KeyError):
+            trainer.fit(X, Y, len(series), callbacks=callbacks())
+        trainer.save(tmp_path / "run")
+        trainer = fastnn.Trainer.resume(tmp_path / "run")
+    trainer.fit(X, Y, len(series) - len(seen), callbacks=callbacks())
+    assert seen == rates
+
+
+@pytest.mark.parametrize("change", [{"waited": -1}, {"waited": 0.5}, {"best": "a"}, {"cooling": "1"}])
+def test_a_state_of_no_plateau_is_refused(change):
+    trainer, plateau = make_trainer(), ReduceOnPlateau()
+    trainer.fit(X, Y, callbacks=[plateau])
+    trainer._states = {"ReduceOnPlateau.0": (None, {**plateau.state(), **change})}
+    with pytest.raises(ValueError, match="ReduceOnPlateau cannot go on from its state in the checkpoint"):
+        trainer.fit(X, Y, callbacks=[ReduceOnPlateau()])
+    assert trainer.n_epochs == 1
+
+
+def test_a_plateau_of_what_the_fit_measures():
+    trainer, plateau = make_trainer(optimizer=fastnn.SGD(1.0)), ReduceOnPlateau(patience=1)
+    trainer.fit(X, Y, 2, (X, Y), callbacks=[Scripted([1, 1], "validation_loss"), plateau])
+    assert plateau.state()["monitor"] == "validation_loss"
+    assert trainer.learning_rate == 0.1
 
 
 @pytest.mark.parametrize("monitor", [None, "loss"])
@@ -431,7 +495,7 @@ def test_early_stopping_prefers_validation_and_says_what_is_missing():
     history = make_trainer().fit(X, Y, 3, (X[:2], Y[:2]), callbacks=[stopping])
     assert stopping.best == history.validation_loss.min()
     trainer = make_trainer()
-    with pytest.raises(ValueError, match="monitors 'validation_loss', and this fit measures epoch, loss"):
+    with pytest.raises(ValueError, match="monitors 'validation_loss', and this fit measures loss$"):
         trainer.fit(X, Y, 3, callbacks=[EarlyStopping("validation_loss")])
     assert trainer.n_steps == 0
 
@@ -439,7 +503,9 @@ def test_early_stopping_prefers_validation_and_says_what_is_missing():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: EarlyStopping("los"), ValueError, "did you mean 'loss'"),
+        (lambda: make_trainer().fit(X, Y, callbacks=[EarlyStopping("los")]), ValueError, "did you mean 'loss'"),
+        (lambda: EarlyStopping(mode="most"), ValueError, "mode must be one of"),
+        (lambda: ReduceOnPlateau(factor=1.0), ValueError, "factor must be a finite number > 0 and < 1"),
         (lambda: EarlyStopping(patience=0), ValueError, "patience must be an integer >= 1"),
         (lambda: EarlyStopping(min_delta=-1), ValueError, "min_delta must be"),
         (lambda: Checkpoint("a", every=0), ValueError, "every must be an integer >= 1"),
@@ -603,9 +669,9 @@ def test_packages_that_are_not_there(monkeypatch, tmp_path):
     for name in ("tqdm.auto", "tensorboard.summary"):
         monkeypatch.setitem(sys.modules, name, None)
     trainer = make_trainer()
-    with pytest.raises(ImportError, match=r"needs tensorboard: pip install 'fastnn-numba\[tensorboard\]'"):
+    with pytest.raises(ImportError, match="needs tensorboard: pip install tensorboard"):
         trainer.fit(X, Y, callbacks=[TensorBoard(tmp_path)])
-    with pytest.raises(ImportError, match=r"needs tqdm: pip install 'fastnn-numba\[progress\]'"):
+    with pytest.raises(ImportError, match="needs tqdm: pip install tqdm"):
         trainer.fit(X, Y, progress=True)
     assert trainer.n_steps == 0
 
@@ -635,11 +701,40 @@ def test_the_progress_bar_shows_where_it_is_wanted(monkeypatch, capsys, progress
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_without_tqdm_has_no_bar(monkeypatch):
+@pytest.mark.parametrize("progress", [None, True, False])
+@pytest.mark.parametrize("has_tqdm", [True, False])
+def test_a_fit_says_that_it_compiles(monkeypatch, progress, has_tqdm):
+    """Once, and without tqdm no bar comes after it."""
+    if progress and not has_tqdm:
+        return
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    make_trainer().fit(X, Y)
-    assert sys.stderr.getvalue() == ""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: has_tqdm or None)
+    monkeypatch.setattr("fastnn.training.hooks.LONG", 0.0)
+
+    class Compiling(Callback):  # what the compiler does
+        def on_steps(self, trainer):
+            for tell in 2 * [*jit.listeners]:
+                if tell in jit.listeners:
+                    tell()
+
+    make_trainer().fit(X, Y, callbacks=[Compiling()], progress=progress)
+    written = sys.stderr.getvalue()
+    assert written.count(hooks.COMPILING) == (progress is not False)
+    assert ("step" in written) == (has_tqdm and progress is not False)
+    make_trainer().fit(X, Y, progress=progress)
+    assert not jit.listeners
+
+
+def test_a_notebook_is_watched(monkeypatch):
+    """Its standard error is no terminal; where tqdm is off, nobody looks."""
+    shell = types.SimpleNamespace(kernel=None)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert len(hooks.make_progress(None)) == 2
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    assert hooks.make_progress(None) == []
+    monkeypatch.delenv("TQDM_DISABLE")
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))
+    assert hooks.make_progress(None) == []
 
 
 def test_the_progress_bar_closes_when_fit_raises(monkeypatch):

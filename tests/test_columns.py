@@ -5,11 +5,11 @@ import pytest
 
 pa = pytest.importorskip("pyarrow")
 
+from fastnn.model.samples import split_rows  # noqa: E402
 from fastnn.tables import Table, TableError  # noqa: E402
 from fastnn.tables._columns import MAX_VALUES, Category, Number  # noqa: E402
 from fastnn.tables._errors import list_names  # noqa: E402
 from fastnn.tables._kinds import holds_categories, holds_classes  # noqa: E402
-from fastnn.tables._train import split_rows  # noqa: E402
 
 
 def typed(*values):

@@ -234,9 +234,11 @@ def test_blocks_of_samples_add_up(monkeypatch, make_case):
         assert largest_difference(blocked, whole) <= allowed
 
 
-@pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
-def test_kinks_are_exact(hidden):
-    """Pre-activations at 0 and within reach of the nudge, in the first layer and in later ones."""
+@pytest.mark.parametrize(
+    ("hidden", "kink"), [("relu", 0.0), ("leaky_relu", 0.0), *(("hard_sigmoid", z) for z in (-3, 3))]
+)
+def test_kinks_are_exact(hidden, kink):
+    """Pre-activations at a kink and within reach of the nudge, in the first layer and in later ones."""
     eps = 1e-3
     for offset in (0.0, eps / 2, -eps / 2, eps, -eps, 2 * eps):
         network = fastnn.mlp(2, 3, 3, 2, hidden=hidden, seed=3)
@@ -244,7 +246,7 @@ def test_kinks_are_exact(hidden):
         x, y = rng.normal(size=(4, 2)), rng.normal(size=(4, 2))
         for layer in range(2):  # put the first sample's z of every unit at the offset
             z = network.forward(x).pre_activations[layer]
-            network.weights[2 * layer + 1][:] += offset - z[0]
+            network.weights[2 * layer + 1][:] += kink + offset - z[0]
         for scheme in ("forward", "central"):
             weights = [w.astype(np.longdouble) for w in network.weights]
             layers = [layer.activation for layer in network.layers]

@@ -209,6 +209,16 @@ def test_damaged_files_are_compiled_over(cache):
 
 
 @compiled
+def test_who_listens_is_told_before_something_is_compiled(cache, monkeypatch):
+    told = []
+    monkeypatch.setattr(jit, "listeners", [lambda: told.append(len(cache.files()))])
+    assert cache.run(2, 2.0) == 0
+    assert told == [0, 1]
+    assert cache.run(2, 2.0) == 2
+    assert told == [0, 1]
+
+
+@compiled
 def test_a_folder_that_cannot_be_used_is_warned_of_once(cache):
     cache.root.parent.mkdir()
     cache.root.touch()

@@ -1,8 +1,11 @@
 """Losses at extreme logits, and their finite differences there."""
 
+import math
+
 import naive
 import numpy as np
 import pytest
+from wide import widen
 
 import fastnn
 
@@ -81,3 +84,46 @@ def test_labels_and_one_hot_rows_are_the_same():
             strict=True,
         ):
             np.testing.assert_array_equal(ours, theirs)
+
+
+POISSON_LOGITS = [-1000.0, -720.0, -100.0, -40.0, -39.9, -20.0, -1.0, 0.0, 2.0, 30.0, 1e3]
+
+
+@pytest.mark.parametrize("count", [0.0, 0.25, 1.0, 7.0, 1e3])
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_poisson_where_rates_vanish_or_are_large(count, method):
+    """Each difference by itself, in eighty digits: also where the rate is no number, and next to its lowest loss."""
+    at_best = math.log(math.expm1(count)) if 0 < count < 700 else count
+    for z in [*POISSON_LOGITS, at_best]:
+        network = fastnn.mlp(1, 1, output="softplus")
+        network.weights = [[[0.0]], [z]]
+        eps = 1e-12 if isinstance(method, fastnn.Backprop) else method.eps
+        scheme = "central" if isinstance(method, fastnn.Backprop) else method.scheme
+        weights, x, y = [widen(w) for w in network.weights], widen(np.ones((1, 1))), widen(np.full((1, 1), count))
+        truth = -count  # where the rate is none that eighty digits can tell
+        if z > -150:
+            truth = float(naive.differences(weights, ["softplus"], "poisson", x, y, eps, scheme)[0][1][0])
+        _, measured = fastnn.gradient(network, [[1.0]], [count], loss="poisson", method=method)
+        # The slope is (a - y) a' / a: at its best place a - y is what the rounding of a leaves, of which there are
+        # some, and beside it the curvature, of up to (1 + y) / 4 a nudge. A series adds what it may leave out.
+        rounding = 16 * np.finfo(float).eps * (abs(truth) + max(count, 1.0 if z < 0 else z) + eps * (1 + count))
+        series = 1e-8 * (abs(truth) + eps) if method in METHODS[3:5] else 0.0
+        assert abs(measured[0] - truth) <= rounding + series, (z, truth)
+
+
+def test_poisson_is_scikit_learns_and_pytorchs():
+    """Up to a constant of y and a factor of two, and with PyTorch's logarithms as inputs."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(9, 2)), rng.poisson(2.0, 9) + 1.0
+    trainer = fastnn.Trainer(fastnn.mlp(2, 1, output="softplus", seed=0), loss="poisson")
+    rates = trainer.predict(x)[:, 0]
+    constant = (y * np.log(y) - y).mean()
+    expected = metrics.mean_poisson_deviance(y, rates) / 2
+    assert trainer.evaluate(x, y).loss + constant == pytest.approx(expected, rel=1e-13)
+    history = trainer.fit(x, y, 500)
+    assert history.loss[-1] < history.loss[0]
+    with pytest.raises(ValueError, match="y must not be negative for poisson, got -1"):
+        trainer.fit(x, -y / y)
+    with pytest.raises(ValueError, match="loss 'poisson' needs a softplus output layer"):
+        fastnn.Trainer(fastnn.mlp(2, 1), loss="poisson")

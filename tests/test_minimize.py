@@ -670,7 +670,7 @@ BAD = [
     (
         {"optimizer": 0.1},
         TypeError,
-        "optimizer must be a fastnn.Spall, fastnn.SGD, fastnn.Adam, fastnn.RMSprop or fastnn.AdamW",
+        "optimizer must be a fastnn.Spall, fastnn.SGD, fastnn.Adam, fastnn.RMSprop, fastnn.AdamW or fastnn.Adagrad",
     ),
     ({"queries": 10}, ValueError, "a step of RandomDirections.* takes 2 queries, after the 75 of .* and queries=10"),
     (

@@ -1,13 +1,15 @@
 """What users of scikit-learn, Keras and PyTorch type first: it works, or the message has the name that it has here."""
 
 import copy
+import importlib
 import pickle
+import sys
 
 import numpy as np
 import pytest
 
 import fastnn
-from fastnn._support import names
+from fastnn._support import names, validate
 
 X, LABELS = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), [0, 1, 2]
 
@@ -25,7 +27,6 @@ TYPED = {
     # on a network
     "network.fit(X, y)": (lambda: make_network().fit(X, LABELS), "training is fastnn.Trainer"),
     "network.compile()": (lambda: make_network().compile(loss="mse"), "loss and optimizer are the trainer's"),
-    "network.summary()": (lambda: make_network().summary(), r"print\(network\)"),
     "network.score": (lambda: make_network().score(X, LABELS), "evaluate"),
     "network.evaluate": (lambda: make_network().evaluate(X, LABELS), r"fastnn.Trainer\(.*evaluate"),
     "network.predict_proba": (lambda: make_network().predict_proba(X), "predict.X. has the probabilities"),
@@ -62,7 +63,7 @@ TYPED = {
     "Trainer(lr=)": (lambda: make_trainer(lr=0.1), "optimizer=fastnn.SGD"),
     "Trainer(learning_rate=)": (lambda: make_trainer(learning_rate=0.1), "optimizer=fastnn.SGD"),
     "Trainer(epochs=)": (lambda: make_trainer(epochs=3), "epochs are fit's"),
-    "Trainer(metrics=)": (lambda: make_trainer(metrics=["accuracy"]), "accuracy is measured"),
+    "fit(metrics=)": (lambda: make_trainer().fit(X, LABELS, metrics=["accuracy"]), "said to the trainer"),
     "Trainer(random_state=)": (lambda: make_trainer(random_state=0), "did you mean 'seed'"),
     "Trainer(weight_decay=)": (lambda: make_trainer(weight_decay=0.1), "weight decay is the optimizer's"),
     "Trainer(solver=)": (lambda: make_trainer(solver="adam"), "optimizer=fastnn.Adam"),
@@ -70,7 +71,6 @@ TYPED = {
     "fit(n_epochs=)": (lambda: make_trainer().fit(X, LABELS, n_epochs=3), "did you mean 'epochs'"),
     "fit(batch_size=)": (lambda: make_trainer().fit(X, LABELS, batch_size=3), "the batch size is the trainer's"),
     "fit(verbose=)": (lambda: make_trainer().fit(X, LABELS, verbose=1), "did you mean 'progress'"),
-    "fit(validation_split=)": (lambda: make_trainer().fit(X, LABELS, validation_split=0.1), "validation_data="),
     "fit(restore_best_weights=)": (lambda: make_trainer().fit(X, LABELS, restore_best_weights=True), "EarlyStopping"),
     "fit(qqq=)": (lambda: make_trainer().fit(X, LABELS, qqq=1), r"Trainer.fit\(\) takes no argument 'qqq'$"),
     "Dense(units=)": (lambda: fastnn.Dense(units=3, activation="relu"), "did you mean 'n_units'"),
@@ -88,13 +88,75 @@ TYPED = {
     "Dense('linear')": (lambda: fastnn.Dense(3, "linear"), "did you mean 'identity'"),
     "Dense('logistic')": (lambda: fastnn.Dense(3, "logistic"), "did you mean 'sigmoid'"),
     "Dense('swish')": (lambda: fastnn.Dense(3, "swish"), "did you mean 'silu'"),
+    "init='xavier_uniform'": (lambda: fastnn.mlp(2, 1, init="xavier_uniform"), "did you mean 'glorot_uniform'"),
+    "init='kaiming_normal'": (lambda: fastnn.mlp(2, 1, init="kaiming_normal"), "did you mean 'he_normal'"),
     "loss='mse'": (
         lambda: make_trainer() and fastnn.Trainer(make_network(), loss="mse"),
         "did you mean 'squared_error'",
     ),
     "loss='mae'": (lambda: fastnn.Trainer(make_network(), loss="mae"), "did you mean 'absolute_error'"),
     "loss='log_loss'": (lambda: fastnn.Trainer(make_network(), loss="log_loss"), "'categorical_cross_entropy'"),
+    "Conv2D('linear', 'same ')": (lambda: fastnn.Conv2D(3, 3, "relu", padding="same "), "did you mean 'same'"),
+    # what is set
+    "trainer.optimizer = Adam()": (lambda: assign(make_trainer(), optimizer=fastnn.Adam()), "make another, .*Trainer"),
+    "trainer.batch_size = 8": (lambda: assign(make_trainer(), batch_size=8), "batch_size cannot be set: make another"),
+    "trainer.gradient = 'backprop'": (lambda: assign(make_trainer(), gradient="backprop"), "make another"),
+    "trainer.loss = 'mse'": (lambda: assign(make_trainer(), loss="squared_error"), "make another"),
+    "trainer.network = other": (lambda: assign(make_trainer(), network=make_network()), "make another"),
+    "trainer.lr = 1": (lambda: assign(make_trainer(), lr=1), "did you mean 'learning_rate'"),
+    "trainer.history = []": (lambda: assign(make_trainer(), history=[]), "history cannot be set"),
+    "trainer.qqq = 1": (lambda: assign(make_trainer(), qqq=1), "Trainer has no attribute 'qqq'$"),
+    "network.layers = []": (lambda: assign(make_network(), layers=[]), "layers cannot be set: make another"),
+    "network.dtype = 'float32'": (lambda: assign(make_network(), dtype="float32"), "dtype cannot be set"),
+    "network.W1 = 0": (lambda: assign(make_network(), W1=0), "no attribute 'W1'"),
+    "Dense(...).activation = ": (lambda: assign(fastnn.Dense(3, "relu"), activation="tanh"), "cannot assign to field"),
+    # shapes and labels
+    "mlp([64, 32, 10])": (lambda: fastnn.mlp([64, 32, 10]), r"write them one by one: mlp\(64, 32, 10\)"),
+    "mlp()": (lambda: fastnn.mlp(), r"got sizes \(\)$"),
+    "mlp(64)": (lambda: fastnn.mlp(64), r"got sizes \(64,\)$"),
+    "labels from 1": (lambda: make_trainer().fit(X, [1, 2, 3]), "from 1 to 3; subtract 1"),
+    "more classes than outputs": (lambda: make_trainer().fit(X, [0, 2, 4]), "from 0 to 4; the network needs 5 outputs"),
+    "labels -1 and 1": (lambda: make_trainer().fit(X, [-1, 1, 1]), "number the classes 0, 1"),
+    "three classes, three sigmoids": (
+        lambda: make_ended(3, "sigmoid", "binary_cross_entropy").fit(X, LABELS),
+        "integer labels go with loss 'categorical_cross_entropy' and a softmax .*; sigmoids each have a column",
+    ),
+    "three classes, three numbers": (
+        lambda: make_ended(3, "identity", "squared_error").fit(X, LABELS),
+        "integer labels go with loss 'categorical_cross_entropy' and a softmax output layer, or as one-hot rows",
+    ),
+    "three classes, one sigmoid": (
+        lambda: make_ended(1, "sigmoid", "binary_cross_entropy").fit(X, LABELS),
+        "from 0 to 2; more classes than two have an output each, in a softmax layer",
+    ),
+    "one softmax output": (
+        lambda: make_ended(1, "softmax", "categorical_cross_entropy").fit(X, [0, 0, 0]),
+        "one softmax unit, which is always 1: for two classes, end in Dense.2, 'softmax'.",
+    ),
+    "images for a vector": (
+        lambda: fastnn.mlp(64, 3).predict(np.zeros((5, 8, 8))),
+        r"reshape it with X.reshape\(len\(X\), -1\), or have convolutions on it: fastnn.Network\(\(8, 8, 1\), ...\)",
+    ),
+    "text": (lambda: make_network().predict([["a", "b"]]), "dtype <U1; fastnn.tables makes inputs and classes of text"),
+    "text among numbers": (
+        lambda: make_network().predict(np.array([[1.0, "b"]], dtype=object)),
+        "dtype object; .*fastnn.tables makes",
+    ),
+    "no text": (lambda: make_network().predict(np.array([[1.0, None]], dtype=object)), r"astype\(float\)$"),
+    "one input": (
+        lambda: fastnn.Network(1, [fastnn.RNN(3, "tanh"), fastnn.Dense(1, "identity")]),
+        "the network takes 1 flat input; write",
+    ),
 }
+
+
+def make_ended(n_outputs, output, loss):
+    return fastnn.Trainer(fastnn.mlp(2, n_outputs, output=output), loss=loss)
+
+
+def assign(thing, **values):
+    for name, value in values.items():
+        setattr(thing, name, value)
 
 
 @pytest.mark.parametrize("typed", TYPED)
@@ -119,14 +181,17 @@ def test_hints_name_what_there_is():
                 function(**{name: 1})
 
 
-def test_what_works():
+def test_what_works(capsys):
     """Habits that are served as they are."""
+    make_trainer(metrics=["accuracy"]).fit(X, LABELS, validation_split=0.5)
     network, trainer = make_network(), make_trainer()
     np.testing.assert_array_equal(network(X), network.predict(X))
     np.testing.assert_array_equal(trainer.predict(X), trainer.network.predict(X))
     labels = network.predict(X).argmax(axis=1)
     np.testing.assert_array_equal(network.predict_labels(X), labels)
     np.testing.assert_array_equal(trainer.predict_labels(X), labels)
+    network.summary()
+    assert capsys.readouterr().out == f"{network}\n"
     one = fastnn.mlp(2, 1, output="sigmoid", seed=0)
     np.testing.assert_array_equal(one.predict_labels(X), one.predict(X)[:, 0] > 0.5)
     several = fastnn.mlp(2, 3, output="sigmoid", seed=0)
@@ -134,6 +199,80 @@ def test_what_works():
     assert several.predict_labels(X).dtype == np.int64
     with pytest.raises(TypeError, match="ends in identity: predict"):
         fastnn.mlp(2, 1).predict_labels(X)
+
+
+def test_linear_is_no_rectifier():
+    """A name that is another's, for what this does not take, has no hint at something else."""
+    assert names.find_nearest("linear", ["sigmoid", "relu", "leaky_relu"]) == ""
+
+
+def test_what_can_be_set():
+    """A learning rate takes effect; what is private stays one's own, and methods can be replaced."""
+    trainer = make_trainer(optimizer=fastnn.SGD(0.5))
+    trainer.learning_rate = 0.0
+    before = trainer.network.predict(X)
+    trainer.fit(X, LABELS)
+    np.testing.assert_array_equal(trainer.network.predict(X), before)
+    trainer._mine = 3
+    trainer.stop = lambda: None
+    assert (trainer._mine, trainer.loss, trainer.batch_size) == (3, "categorical_cross_entropy", 32)
+    assert trainer.shuffle is True
+    assert trainer.devices is None
+
+
+def test_a_trainer_shows_itself():
+    trainer = make_trainer(optimizer=fastnn.SGD(0.5), batch_size=3)
+    assert repr(trainer).splitlines() == [
+        "Trainer: 0 epochs, 0 steps",
+        "  network     2 inputs, 27 parameters, float64",
+        "  loss        categorical_cross_entropy",
+        "  gradient    Perturbation()",
+        f"  optimizer   {trainer.optimizer}",
+        "  batch_size  3",
+        "  shuffle     True",
+    ]
+    trainer.fit(X, LABELS)
+    trainer.learning_rate = 0.25
+    assert repr(trainer).splitlines()[0] == "Trainer: 1 epoch, 1 step"
+    assert repr(trainer).splitlines()[-1] == "  learning_rate  0.25"
+    assert f"<td>{trainer.optimizer}</td>" in trainer._repr_html_()
+    noisy = make_trainer(readout=fastnn.hardware.Readout(noise=0.1))
+    assert repr(noisy).splitlines()[-1].startswith("  readout     Readout(")
+    assert repr(fastnn.mlp(1, 1)).startswith("Network: 1 input, 2 parameters")
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "use"),
+    [
+        ("matplotlib", "matplotlib", lambda: importlib.import_module("fastnn.plot")),
+        ("sklearn", "scikit-learn", lambda: importlib.import_module("fastnn.sklearn")),
+        ("pyarrow", "pyarrow", lambda: importlib.import_module("fastnn.tables")),
+        ("onnx", "onnx", lambda: make_network().to_onnx("never.onnx")),
+        ("torch", "torch", lambda: make_network().to_torch()),
+        ("torch", "torch", lambda: fastnn.from_torch(None)),
+        ("safetensors.numpy", "safetensors", lambda: fastnn.load("never")),
+        ("tqdm.auto", "tqdm", lambda: make_trainer().fit(X, LABELS, progress=True)),
+    ],
+)
+def test_packages_that_are_missing(monkeypatch, tmp_path, module, package, use):
+    """Whoever needs one says which, and how to install it where fastnn is a folder."""
+    (tmp_path / "never").write_bytes(bytes(8))
+    monkeypatch.chdir(tmp_path)
+    for name in [*sys.modules]:
+        if name.startswith(("fastnn.plot", "fastnn.sklearn", "fastnn.tables", "fastnn.interop.steps")):
+            monkeypatch.delitem(sys.modules, name)
+    for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {package}: pip install {package}, or .* '\.\[\w+\]'"):
+        use()
+
+
+def test_a_module_of_ours_is_no_package():
+    with (
+        pytest.raises(ModuleNotFoundError, match="No module named 'fastnn.nothing'"),
+        validate.optional("this", "that"),
+    ):
+        importlib.import_module("fastnn.nothing")
 
 
 def test_copies():

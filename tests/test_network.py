@@ -8,6 +8,7 @@ from conftest import BODIES, HEADS
 
 import fastnn
 from fastnn.kernels.activations import Activation
+from fastnn.model.initializers import INITIALIZERS
 
 
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
@@ -100,6 +101,47 @@ def test_initial_weights(hidden, variance):
     plain = fastnn.mlp(n_in, n_out, 1, hidden=hidden, seed=0, init="standard_normal").weights[0]
     assert plain.var() == pytest.approx(1, rel=4 * np.sqrt(2 / w.size))
     assert abs(plain.mean()) <= 4 / np.sqrt(w.size)
+
+
+@pytest.mark.parametrize("init", INITIALIZERS)
+@pytest.mark.parametrize("layer", [fastnn.Dense(400, "tanh"), fastnn.Conv2D(30, (3, 4), "relu"), fastnn.LSTM(50)])
+def test_initial_weights_by_name(init, layer):
+    shape = {fastnn.Dense: 300, fastnn.Conv2D: (9, 9, 20), fastnn.LSTM: (5, 60)}[type(layer)]
+    w = fastnn.Network(shape, [layer, fastnn.Dense(1, "identity")], seed=0, init=init).weights[0]
+    n_in, n_out = {fastnn.Dense: (300, 400), fastnn.Conv2D: (240, 360), fastnn.LSTM: (60, 200)}[type(layer)]
+    slope = 0 if isinstance(layer, fastnn.Conv2D) else 1
+    variance = {
+        "fan_in": 2 / ((1 + slope**2) * n_in),
+        "standard_normal": 1,
+        "glorot_normal": 2 / (n_in + n_out),
+        "glorot_uniform": 2 / (n_in + n_out),
+        "he_normal": 2 / n_in,
+        "he_uniform": 2 / n_in,
+        "uniform": 1 / (3 * n_in),
+        "orthogonal": 1 / max(w.size // w.shape[-1], w.shape[-1]),
+    }[init]
+    # As above; the squares of numbers of an interval vary less.
+    assert w.var() == pytest.approx(variance, rel=4 * np.sqrt(2 / w.size))
+    assert abs(w.mean()) <= 4 * np.sqrt(variance / w.size)
+    if init.endswith("uniform"):  # of so many the largest is within a hundredth of the end
+        assert 0.99 * np.sqrt(3 * variance) <= np.abs(w).max() <= np.sqrt(3 * variance) * (1 + 4 * np.finfo(float).eps)
+    if init == "orthogonal":
+        rows = w.reshape(-1, w.shape[-1])
+        product = rows @ rows.T if rows.shape[0] < rows.shape[1] else rows.T @ rows
+        # Sums of a few hundred products, each right to a rounding, of columns that a QR makes so.
+        np.testing.assert_allclose(product, np.eye(len(product)), atol=500 * np.finfo(float).eps)
+
+
+def test_initial_weights_of_ones_own():
+    network = fastnn.mlp(3, 2, 1, init=lambda rng, shape: np.full(shape, shape[0]), dtype="float32")
+    assert [w.tolist() for w in network.weights] == [[[3.0] * 2] * 3, [0.0] * 2, [[2.0]] * 2, [0.0]]
+    drawn = fastnn.mlp(3, 2, seed=5, init=lambda rng, shape: rng.standard_normal(shape))
+    np.testing.assert_array_equal(drawn.weights[0], fastnn.mlp(3, 2, seed=5, init="standard_normal").weights[0])
+
+
+def test_an_activation_for_each_layer():
+    network = fastnn.mlp(4, 3, 2, 1, hidden=["relu", "tanh"])
+    assert [layer.activation for layer in network.layers] == ["relu", "tanh", "identity"]
 
 
 def test_same_seed_same_bits():

@@ -104,6 +104,7 @@ def test_the_same_as_pytorchs(make_case):
         (fastnn.AdamW(0.01, **common), torch.optim.AdamW, {"lr": 0.01, **common}),
         (fastnn.AdamW(), torch.optim.AdamW, {}),
         (fastnn.RMSprop(**common), torch.optim.RMSprop, common),
+        (fastnn.Adagrad(0.1, **common), torch.optim.Adagrad, {"lr": 0.1, **common}),
     ]
     for ours, kind, options in pairs:
         case = make_case(("squared_error", "identity"), ("tanh", 1))

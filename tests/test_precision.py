@@ -33,6 +33,16 @@ def values(code, z):
     return a, slope
 
 
+@numba.njit
+def coefficients(code, z):
+    """Return the kernel's f''(z) / 2 and f'''(z) / 6, element by element, (n, 2)."""
+    result = np.empty((z.size, 2))
+    for k in range(z.size):
+        a, slope = activations.value_and_slope(code, z[k])
+        result[k] = activations.taylor(code, z[k], a, slope)
+    return result
+
+
 @pytest.mark.parametrize("code", EXTENDED, ids=lambda code: code.name)
 def test_changes_keep_their_digits(code):
     rng = np.random.default_rng(0)
@@ -72,6 +82,7 @@ def test_extremes(code):
     a, slope = values(code, z)
     assert np.isfinite(a).all()
     assert np.isfinite(slope).all()
+    assert np.isfinite(coefficients(code, z)).all()
     measured = changes(code, z, t)
     wide = z.astype(np.longdouble)
     with np.errstate(over="ignore"):  # exp overflows on the way to a sigmoid of 0
@@ -112,6 +123,36 @@ def test_silu_keeps_its_digits(place):
     slopes = narrow((f(wide + h) - f(wide - h)) / (2 * h))
     np.testing.assert_allclose(a, narrow(f(wide)), rtol=8 * np.finfo(float).eps, atol=0)
     np.testing.assert_allclose(slope, slopes, rtol=16 * np.finfo(float).eps, atol=1e-50 if place != "far below" else 0)
+
+
+@pytest.mark.parametrize("place", ["far below", "below", "at its turn", "far above"])
+def test_gelu_keeps_its_digits(place):
+    """Where P(z) is hardly a number, where the slope is zero, and where f is z but for what is no longer seen."""
+    gelu, rng = activations.Activation.GELU, np.random.default_rng(0)
+    turned = activations.gelu.TURN + rng.choice([-1.0, 1.0], 40) * 10.0 ** rng.uniform(-16, 0, 40)
+    z = {
+        "far below": -rng.uniform(20.0, 37.0, 40),
+        "below": -rng.uniform(1.0, 20.0, 40),
+        "at its turn": turned,
+        "far above": 10.0 ** rng.uniform(0.5, 12.0, 40),
+    }[place]
+    t = rng.choice([-1.0, 1.0], 40) * 10.0 ** rng.uniform(-12, 0.8, 40)
+    wide, f, h = widen(z), EXTENDED[gelu], widen(np.full(100, 1e-10))
+    measured = changes(gelu, z, t)
+    truth = f(wide + widen(t)) - f(wide)
+    turn = widen(np.full(100, activations.gelu.TURN)) + widen(np.full(100, activations.gelu.TURN_REST))
+    crosses = narrow((wide - turn) * (wide + widen(t) - turn)) < 0.0
+    changed = np.where(crosses, abs(f(wide + widen(t)) - f(turn)) + abs(f(wide) - f(turn)), abs(truth))
+    # Sixteen roundings of what changed on the way down and up; of numbers below 2e-308, the smallest one, times z**2.
+    rounding = 16 * np.finfo(float).eps * narrow(changed) + 40**2 * np.finfo(float).smallest_subnormal
+    assert (narrow(abs(widen(measured) - truth)) <= rounding).all()
+    a, slope = values(gelu, z)
+    np.testing.assert_allclose(a, narrow(f(wide)), rtol=8 * np.finfo(float).eps, atol=2e-321)
+    # The truth is off by h**4 / 30 of a fifth derivative: of up to 40**4 times the slope, or 1 at the turn.
+    slopes = (8 * (f(wide + h) - f(wide - h)) - (f(wide + 2 * h) - f(wide - 2 * h))) / (12 * h)
+    np.testing.assert_allclose(
+        slope, narrow(slopes), rtol=16 * np.finfo(float).eps, atol=4e-40 if place == "at its turn" else 2e-321
+    )
 
 
 @numba.njit

@@ -21,7 +21,9 @@ from fastnn.kernels.activations import Activation
 from fastnn.kernels.estimators import Estimator
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.optimizers import Optimizer
+from fastnn.model.initializers import INITIALIZERS
 from fastnn.model.layers import LAYERS
+from fastnn.model.metrics import METRICS, MODES
 from fastnn.training.gradients import METHODS, make_recipe
 from fastnn.training.optimizers import OPTIMIZERS
 
@@ -33,7 +35,7 @@ def public(module):
 
 NEEDED = {
     "activation": (
-        *("DERIVATIVE_BOUNDS", "HAS_KINK", "SLOPE_BELOW", "HAS_LOOPS"),
+        *("DERIVATIVE_BOUNDS", "KINKS", "SLOPE_BELOW", "HAS_LOOPS"),
         *("residual", "value_and_slope", "change", "large_change", "taylor"),
     ),
     "loss": (
@@ -146,6 +148,13 @@ def test_every_list_that_users_read_names_it():
         assert loss.name.lower() in rows["losses"]
 
 
+def test_every_metric_and_initializer_is_named():
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    rows = {row.split("|")[1].strip(): words(row) for row in readme.splitlines() if row.startswith("| ")}
+    assert set(METRICS) <= rows["metrics"] & words(fastnn.Trainer.__doc__) & set(MODES)
+    assert set(INITIALIZERS) <= rows["initial weights"] & words(fastnn.Network.__doc__)
+
+
 def test_the_estimators_name_every_activation():
     estimators = pytest.importorskip("fastnn.sklearn", exc_type=ImportError)
     for name in conftest.ELEMENTWISE:
@@ -196,7 +205,7 @@ def test_initial_weights_know_the_slope_below(code):
     if code != Activation.SOFTMAX:
         far = naive.ACTIVATIONS[code.name.lower()](np.array([-41.0, -40.0]))
         # What saturates on both sides is drawn as if it were linear.
-        below = far[1] - far[0] if code.name.lower() not in ("sigmoid", "tanh") else 1.0
+        below = far[1] - far[0] if code.name.lower() not in ("sigmoid", "tanh", "hard_sigmoid") else 1.0
     expected = np.sqrt(2.0 / ((1.0 + below**2) * 400))
     # The deviation of so many numbers is off by 1 / sqrt(2 n) of itself: five times that.
     assert weights.std() == pytest.approx(expected, rel=5 / np.sqrt(2 * weights.size))
@@ -216,3 +225,8 @@ def test_one_change_is_that_of_the_loop(code):
     for t in (1e-6, -0.3, 2.0, -2.0):
         alone, looped = change(code, 0.25, t)
         assert alone == looped
+
+
+def test_the_citation_is_of_this_version():
+    lines = (Path(__file__).parent.parent / "CITATION.cff").read_text().splitlines()
+    assert f"version: {fastnn.__version__}" in lines

@@ -208,18 +208,20 @@ def test_only_units_at_a_kink_are_measured_directly(make_case, hidden):
     case.gradient(fastnn.Perturbation(1e-4, evaluate="series"))  # a kink is no reason to refuse
 
 
-@pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
+@pytest.mark.parametrize(
+    ("hidden", "kink"), [("relu", 0.0), ("leaky_relu", 0.0), *(("hard_sigmoid", z) for z in (-3, 3))]
+)
 @pytest.mark.parametrize("level", [1, 2, 3])
 @pytest.mark.parametrize("place", [0.0, 0.99, -0.99, 1.01])
-def test_kinks_in_any_level_are_exact(make_case, hidden, level, place):
-    """A unit stands at 0, where a nudge just reaches, or where it just does not."""
+def test_kinks_in_any_level_are_exact(make_case, hidden, kink, level, place):
+    """A unit stands at a kink, where a nudge just reaches, or where it just does not."""
     eps = 1e-3
     for output in ("identity", hidden):
         case = make_case(("squared_error", output), (hidden, 3), n_samples=8)
         for unit in range(case.network.layers[level - 1].n_units):  # the first at the kink in sample 0, and so on
             z = case.network.forward(case.x).pre_activations[level - 1][unit, unit]
             reach = max(1.0, np.abs(case.x[unit]).max()) if level == 1 else 1.0
-            case.network.weights[2 * level - 1][unit] += place * eps * reach - z
+            case.network.weights[2 * level - 1][unit] += kink + place * eps * reach - z
         if place == 0.0 or (level == 1 and abs(place) < 1.0):
             assert count_marks(case, fastnn.Perturbation(eps)) > 0
         for scheme in ("forward", "central"):

@@ -60,7 +60,11 @@ CONSTRUCTIONS = [
     (lambda: fastnn.mlp(3, 2, dtype="float16"), ValueError, "dtype must be float64 or float32, got 'float16'"),
     (lambda: fastnn.mlp(3, 2, dtype=complex), ValueError, "dtype must be float64 or float32"),
     (lambda: fastnn.mlp(3, 2, dtype="spam"), ValueError, "dtype must be float64 or float32, got 'spam'"),
-    (lambda: fastnn.mlp(3, 2, init="xavier"), ValueError, "init must be one of 'fan_in', 'standard_normal'"),
+    (lambda: fastnn.mlp(3, 2, init="xavier"), ValueError, "init must be one of .*; did you mean 'glorot_normal'"),
+    (lambda: fastnn.mlp(3, 2, init=3), ValueError, "init must be one of 'fan_in', 'standard_normal'"),
+    (lambda: fastnn.mlp(3, 2, init=lambda rng, shape: 1.0), ValueError, r"weights\[0\] must have shape \(3, 2\)"),
+    (lambda: fastnn.mlp(3, 2, hidden=["relu"]), ValueError, "hidden must be one activation, or 0, one for each"),
+    (lambda: fastnn.mlp(3, 4, 2, hidden=["spam"]), ValueError, "activation must be one of"),
     (lambda: fastnn.mlp(3, 2, seed=-1), ValueError, "seed must be an integer >= 0, got -1"),
     (lambda: fastnn.mlp(3, 2, seed="a"), TypeError, "seed must be an integer, got 'a'"),
     (lambda: fastnn.Perturbation(0), ValueError, "eps must be a finite number > 0, got 0"),
@@ -131,7 +135,7 @@ DATA = [
     (X, np.ones(4), ValueError, r"got \(4,\); integer labels go with loss 'categorical_cross_entropy'"),
     (X, 1.0, ValueError, r"y must have shape \(4, 2\), got \(\)"),
     (X, np.where(np.eye(4, 2) > 0, np.nan, Y), ValueError, "y has NaN or infinity"),
-    (X, [["a", "b"]] * 4, TypeError, "y must be real numbers, got dtype <U1$"),
+    (X, [["a", "b"]] * 4, TypeError, "y must be real numbers, got dtype <U1; "),
 ]
 
 

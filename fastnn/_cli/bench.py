@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,7 +56,9 @@ class Case:
         self.n_steps, self.x, self.y = 1, self.x[: self.batch], self.y[: self.batch]
 
 
-def fastnn_run(case: Case, method: str = "auto", threads: int | None = None) -> Run:
+def fastnn_run(
+    case: Case, method: Literal["backprop", "auto", "series", "direct"] = "auto", threads: int | None = None
+) -> Run:
     """Set fastnn up."""
     import numba
 
@@ -64,11 +66,13 @@ def fastnn_run(case: Case, method: str = "auto", threads: int | None = None) -> 
 
     if threads:
         numba.set_num_threads(threads)
-    output = "identity" if case.loss == SQUARED else "softmax"
+    output: Literal["identity", "softmax"] = "identity" if case.loss == SQUARED else "softmax"
     network = fastnn.mlp(*case.sizes, output=output, dtype=case.dtype)
     network.weights = case.weights
     gradient = fastnn.Backprop() if method == "backprop" else fastnn.Perturbation(evaluate=method)
-    loss = "squared_error" if case.loss == SQUARED else "categorical_cross_entropy"
+    loss: Literal["squared_error", "categorical_cross_entropy"] = (
+        "squared_error" if case.loss == SQUARED else "categorical_cross_entropy"
+    )
     trainer = fastnn.Trainer(
         network,
         loss=loss,

@@ -6,30 +6,38 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-import typer
+from typing import Annotated, Any, Literal
 
 import fastnn
 from fastnn._cli.bench import quick_table
 from fastnn._cli.demo import demonstrate
 from fastnn._support import files
+from fastnn._support.choices import HiddenName
 from fastnn._support.interrupt import Interrupt
-from fastnn._support.validate import printable
-from fastnn.tutorial import HIDDEN
+from fastnn._support.validate import optional, printable
 
-# Packages that a command imports when it runs, and the extras that they come with.
-EXTRAS = {
-    "matplotlib": "plot",
-    "pooch": "demo",
-    "pyarrow": "cli",
-    "sklearn": "demo",
-}
+with optional("the command line", "cli"):
+    import typer
+    from typer.core import TyperGroup
+
 STDIN = Path("-")
 INTERRUPTED = 130  # what shells say of a program that Ctrl-C ended
 PICTURES = (".png", ".pdf", ".svg")
 
+
+class _Group(TyperGroup):
+    """Commands whose messages are in the words of options, not of the library that checks them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
+    cls=_Group,
     help="Train neural networks on the CPU by perturbing every weight.",
     epilog="Begin with: fastnn demo. Then: fastnn train data.csv --target COLUMN. "
     "Each command has its own help: fastnn train --help",
@@ -64,10 +72,6 @@ NoHeader = Annotated[
     bool, typer.Option("--no-header", help="The first line has values, not names; columns are called 1, 2, ...")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
-if TYPE_CHECKING:
-    Hidden = str
-else:
-    Hidden = Literal[HIDDEN]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,9 +98,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app(arguments, prog_name="fastnn")
     except SystemExit as end:
         code = int(end.code or 0)
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(str(error.name).partition(".")[0])
-        code = _fail(f"this needs {error.name}: pip install 'fastnn-numba[{extra}]'" if extra else str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         code = _fail(f"{where}{error.strerror or error}")
@@ -210,7 +211,7 @@ def train(
         Any,
         typer.Option(parser=_parse_hidden, metavar="SIZES", help="Units of the hidden layers, such as 64,32; or none."),
     ] = "32",
-    activation: Annotated[Hidden, typer.Option(help="Of the hidden layers.")] = "tanh",
+    activation: Annotated[HiddenName, typer.Option(help="Of the hidden layers.")] = "tanh",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the rows.")] = 50,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 32,
     gradient: Annotated[

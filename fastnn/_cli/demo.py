@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import fastnn
-from fastnn._support.validate import Array
+from fastnn._support.choices import PaddingName
+from fastnn._support.validate import Array, optional
 from fastnn.callbacks import Callback, LearningRateSchedule
 
 TUTORIAL_EPOCHS = 1000
@@ -29,7 +30,7 @@ class Filters(NamedTuple):
 
     n_filters: tuple[int, ...]
     kernel_size: int
-    padding: str
+    padding: PaddingName
     dtype: str
     lr: float
     weight_decay: float
@@ -55,8 +56,9 @@ LENET = Filters((8, 16), 5, "valid", "float32", lr=0.005, weight_decay=0.0, batc
 
 def load_digits() -> Digits:
     """Return the 1,797 images of 8x8 pixels that come with scikit-learn."""
-    from sklearn import datasets
-    from sklearn.model_selection import train_test_split
+    with optional("fastnn demo", "demo"):
+        from sklearn import datasets
+        from sklearn.model_selection import train_test_split
 
     X, y = datasets.load_digits(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.2, random_state=0, stratify=y)
@@ -71,7 +73,8 @@ def load_mnist() -> Digits:
     OSError
         If they are not there and cannot be had.
     """
-    import pooch
+    with optional("fastnn demo --data mnist", "demo"):
+        import pooch
 
     folder = pooch.os_cache("fastnn")
     arrays = []

@@ -29,6 +29,7 @@ import secrets
 import stat
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ SETTINGS = (
     *("USING_SVML", "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS"),
 )
 CACHE_NAME = "fastnn-compiled"
+# Called before something is compiled that no file has.
+listeners: list[Callable[[], None]] = []
 FOLDERS_KEPT = 4
 LARGEST_FILE = 2**26  # bytes; the largest that there is has 0.3 MB
 CHECKSUM_BYTES = hashlib.sha256().digest_size
@@ -627,6 +630,13 @@ class _DigestCache(caching.NullCache):
         return folder / f"{self.function}-{hashlib.sha256(key).hexdigest()[:16]}.code", hashlib.sha256(key)
 
     def load_overload(self, sig, target_context):
+        found = self._load(sig, target_context)
+        if found is None:
+            for tell in [*listeners]:
+                tell()
+        return found
+
+    def _load(self, sig, target_context):
         folder, _ = open_folder(user_cache_folder())
         if folder is None:
             return None  # saving will say why
@@ -641,7 +651,7 @@ class _DigestCache(caching.NullCache):
         except FileNotFoundError:
             return None
         except Exception as error:
-            warnings.warn(f"compiled code in {path} cannot be read ({error!r}); compiling again", stacklevel=2)
+            warnings.warn(f"compiled code in {path} cannot be read ({error!r}); compiling again", stacklevel=3)
             return None
 
     def save_overload(self, sig, data):

@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn._support.validate import Array
-from fastnn.kernels.layers import Kind
-from fastnn.kernels.layers.maps import FIRST, PITCH, Geometry, Sizes
+from fastnn.kernels.activations import MODULES as ACTIVATIONS
+from fastnn.kernels.activations import Activation
+from fastnn.kernels.layers import MODULES, Kind
+from fastnn.kernels.layers.maps import FIRST, LANES, PITCH, Geometry, Sizes
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import Method
 
@@ -20,6 +22,8 @@ class StemPlan(NamedTuple):
     table: Array
     sizes: Sizes
     n_steps: int  # samples of the dense layers that one makes
+    pulled: tuple[int, ...] = ()  # layers whose perturbations meet what is pulled down, see `find_pulled`
+    n_columns: int = 0  # that are pulled down at most
 
 
 class StemLayout(Layout):
@@ -42,6 +46,48 @@ def count_steps(layout: Layout) -> int:
 def has_series(plan: StemPlan, method: Method) -> bool:
     """Return whether weights below the dense layers have a series: recurrent ones, and those below them."""
     return method == Method.SERIES and any(level.is_recurrent for level in plan.levels)
+
+
+def find_pulled(plan: StemPlan, n_columns: int) -> tuple[int, ...]:
+    """Return the layers whose perturbations cost least by pulling z of the first dense layer down to just above them.
+
+    Carried up, a perturbation moves a channel of what the next convolution takes in, and all further up. With all that
+    pulled down, once a sample, the channel is multiplied by a column for each z. Of a window that a pool selects from,
+    one unit is computed either way. What is above must be straight between kinks.
+    """
+    levels, n_top = plan.levels, len(plan.kinds)
+    computed = [level.size for level in levels]
+    for k in range(n_top, 0, -1):
+        if levels[k].selects:
+            computed[k - 1] = computed[k]
+    width = n_columns + LANES  # the last, half of them for kinks
+    pulled: list[int] = []
+    best: tuple[int, ...] = ()
+    most, saved, products_above, above = 0, 0, levels[-1].size * n_columns, 0
+    for k in range(n_top, 0, -1):
+        level, kind = levels[k], plan.kinds[k - 1]
+        if above and kind == Kind.CONV:
+            below = levels[above - 1]
+            up = computed[above] * levels[above].n_inputs // below.channels + products_above
+            products_above += computed[above] * levels[above].n_inputs
+            saved -= computed[above] * levels[above].n_inputs * width
+            gain = level.n_weights * (up - below.height * below.width * width)
+            if gain > 0:
+                saved += gain
+                pulled.insert(0, k - 1)
+                if saved > most:
+                    most, best = saved, tuple(pulled)
+        bend = ACTIVATIONS[Activation(level.activation)].DERIVATIVE_BOUNDS[1]
+        if bend > 0.0 or not hasattr(MODULES[kind], "pull"):
+            break
+        above = k if kind == Kind.CONV else above
+    # A sample is one of the dense layers', and what is recurrent has ways of its own.
+    return best if plan.n_steps == 1 and not any(level.is_recurrent for level in levels) else ()
+
+
+def is_pulled(plan: StemPlan, method: Method) -> bool:
+    """Return whether perturbations of weights meet what is pulled down: not where all are to be carried up."""
+    return method == Method.SERIES and bool(plan.pulled)
 
 
 def list_places(plan: StemPlan) -> Array:

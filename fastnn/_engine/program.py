@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._compiler.jit import ADDRESS
-from fastnn._engine.plan import find_plan, has_series
+from fastnn._engine.plan import StemPlan, find_plan, has_series, is_pulled
 from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import load_layer
 from fastnn._engine.workspace import make_plain_task
@@ -29,6 +29,7 @@ from fastnn.kernels.stem import (
     run_stem_forward,
     run_stem_inputs,
 )
+from fastnn.kernels.stem_down import run_stem_down, run_stem_found
 from fastnn.kernels.stem_series import run_recurrent, run_second
 from fastnn.kernels.training import Phase, Program
 from fastnn.kernels.work import Block, Method, Task, Work
@@ -44,11 +45,13 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_direct: ("reach", "want", "start", "carry"),
     run_recurrent: ("add", "reach", "want", "start", "carry"),
     run_second: (),
+    run_stem_down: ("reach", "want", "start", "carry", "pull"),
+    run_stem_found: (),
     run_stem_descent: (),
     run_stem_devices: (),
 }
 # Those that have changes carried up to the loss.
-CARRYING = {run_direct, run_stem_direct, run_recurrent}
+CARRYING = {run_direct, run_stem_direct, run_stem_down, run_recurrent}
 
 # Of every unit, behind what it is handed packed.
 ARGUMENTS = Block(0, 0, 1, 1, True, True), make_plain_task(-1, Method.NONE, 1), 1, np.int64(0)
@@ -69,7 +72,7 @@ def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool,
     if task.method != Method.NONE:
         units[Phase.DESCENT] = [run_descent]
     if plan := find_plan(layout):
-        _add_stem(units, Method(task.method), has_series(plan, Method(task.method)))
+        _add_stem(units, Method(task.method), plan)
     if recipe:
         _add_scheme(units, recipe, plan is not None)
     if on_devices:
@@ -90,8 +93,9 @@ def _add_scheme(units: Units, recipe: Recipe, has_stem: bool) -> None:
         units.setdefault(Phase[name], []).append(unit)
 
 
-def _add_stem(units: Units, method: Method, by_series: bool) -> None:
+def _add_stem(units: Units, method: Method, plan: StemPlan) -> None:
     """Add what takes the place of the inputs, and what is done with the layers below the dense ones."""
+    by_series = has_series(plan, method)
     units[Phase.INPUTS] = [run_stem_inputs, run_stem_forward]
     if method == Method.BACKPROP or by_series:
         units[Phase.BELOW] = [run_stem_back]
@@ -100,6 +104,9 @@ def _add_stem(units: Units, method: Method, by_series: bool) -> None:
         if by_series:
             units[Phase.SHARED].insert(0, run_recurrent)
             units[Phase.DESCENT].append(run_second)
+        if is_pulled(plan, method):
+            units[Phase.BELOW] = [run_stem_down]
+            units[Phase.SHARED].insert(0, run_stem_found)
         units[Phase.DESCENT].append(run_stem_descent)
 
 

@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastnn._compiler.jit import ADDRESS
-from fastnn._engine.plan import StemLayout, StemPlan, count_steps, find_plan, has_series, list_places
+from fastnn._engine.plan import (
+    StemLayout,
+    StemPlan,
+    count_steps,
+    find_plan,
+    find_pulled,
+    has_series,
+    is_pulled,
+    list_places,
+)
 from fastnn._engine.recipe import Recipe, count_bytes, make_scheme
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.kernels.layers import FUNCTIONS, Kind
 from fastnn.kernels.layers.maps import (
     CHANNELS,
+    DOUBTS,
+    DOWN,
     FIRST,
     HEIGHT,
     LANES,
@@ -78,6 +89,9 @@ def make_layout(
     plan = None
     if kinds or n_steps:
         plan = StemPlan(tuple(kinds), tuple(levels), *make_table(list(levels)), n_steps or 1)
+        n_columns = -(-(sizes[1] + DOUBTS) // LANES) * LANES
+        if 8 * plan.sizes.n_listed * n_columns <= BUDGET:
+            plan = plan._replace(pulled=find_pulled(plan, sizes[1]), n_columns=n_columns)
     parameters = [(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)]
     begin = plan.sizes.n_weights if plan else 0
     layout = Layout(
@@ -167,22 +181,30 @@ def make_stem(
         n_steps = plan.levels[-2].width
         n_slot = max(n_second, n_steps * (top.n_inputs + 1), widest * max(widest, 4))
         n_slots = Q + -(-n_steps * top.channels**2 // n_slot)
+    by_pull = is_pulled(plan, method)
+    verdicts = np.zeros((n_chunks, n_levels - 1), np.int64)
+    verdicts[:, plan.pulled if by_pull else ()] = DOWN
+    n_widest = max(sizes.widest, DOUBTS) if by_pull else sizes.widest
     return Stem(
         table=plan.table,
         units=np.zeros((n_levels - 1, len(FUNCTIONS)), ADDRESS),
         values=np.zeros((n_kinds, block, sizes.n_units), dtype),  # zeros around images stay zero
         transposed=np.empty(sizes.n_weights if method != Method.NONE else 0, dtype),
         norms=np.empty(sizes.n_norms, np.float64),
-        reach=np.empty((n_chunks, 2, n_levels, most), np.float64),
+        reach=np.empty((n_chunks, 4 if by_pull else 2, n_levels, most), np.float64),
         listed=np.empty((n_chunks, sizes.n_listed, 3), np.int64),
         counts=np.empty((n_chunks, n_levels), np.int64),
         behind=np.empty((n_chunks, sizes.n_listed), np.float64),
         candidates=np.empty((n_chunks, sizes.n_listed), np.int64),
-        moved=np.empty((n_chunks, 2 * sizes.widest * n_together), np.float64),
-        verdicts=np.zeros((n_chunks, n_levels - 1), np.int64),
+        moved=np.empty((n_chunks, 2 * n_widest * n_together), np.float64),
+        verdicts=verdicts,
         checked=np.empty((n_chunks, 4, CHECKED), np.float64),
         bent=np.empty((n_chunks, n_slots, n_slot), np.float32),
         second=np.empty((block, n_second), np.float32),
+        pulled=np.empty((n_chunks, sizes.n_listed * plan.n_columns if by_pull else 0), np.float64),
+        margins=np.empty((n_chunks, DOUBTS), np.float64),
+        n_doubts=np.empty(n_chunks, np.int64),
+        found=np.empty((block, sizes.n_weights if by_pull else 0), np.float64),
         noise=np.zeros((n_noisy, sizes.n_units), dtype),
         n_together=n_together,
         n_steps=plan.n_steps,
@@ -200,9 +222,10 @@ def make_work(
     n_parameters = count_parameters(layout) if method != Method.NONE or recipe else 0
     n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method]
     n_steps = count_steps(layout)
+    n_found = plan.sizes.n_weights if plan and is_pulled(plan, method) else 0
     n_below = (4 if method in (Method.BACKPROP, Method.SERIES) else 3) * plan.sizes.n_units if plan else 0
     per_sample = dtype.itemsize * (n_steps * (n_kinds * n_units + n_outputs) + n_below)
-    per_sample += n_steps * count_bytes(recipe, layout, dtype, n_chunks)
+    per_sample += 8 * n_found + n_steps * count_bytes(recipe, layout, dtype, n_chunks)
     runs_below = plan is not None and recipe is not None and recipe.is_carried
     if plan and runs_below:
         per_sample += 8 * (n_steps * (3 * n_units + n_outputs + int(layout.sizes[1])) + 4 * plan.sizes.n_units)

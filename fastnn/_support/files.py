@@ -19,7 +19,6 @@ from fastnn._support.validate import Array
 
 # Raised when what a file holds changes its meaning; every version before stays readable.
 FORMAT_VERSION = 1
-MISSING = "saving and loading need safetensors: pip install 'fastnn-numba[save]'"
 METADATA = {"format", "version", "kind", "description", "sha256"}
 # A few bytes must not take gigabytes. What safetensors and Python make of a name or a number in JSON takes up
 # to 400 bytes, so a header has at most so many. Of the values, the description's among them, that is besides one for
@@ -62,10 +61,9 @@ def restoring(path: str | os.PathLike[str], what: str) -> Iterator[None]:
 
 def import_safetensors() -> Any:
     """Return the package, or say how to install it."""
-    try:
+    with validate.optional("a file of a network", "save"):
         import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(MISSING) from error
+
     return safetensors
 
 

@@ -4,7 +4,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -25,7 +25,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "partial_fit": _FIT,
         "train": _FIT,
         "compile": "loss and optimizer are the trainer's: fastnn.Trainer(network, loss=..., optimizer=...)",
-        "summary": "print(network), or the network alone in a notebook",
         "backward": "fastnn.gradient(network, X, y, loss=...)",
         "evaluate": "fastnn.Trainer(network, loss=...).evaluate(X, y)",
         "score": "fastnn.Trainer(network, loss=...).evaluate(X, y)",
@@ -76,6 +75,13 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     },
 }
 
+# Of what is set, by the name of its class, and holds for as long as there is the object.
+FIXED = {
+    "Network": ": make another, with fastnn.Network; its weights can be set, network.weights = [W1, b1, ...]",
+    "Trainer": ": make another, fastnn.Trainer(trainer.network, ...), which goes on with the weights as they are; "
+    "learning_rate can be set at any time",
+}
+
 # Of arguments, by the name of what is called.
 ARGUMENTS: dict[str, dict[str, str]] = {
     "Trainer": {
@@ -86,7 +92,6 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "n_epochs": "epochs are fit's: trainer.fit(X, y, epochs=...)",
         "max_iter": "epochs are fit's: trainer.fit(X, y, epochs=...)",
         "random_state": "seed",
-        "metrics": "accuracy is measured where the loss is of classes",
         "weight_decay": _DECAY,
         "alpha": _DECAY,
         "momentum": "momentum is the optimizer's: optimizer=fastnn.SGD(0.1, momentum=0.9)",
@@ -108,7 +113,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "learning_rate": _RATE,
         "optimizer": _TRAINER,
         "loss": _TRAINER,
-        "validation_split": "cut X and y yourself, and give validation_data=(X_validation, y_validation)",
+        "metrics": _TRAINER,
         "early_stopping": _STOPPING,
         "restore_best_weights": "it is EarlyStopping's: callbacks=[fastnn.callbacks.EarlyStopping(...)]",
         "x": "X",
@@ -152,7 +157,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
             "nesterovs_momentum": "nesterov",
             "rho": "alpha",
         }
-        for name in ("SGD", "Adam", "AdamW", "RMSprop")
+        for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
     },
 }
 
@@ -162,6 +167,14 @@ VALUES: dict[str, str] = {
     "none": "identity",
     "logistic": "sigmoid",
     "swish": "silu",
+    "hardsigmoid": "hard_sigmoid",
+    "xavier": "glorot_normal",
+    "xavier_normal": "glorot_normal",
+    "xavier_uniform": "glorot_uniform",
+    "kaiming_normal": "he_normal",
+    "kaiming_uniform": "he_uniform",
+    "lecun_normal": "fan_in",
+    "random_normal": "standard_normal",
     "mse": "squared_error",
     "mean_squared_error": "squared_error",
     "l2": "squared_error",
@@ -182,8 +195,8 @@ VALUES: dict[str, str] = {
 def find_nearest(name: object, known: Sequence[str]) -> str:
     """Return which of some names is meant, by another library's or one that is nearly alike, or nothing."""
     lower = str(name)[:50].lower()
-    if VALUES.get(lower) in known:
-        return VALUES[lower]
+    if lower in VALUES:
+        return VALUES[lower] if VALUES[lower] in known else ""
     near = difflib.get_close_matches(lower, known, n=1, cutoff=0.5)
     return near[0] if near else ""
 
@@ -197,14 +210,29 @@ def _hint(name: str, table: Mapping[str, str], known: Sequence[str]) -> str:
 
 
 class Named:
-    """Says, of an attribute that is not there, what it is called here."""
+    """Says, of an attribute that is not there, what it is called here, and of one that cannot be set, what to do."""
 
-    def __getattr__(self, name: str) -> Any:
-        kind = type(self)
-        hint = ""
-        if not name.startswith("_"):  # what Python itself asks for
-            hint = _hint(name, ATTRIBUTES.get(kind.__name__, {}), [known for known in dir(kind) if known[0] != "_"])
-        raise AttributeError(f"{kind.__name__} has no attribute {name!r}{hint}")
+    if not TYPE_CHECKING:  # else every name would do
+
+        def __getattr__(self, name):
+            raise AttributeError(_refusal(type(self), name))
+
+        def __setattr__(self, name, value):
+            kind = type(self)
+            if not name.startswith("_"):
+                if not hasattr(kind, name):
+                    raise AttributeError(_refusal(kind, name))
+                if getattr(getattr(kind, name), "fset", self) is None:
+                    raise AttributeError(f"{kind.__name__}.{name} cannot be set{FIXED.get(kind.__name__, '')}")
+            super().__setattr__(name, value)
+
+
+def _refusal(kind: type, name: str) -> str:
+    """Return the message about an attribute that a class does not have."""
+    hint = ""
+    if not name.startswith("_"):  # what Python itself asks for
+        hint = _hint(name, ATTRIBUTES.get(kind.__name__, {}), [known for known in dir(kind) if known[0] != "_"])
+    return f"{kind.__name__} has no attribute {name!r}{hint}"
 
 
 class Brief:

@@ -1,7 +1,9 @@
 """What `fastnn.sklearn` calls where scikit-learn is older than 1.9, and has no callbacks."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class CallbackSupportMixin:
@@ -27,6 +29,6 @@ class Context:
         return False
 
 
-def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
+def with_callbacks(method: Method) -> Method:
     """Return a method as it is."""
     return method

@@ -1,12 +1,12 @@
 """Every cast and every error message: whatever reaches a kernel has passed here."""
 
-import importlib
+import contextlib
 import math
 import numbers
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,12 @@ Array = NDArray[Any]
 DTYPES = ("float64", "float32")
 # A copy of more bytes than this is not made silently.
 LARGE = 64 * 2**20
+# Entries of an array that are looked at to tell if it has text in it.
+N_LOOKED_AT = 1000
 # Packages between a user's line and the code that warns about it.
 BETWEEN = ("fastnn", "joblib", "sklearn")
+# What is installed, where modules have other names.
+PACKAGES = {"sklearn": "scikit-learn"}
 
 _SHORT = reprlib.Repr()
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
@@ -158,6 +162,8 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
     if found.dtype == object and hasattr(value, "astype"):
         hint = f"; if all of it is numbers, pass {name}.astype(float)" + hint
     if found.dtype.kind not in "biuf":
+        if found.dtype.kind in "OSTU" and any(isinstance(value, str) for value in found.ravel()[:N_LOOKED_AT].tolist()):
+            hint += "; fastnn.tables makes inputs and classes of text"
         raise TypeError(f"{name} must be real numbers, got dtype {found.dtype}{hint}")
     if found.dtype == np.float16:
         raise TypeError(f"{name} is float16, whose 11 bits are too few to train with; pass {name}.astype('float32')")
@@ -238,13 +244,27 @@ def features(X: ArrayLike, n_inputs: int, to: np.dtype[Any]) -> Array:
         advice = ""
         if result.ndim == 1:
             advice = "; reshape it with X.reshape(-1, 1)" if n_inputs == 1 else "; one sample is X.reshape(1, -1)"
+        elif result.ndim > 2 and math.prod(result.shape[1:]) == n_inputs:
+            shape = (*result.shape[1:], 1)[:3]
+            advice = (
+                f"; reshape it with X.reshape(len(X), -1), or have convolutions on it: fastnn.Network({shape}, ...)"
+            )
         raise ValueError(f"X must have shape (n_samples, {n_inputs}), got {result.shape}{advice}")
     return result
 
 
-def package(module: str, what: str, extra: str) -> Any:
-    """Return an optional package, or say how to install it."""
+@contextlib.contextmanager
+def optional(what: str, extra: str) -> Iterator[None]:
+    """Have an import of a package that is not installed say who needs it, and how to install it."""
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"{what} needs {module.partition('.')[0]}: pip install 'fastnn-numba[{extra}]'") from error
+        yield
+    except ModuleNotFoundError as error:
+        module = str(error.name).partition(".")[0]
+        if module == "fastnn":
+            raise
+        package = PACKAGES.get(module, module)
+        raise ModuleNotFoundError(
+            f"{what} needs {package}: pip install {package}, "
+            f"or in fastnn's folder pip install -e '.[{extra}]', which has all that this needs",
+            name=error.name,
+        ) from error

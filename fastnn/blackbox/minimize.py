@@ -1,7 +1,7 @@
 """The minimum of a loss that can only be measured, in one call."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -27,7 +27,7 @@ def minimize(
     batched: bool = False,
     workers: Callable[..., Iterable[float]] | None = None,
     measure_every: int | None = None,
-    blocking: float | str | None = None,
+    blocking: float | Literal["auto"] | None = None,
     average: float = 0.0,
     readout: Readout | None = None,
     devices: Devices | None = None,
@@ -50,7 +50,7 @@ def minimize(
         Where to start. It is copied, and kept in float32 if all of it is float32, else in float64.
     gradient : RandomDirections or Perturbation, default ``RandomDirections()``
         How a step's gradient is estimated. `Perturbation` nudges every weight by itself.
-    optimizer : Spall, SGD, Adam, RMSprop or AdamW, default ``Spall()``
+    optimizer : Spall, SGD, Adam, RMSprop, AdamW or Adagrad, default ``Spall()``
         What is made of it. Weight decay is of all weights here.
     queries : int or None, default 10_000
         How often the loss is asked for at most. As many whole steps are taken as they allow.

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -75,7 +75,7 @@ class Minimizer:
         queries: int | None = 10_000,
         bounds: tuple[object, object] | None = None,
         measure_every: int | None = None,
-        blocking: float | str | None = None,
+        blocking: float | Literal["auto"] | None = None,
         average: float = 0.0,
         readout: Readout | None = None,
         devices: Devices | None = None,
@@ -362,7 +362,7 @@ class Minimizer:
         Raises
         ------
         ImportError
-            Without safetensors (``pip install 'fastnn-numba[save]'``).
+            Without safetensors (the extra ``save``).
         OSError
             If the file cannot be written; one that was there stays as it was.
         """
@@ -411,7 +411,7 @@ class Minimizer:
         Raises
         ------
         ImportError
-            Without safetensors (``pip install 'fastnn-numba[save]'``).
+            Without safetensors (the extra ``save``).
         OSError
             If there is nothing to read.
         ValueError

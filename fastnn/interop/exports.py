@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._support import files
-from fastnn._support.validate import Array
+from fastnn._support.validate import Array, optional
 from fastnn.interop.kinds import KINDS, activation_behind, rnn
 from fastnn.kernels.activations.leaky_relu import SLOPE_BELOW as LEAKY_SLOPE
 from fastnn.model.layers import RNN, Embedding, Layer
@@ -54,8 +54,9 @@ def walk(
 def to_torch(input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Sequence[Array]) -> Any:
     """Return a `torch.nn.Sequential` of these layers, their weights `[W1, b1, ...]`; see `fastnn.Network.to_torch`."""
     walked = list(walk(input_shape, layers, weights))
-    import torch
-    from torch import nn
+    with optional("to_torch", "torch"):
+        import torch
+        from torch import nn
 
     make = {
         "sigmoid": nn.Sigmoid,
@@ -65,6 +66,8 @@ def to_torch(input_shape: tuple[int, ...], layers: Sequence[Layer], weights: Seq
         "elu": nn.ELU,
         "softplus": lambda: nn.Softplus(threshold=SOFTPLUS_THRESHOLD),
         "silu": nn.SiLU,
+        "gelu": nn.GELU,
+        "hard_sigmoid": nn.Hardsigmoid,
         "softmax": lambda: nn.Softmax(dim=-1),
     }
     dtype = getattr(torch, weights[0].dtype.name)
@@ -125,8 +128,9 @@ def to_onnx(
 ) -> None:
     """Write an ONNX file of these layers, their weights `[W1, b1, ...]`; see `fastnn.Network.to_onnx`."""
     walked = list(walk(input_shape, layers, weights))
-    import onnx
-    from onnx import helper
+    with optional("to_onnx", "onnx"):
+        import onnx
+        from onnx import helper
 
     graph = Graph(weights[0].dtype)
     number = helper.np_dtype_to_tensor_dtype(graph.dtype)
@@ -165,13 +169,23 @@ def _add_activation(graph: Graph, activation: str, z: str) -> str:
 
     onnxruntime has LeakyRelu, Elu and Softplus in float32 only, so that in float64 they are made of
     max(z, 0.01 z), of max(z, 0) + exp(min(z, 0)) - 1, and of max(z, 0) + log(1 + exp(-abs(z))). For
-    silu there is an operator from set 24 on; it is z times Sigmoid.
+    silu there is an operator from set 24 on; it is z times Sigmoid. HardSigmoid is in float32 only, too, and
+    hard_sigmoid is min(max(z + 3, 0), 6) / 6; so is Erf, for which float64 has nothing else.
     """
     add = graph.add
     if activation == "identity":
         return z
     if activation == "silu":
         return add("Mul", [z, add("Sigmoid", [z])])
+    if activation == "gelu":
+        if graph.dtype == np.float64:
+            raise TypeError("gelu goes to no ONNX file in float64, where onnxruntime has no Erf: take dtype='float32'")
+        half, one, root = (graph.constant(np.array(value, graph.dtype)) for value in (0.5, 1.0, 2.0**-0.5))
+        share = add("Mul", [half, add("Add", [one, add("Erf", [add("Mul", [z, root])])])])
+        return add("Mul", [z, share])
+    if activation == "hard_sigmoid":
+        zero, three, six = (graph.constant(np.array(value, graph.dtype)) for value in (0.0, 3.0, 6.0))
+        return add("Div", [add("Min", [add("Max", [add("Add", [z, three]), zero]), six]), six])
     if graph.dtype == np.float64 and activation == "leaky_relu":
         return add("Max", [z, add("Mul", [z, graph.constant(np.array(LEAKY_SLOPE))])])
     if graph.dtype == np.float64 and activation in ("elu", "softplus"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._support.validate import Array, show
+from fastnn._support.validate import Array, optional, show
 from fastnn.interop.exports import walk
 from fastnn.interop.kinds import KINDS, activation_behind
 from fastnn.kernels.activations import MODULES, Activation
@@ -27,6 +27,8 @@ FROM_TORCH = {
     "ELU": "elu",
     "Softplus": "softplus",
     "SiLU": "silu",
+    "GELU": "gelu",
+    "Hardsigmoid": "hard_sigmoid",
     "Softmax": "softmax",
 }
 TAKEN = (
@@ -51,13 +53,13 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
     Parameters
     ----------
     module : torch.nn.Sequential, or one of its layers
-        Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of
-        slope 0.01), ELU (of alpha 1), Softplus (of beta 1), SiLU, Identity and, at the end, Softmax
-        (over the features); a Flatten may come first. Over images, before that Flatten, also of Conv2d, each followed
-        by at most one of these, MaxPool2d and AvgPool2d. A Conv2d may be padded, by itself or by a ZeroPad2d before
-        it, with the zeros that `Conv2D` knows as "same". Over sequences, also of Embedding, the first, of RNN, GRU and
-        LSTM, of one layer and direction with ``batch_first=True``, and of what ``fastnn.interop.steps`` has: AllSteps
-        or LastStep behind each of these, whose outputs are a tuple, and Repeat. Sequential modules may be nested.
+        Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of slope 0.01), ELU (of alpha 1),
+        Softplus (of beta 1), SiLU, GELU (not by tanh), Hardsigmoid, Identity and, at the end, Softmax (over the
+        features); a Flatten may come first. Over images, before that Flatten, also of Conv2d, each followed by at most
+        one of these, MaxPool2d and AvgPool2d. A Conv2d may be padded, by itself or by a ZeroPad2d before it, with the
+        zeros that `Conv2D` knows as "same". Over sequences, also of Embedding, the first, of RNN, GRU and LSTM, of one
+        layer and direction with ``batch_first=True``, and of what ``fastnn.interop.steps`` has: AllSteps or LastStep
+        behind each of these, whose outputs are a tuple, and Repeat. Sequential modules may be nested.
         Each is of that class itself, not of one made from it, and nothing but
         its class says what it computes: no hook, no method of its own, no weight that is
         computed from others.
@@ -88,10 +90,11 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
     Network: 2 inputs, 9 parameters, float32
       Dense(3, tanh)  W (2, 3)  b (3,)  9
     """
-    import torch
-    from torch import nn
+    with optional("from_torch", "torch"):
+        import torch
+        from torch import nn
 
-    from fastnn.interop import steps
+        from fastnn.interop import steps
 
     kinds = {kind.TORCH: kind for kind in KINDS.values()}
     below: Any = None if input_shape is None else _check_shape(input_shape)
@@ -235,6 +238,8 @@ def _check_setting(kind: str, layer: Any, n_axes: int, where: str) -> None:
         raise ValueError(f"{where}, and fastnn's leaky_relu has slope {LEAKY_SLOPE}")
     if kind == "ELU" and layer.alpha != 1:
         raise ValueError(f"{where}, and fastnn's elu has alpha 1")
+    if kind == "GELU" and layer.approximate != "none":
+        raise ValueError(f"{where}, and fastnn's gelu is exact: approximate='none'")
     if kind == "Softplus" and (layer.beta != 1 or layer.threshold < 20):
         raise ValueError(f"{where}, and fastnn's softplus has beta 1 and no threshold")
     features = 2 if n_axes == 2 else 1  # the dimension that they are in: behind samples, and steps

@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from torch import nn
+from fastnn._support.validate import optional
+
+with optional("fastnn.interop.steps", "torch"):
+    from torch import nn
 
 
 class AllSteps(nn.Module):  # type: ignore[misc]

@@ -2,7 +2,8 @@
 
 A perturbation of a shared weight moves many sums at once, but only one channel of its layer; of a recurrent layer, all
 of them. It is carried up exactly, through all layers and the loss, for any activation and any eps; the dense layers
-above keep their own way. Where these work on every step of a sequence, each step is a sample of theirs: a *row*.
+above keep their own way, and `stem_down` has one for what is straight between kinks. Where dense layers work on every
+step of a sequence, each step is a sample of theirs: a *row*.
 """
 
 import math
@@ -245,16 +246,22 @@ def list_channel(packed, stem, n, channel, layer, chunk):
 
 
 @kernel
-def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, count):
-    """Add sign times the changes of sample n's loss by perturbations of a channel's weights, `first` and on."""
-    n_layers = stem.units.shape[0]
-    part = make_part(layer, n, channel, first, count, sign * task.eps, chunk)
-    call_part(stem.units[layer, START], packed, part)
-    moving = channel if stem.table[layer + 1, RECURRENT] == 0 else -1
-    for above in range(layer + 1, n_layers):
-        call_part(stem.units[above, CARRY], packed, make_part(above, n, moving, 0, count, 0.0, chunk))
-        if stem.table[above + 1, MIXES] != 0:
+def rise(packed, stem, first, last, n, moving, count, chunk):
+    """Carry changes of sample n, of one channel or all, through layers first to last; return which channel has moved.
+
+    -1 for all, as `moving` is.
+    """
+    for layer in range(first, last):
+        call_part(stem.units[layer, CARRY], packed, make_part(layer, n, moving, 0, count, 0.0, chunk))
+        if stem.table[layer + 1, MIXES] != 0:
             moving = -1
+    return moving
+
+
+@kernel
+def arrive(packed, layout, stem, n, moving, sign, block, task, chunk, work, count):
+    """Add sign times the changes of sample n's loss by those of one or all channels of the topmost level."""
+    n_layers = stem.units.shape[0]
     n_channels, n_steps = stem.table[n_layers, CHANNELS], stem.n_steps
     moved = moved_units(stem, chunk, n_layers - 1, stem.counts[chunk, n_layers], count)
     n_units = moved.shape[0] // n_steps
@@ -274,6 +281,16 @@ def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, tas
 
 
 @kernel
+def add_changes(packed, layout, stem, layer, n, channel, first, sign, block, task, chunk, work, count):
+    """Add sign times the changes of sample n's loss by perturbations of a channel's weights, `first` and on."""
+    part = make_part(layer, n, channel, first, count, sign * task.eps, chunk)
+    call_part(stem.units[layer, START], packed, part)
+    moving = np.int64(channel if stem.table[layer + 1, RECURRENT] == 0 else -1)
+    moving = rise(packed, stem, layer + 1, stem.units.shape[0], n, moving, count, chunk)
+    arrive(packed, layout, stem, n, moving, sign, block, task, chunk, work, count)
+
+
+@kernel
 def add_part(packed, layout, stem, layer, n, channel, first, size, block, task, chunk, work):
     """Add sample n's differences of a filter's weights, `first` and on of those that it meets, the biases last."""
     here = stem.table[layer + 1]
@@ -288,6 +305,13 @@ def add_part(packed, layout, stem, layer, n, channel, first, size, block, task, 
             work.gradient[here[WEIGHTS] + row * here[FILTERS] + channel] += factor * total[b]
 
 
+@kernel
+def cut_weights(stem, n_weights):
+    """Return in how many parts a filter's weights are carried, and how many each has, whole LANES."""
+    n_parts = (n_weights + stem.n_together - 1) // stem.n_together
+    return n_parts, ((n_weights + n_parts - 1) // n_parts + LANES - 1) // LANES * LANES
+
+
 @unit
 def run_stem_direct(packed, block, task, step, chunk):
     """Add the differences of this chunk's share of the shared weights: of a filter, some that are carried together."""
@@ -299,8 +323,7 @@ def run_stem_direct(packed, block, task, step, chunk):
         n_weights = here[N_MET]
         if n_weights == 0 or stem.verdicts[chunk, layer] != MEASURED:
             continue
-        n_parts = (n_weights + stem.n_together - 1) // stem.n_together
-        size = ((n_weights + n_parts - 1) // n_parts + LANES - 1) // LANES * LANES
+        n_parts, size = cut_weights(stem, n_weights)
         above = next_mixing(stem, layer)
         for n in range(block.n_samples // stem.n_steps):
             set_reach(packed, stem, layer, n, task.eps, chunk)

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, get_args
 
 from fastnn._support import validate
+from fastnn._support.choices import ActivationName, HiddenName, PaddingName
 from fastnn._support.names import Named, named_fields
 from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.layers import Kind, average_pool, conv, embedding, gru, lstm, max_pool, repeat, rnn
 from fastnn.kernels.layers.maps import Geometry
 
-PADDINGS = ("valid", "same")
 LARGEST = 2**40  # units that a level has, or weights that a layer has below the dense ones
 IMAGE, SEQUENCE, FLAT = "an image", "a sequence", "a flat level"
 
@@ -31,7 +31,8 @@ class Dense(Named):
     activation : str
         ``"sigmoid"``, ``"tanh"``, ``"relu"``, ``"leaky_relu"`` (slope 0.01 below
         zero), ``"elu"`` (alpha 1), ``"softplus"``, ``"silu"`` (``z * sigmoid(z)``, also called swish),
-        ``"identity"``, or, on the output layer only, ``"softmax"``.
+        ``"gelu"`` (exact, not by tanh), ``"hard_sigmoid"``, ``"identity"``, or, on the output layer
+        only, ``"softmax"``.
 
     Raises
     ------
@@ -40,7 +41,7 @@ class Dense(Named):
     """
 
     n_units: int
-    activation: str
+    activation: ActivationName
 
     kind: ClassVar[Kind] = Kind.CONV  # below layers with shared weights
     takes: ClassVar[tuple[str, ...]] = (FLAT, SEQUENCE, IMAGE)
@@ -95,9 +96,9 @@ class Conv2D:
 
     n_filters: int
     kernel_size: int | tuple[int, int]
-    activation: str
+    activation: HiddenName
     strides: int | tuple[int, int] = 1
-    padding: str = "valid"
+    padding: PaddingName = "valid"
 
     kind: ClassVar[Kind] = Kind.CONV
     takes: ClassVar[tuple[str, ...]] = (IMAGE,)
@@ -109,7 +110,7 @@ class Conv2D:
         object.__setattr__(self, "kernel_size", validate.pair("kernel_size", self.kernel_size))
         object.__setattr__(self, "strides", validate.pair("strides", self.strides))
         _check_hidden(self.activation)
-        validate.choice("padding", self.padding, PADDINGS)
+        validate.choice("padding", self.padding, get_args(PaddingName))
 
     @property
     def code(self) -> Activation:
@@ -271,7 +272,7 @@ class RNN(_Recurrent):
     """
 
     n_units: int
-    activation: str
+    activation: HiddenName
     return_sequences: bool = False
 
     kind: ClassVar[Kind] = Kind.RNN
@@ -538,7 +539,8 @@ def _check_place(k: int, layers: Sequence[Any], input_shape: tuple[int, ...], pl
         return
     wanted = layer.takes[0]
     if k == 0:
-        inputs = f"{input_shape[0]} flat inputs" if place == FLAT else f"{place} of {input_shape}"
+        flat = f"{input_shape[0]} flat input{'s' * (input_shape[0] > 1)}"
+        inputs = flat if place == FLAT else f"{place} of {input_shape}"
         where = f"the network takes {inputs}"
         hints = {
             IMAGE: "; write Network((height, width, channels), ...)",

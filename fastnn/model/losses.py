@@ -44,6 +44,11 @@ def encode_targets(
         raise ValueError(f"X has {n_samples} samples and y has {len(result)}")
     targets = MODULES[loss].TARGETS
     rows, n_outputs = (n_samples, *outputs[:-1]), outputs[-1]
+    if targets == "distributions" and n_outputs == 1:
+        raise ValueError(
+            "this network ends in one softmax unit, which is always 1: for two classes, end in Dense(2, 'softmax'), "
+            "or in Dense(1, 'sigmoid') with loss 'binary_cross_entropy'"
+        )
     if targets == "distributions" and result.shape == rows:
         return _one_hot(result.ravel(), n_outputs)
     if result.shape == rows and n_outputs == 1:
@@ -52,13 +57,17 @@ def encode_targets(
         advice = advice if result.ndim > len(rows) else ""
         if targets == "distributions":
             advice = f", or integer labels of shape {rows}{advice}"
-        elif result.ndim == len(rows) and not loss.classifies:
-            advice = "; integer labels go with loss 'categorical_cross_entropy', or as one-hot rows"
+        elif result.ndim == len(rows):
+            advice = "; integer labels go with loss 'categorical_cross_entropy' and a softmax output layer"
+            advice += ", or as one-hot rows" if not loss.classifies else "; sigmoids each have a column of 0 and 1"
         raise ValueError(f"y must have shape {(n_samples, *outputs)}, got {result.shape}{advice}")
     if loss.classifies and (result.min() < 0 or result.max() > 1):
         raise ValueError(
             f"y must lie between 0 and 1 for {loss.name.lower()}, got values from {result.min():g} to {result.max():g}"
+            "; more classes than two have an output each, in a softmax layer with loss 'categorical_cross_entropy'"
         )
+    if targets == "counts" and result.min() < 0:
+        raise ValueError(f"y must not be negative for {loss.name.lower()}, got {result.min():g}")
     if targets == "distributions":
         # A row that was normalised in float32 is off by at most n_outputs roundings.
         off = np.abs(result.sum(axis=-1, dtype=np.float64) - 1.0) > n_outputs * np.finfo(np.float32).eps
@@ -110,6 +119,14 @@ def count_rows(y: Array, n_outputs: int) -> float:
     return float(y[:, n_outputs + 1].sum(dtype=np.float64)) if y.shape[1] > n_outputs + 1 else len(y)
 
 
+def find_strata(loss: Loss, y: Array) -> Array:
+    """Return the class of each row of encoded targets, 0 where classes do not exclude each other, or there are none."""
+    if not loss.classifies or (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1):
+        return np.zeros(len(y), np.int64)
+    strata: Array = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
+    return strata
+
+
 def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
     """Return the weight of each sample's class, (n_samples,)."""
     if not loss.classifies or (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1):
@@ -136,9 +153,13 @@ def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
 def _one_hot(labels: Array, n_classes: int) -> Array:
     """Return integer labels (n,) as one-hot rows (n, n_classes)."""
     if labels.min() < 0 or labels.max() >= n_classes:
+        low, high = labels.min(), labels.max()
+        advice = f"; the network needs {high + 1:g} outputs" if low >= 0 else "; number the classes 0, 1, ..."
+        if (low, high) == (1, n_classes):
+            advice = "; subtract 1"
         raise ValueError(
             f"labels in y must be 0 to {n_classes - 1} for {n_classes} outputs, "
-            f"got values from {labels.min():g} to {labels.max():g}"
+            f"got values from {low:g} to {high:g}{advice}"
         )
     codes = labels.astype(np.int64)
     if not np.array_equal(codes, labels):

@@ -14,15 +14,16 @@ from fastnn._engine.loop import forward
 from fastnn._engine.plan import count_steps, find_plan
 from fastnn._engine.workspace import count_parameters, make_layout, parameter_shapes, split, view, view_below
 from fastnn._support import files, html, validate
+from fastnn._support.choices import ActivationName, HiddenName, InitName
 from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
 from fastnn.interop import exports
-from fastnn.kernels.activations import MODULES, Activation
+from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import A, Z
+from fastnn.model.initializers import INITIALIZERS, Initializer, find_initializer
 from fastnn.model.layers import LARGEST, LAYERS, Dense, Embedding, Flatten, Layer, check_layers
 
-INITS = ("fan_in", "standard_normal")
 # What arrays are called in mathematics, by what they are called in files.
 LETTERS = {"weight": "W", "recurrent_weight": "U", "bias": "b"}
 # What the sizes of a sample are called, by how many they are.
@@ -79,13 +80,17 @@ class Network(Named):
         None takes fresh entropy.
     dtype : {"float64", "float32"}, default "float64"
         Of the weights and of what is computed with them.
-    init : {"fan_in", "standard_normal"}, default "fan_in"
-        Weights are drawn from a Gaussian of mean 0; biases are zero. With "fan_in" its
-        standard deviation, n_in being the inputs of a unit, is ``sqrt(1 / n_in)`` for sigmoid, tanh, identity and
-        softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
-        slope being 0.01 for leaky_relu and 0 for relu, elu, softplus and silu [2]_. Of a recurrent
+    init : str or callable, default "fan_in"
+        How weights are drawn; biases are zero. With "fan_in" from a Gaussian of mean 0 whose
+        standard deviation, n_in being the inputs of a unit, is ``sqrt(1 / n_in)`` for sigmoid, hard_sigmoid, tanh,
+        identity and softmax [1]_, and ``sqrt(2 / ((1 + slope**2) * n_in))`` for the rectifiers,
+        slope being 0.01 for leaky_relu and 0 for relu, elu, softplus, silu and gelu [2]_. Of a recurrent
         layer, n_in is for ``W`` the features of a step, for ``U`` the units of the state; of an `Embedding` it is 1.
-        With "standard_normal" the deviation is 1.
+        With "standard_normal" the deviation is 1, with "he_normal" ``sqrt(2 / n_in)``, with "glorot_normal" [3]_
+        ``sqrt(2 / (n_in + n_out))``; "he_uniform" and "glorot_uniform" draw from an interval around 0 with the same
+        deviation, "uniform", PyTorch's default, from that between ``-sqrt(1 / n_in)`` and ``sqrt(1 / n_in)``.
+        "orthogonal" [4]_ draws ``W`` with orthonormal rows or columns, whichever are fewer. A function is called with a
+        numpy.random.Generator and the shape of each ``W``, and returns it.
 
     Raises
     ------
@@ -96,6 +101,9 @@ class Network(Named):
     ----------
     .. [1] LeCun, Bottou, Orr, Müller, "Efficient BackProp", 1998, section 4.6.
     .. [2] He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015, section 2.2.
+    .. [3] Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    .. [4] Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
+       networks", 2014.
 
     Examples
     --------
@@ -123,17 +131,18 @@ class Network(Named):
         seed: int | np.random.Generator | None = None,
         dtype: DTypeLike = "float64",
         *,
-        init: str = "fan_in",
+        init: InitName | Initializer = "fan_in",
     ) -> None:
-        validate.choice("init", init, INITS)
+        if not callable(init):
+            validate.choice("init", init, INITIALIZERS)
         rng = validate.generator("seed", seed)
         self._allocate(input_shape, layers, dtype)
-        for name, layer, w in zip(*_list_arrays(self._layers), self.weights, strict=True):
+        for k, (name, layer, w) in enumerate(zip(*_list_arrays(self._layers), self.weights, strict=True)):
             if name != "bias":
-                w[:] = rng.standard_normal(w.shape)
-                if init == "fan_in":
-                    n_in = 1 if isinstance(layer, Embedding) else w.size // w.shape[-1]
-                    w *= _fan_in_deviation(layer.code, n_in)
+                n_in = 1 if isinstance(layer, Embedding) else w.size // w.shape[-1]
+                draw, scale = find_initializer(init, n_in, w.shape, layer.code)
+                w[...] = _fit(k, draw(rng, w.shape), w)
+                w *= scale
 
     def _allocate(self, input_shape: int | tuple[int, ...], layers: Sequence[Layer], dtype: DTypeLike) -> None:
         """Become a network of that architecture, with weights of zero."""
@@ -328,7 +337,7 @@ class Network(Named):
         The file is whole or not there: whatever interrupts, `path` is the old file or
         the new one. It holds the arrays ``layers.0.weight`` (n_in, n_out),
         ``layers.0.bias`` (n_out,) and so on, and the architecture as metadata. Needs
-        the package safetensors (``pip install 'fastnn-numba[save]'``).
+        the package safetensors (the extra ``save``).
 
         Parameters
         ----------
@@ -365,7 +374,7 @@ class Network(Named):
         ImportError
             If onnx is not installed.
         TypeError
-            If a layer has no counterpart there: an RNN of another activation than tanh and relu.
+            If a layer has no counterpart there: an RNN of another activation than tanh and relu, and gelu in float64.
         ValueError
             If a weight is not finite.
         """
@@ -423,9 +432,12 @@ class Network(Named):
             validate.array(f"network.weights[{k}]", self.weights[k], self._dtype)
 
     def _run(self, X: ArrayLike, levels: Sequence[int]) -> Forward:
-        """Run X forward, a block of samples at a time, and keep the levels asked for."""
+        """Run X forward, and keep the levels asked for."""
         self.check_weights()
-        x = self.check_inputs(X)
+        return self._run_checked(self.check_inputs(X), levels)
+
+    def _run_checked(self, x: Array, levels: Sequence[int]) -> Forward:
+        """Run checked samples forward, a block at a time, and keep the levels asked for."""
         result = Forward(
             *([np.empty((len(x), *self._level_shapes[k - 1]), self._dtype) for k in levels] for _ in range(2))
         )
@@ -470,6 +482,10 @@ class Network(Named):
             return validate.features(X, self.n_inputs, self._dtype)
         return validate.samples(X, self._input_shape, AXES[len(self._input_shape)][-1], self._dtype)
 
+    def summary(self) -> None:
+        """Print the layers, their shapes and numbers of parameters: what ``print(network)`` does."""
+        print(self)  # noqa: T201
+
     def __repr__(self) -> str:
         rows = self._rows()
         letters = self._letters()
@@ -489,7 +505,8 @@ class Network(Named):
 
     def _summary(self) -> str:
         inputs = " x ".join(f"{size:,}" for size in self._input_shape)
-        return f"Network: {inputs} inputs, {self.n_parameters:,} parameters, {self._dtype.name}"
+        plural = "s" * (self.n_inputs > 1)
+        return f"Network: {inputs} input{plural}, {self.n_parameters:,} parameters, {self._dtype.name}"
 
     def _letters(self) -> list[str]:
         """Return what the layers' arrays are called, in mathematics."""
@@ -515,11 +532,11 @@ class Network(Named):
 @named_arguments
 def mlp(
     *sizes: int,
-    hidden: str = "sigmoid",
-    output: str = "identity",
+    hidden: HiddenName | Sequence[HiddenName] = "sigmoid",
+    output: ActivationName = "identity",
     seed: int | np.random.Generator | None = None,
     dtype: DTypeLike = "float64",
-    init: str = "fan_in",
+    init: InitName | Initializer = "fan_in",
 ) -> Network:
     """Return a network of dense layers, the short form of `Network`.
 
@@ -527,8 +544,8 @@ def mlp(
     ----------
     *sizes : int
         Units of every level, the inputs first and the outputs last: at least two.
-    hidden : str, default "sigmoid"
-        Activation of the hidden layers.
+    hidden : str or sequence of str, default "sigmoid"
+        Activation of the hidden layers: of all, or one for each.
     output : str, default "identity"
         Activation of the output layer.
     seed, dtype, init
@@ -550,8 +567,15 @@ def mlp(
     79510
     """
     if len(sizes) < 2:
-        raise ValueError(f"mlp needs at least the number of inputs and of outputs, got sizes {sizes}")
-    layers = [Dense(n_units, hidden) for n_units in sizes[1:-1]]
+        given: Any = sizes[0] if sizes else ()
+        is_list = isinstance(given, list | tuple) and len(given) > 1
+        advice = f"; write them one by one: mlp({', '.join(map(str, given))})" if is_list else ""
+        raise ValueError(f"mlp needs at least the number of inputs and of outputs, got sizes {sizes}{advice}")
+    n_hidden = len(sizes) - 2
+    activations = [hidden] * n_hidden if isinstance(hidden, str) else [*hidden]
+    if len(activations) != n_hidden:
+        raise ValueError(f"hidden must be one activation, or {n_hidden}, one for each hidden layer, got {hidden}")
+    layers = [Dense(n_units, activation) for n_units, activation in zip(sizes[1:-1], activations, strict=True)]
     return Network(sizes[0], [*layers, Dense(sizes[-1], output)], seed, dtype, init=init)
 
 
@@ -574,7 +598,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     Raises
     ------
     ImportError
-        Without safetensors (``pip install 'fastnn-numba[save]'``).
+        Without safetensors (the extra ``save``).
     OSError
         If there is nothing to read.
     ValueError
@@ -660,9 +684,3 @@ def _plan(
     sizes = [n_inputs, *(layer.n_units for layer in dense)]
     codes = [layer.code for layer in dense]
     return checked, shapes, make_layout(sizes, codes, levels=levels, kinds=kinds, n_steps=n_steps)
-
-
-def _fan_in_deviation(code: Activation, n_in: int) -> float:
-    """Return the standard deviation of a layer's initial weights; see `Network`."""
-    slope = MODULES[code].SLOPE_BELOW if code in MODULES else 1.0
-    return float(np.sqrt(2.0 / ((1.0 + slope**2) * n_in)))

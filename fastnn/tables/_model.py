@@ -5,11 +5,12 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from fastnn._support import files
+from fastnn._support.choices import LossName, PolicyName
 from fastnn._support.validate import Array, printable
 from fastnn.model.network import Network, restore_network
 from fastnn.tables._cells import Cells, Table
@@ -18,7 +19,7 @@ from fastnn.tables._errors import Option, TableError, count
 from fastnn.training.trainer import Trainer
 
 # What is done about missing values.
-POLICIES = ("refuse", "drop", "fill")
+POLICIES = get_args(PolicyName)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Model:
             raise ValueError(f"its text cannot be read, with na={self.na!r} and decimal={self.decimal!r}")
 
     @property
-    def loss(self) -> str:
+    def loss(self) -> LossName:
         """The loss that goes with the target, for a `fastnn.Trainer`."""
         return "categorical_cross_entropy" if isinstance(self.target, Category) else "squared_error"
 
@@ -191,7 +192,7 @@ class Model:
         Raises
         ------
         ImportError
-            Without safetensors (``pip install 'fastnn-numba[tables]'``).
+            Without safetensors (the extra ``tables``).
         OSError
             If the file cannot be written; a file that was there stays as it was.
         ValueError
@@ -279,7 +280,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises
     ------
     ImportError
-        Without safetensors (``pip install 'fastnn-numba[tables]'``).
+        Without safetensors (the extra ``tables``).
     OSError
         If there is nothing to read.
     ValueError

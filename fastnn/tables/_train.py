@@ -3,17 +3,19 @@
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 import fastnn
 from fastnn._support import validate
+from fastnn._support.choices import HiddenName, PolicyName, TaskName
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
 from fastnn.model.network import mlp
+from fastnn.model.samples import split_rows
 from fastnn.tables._cells import Table
 from fastnn.tables._columns import Category, Column, Number
 from fastnn.tables._errors import Option, TableError, count, list_names
@@ -24,7 +26,6 @@ from fastnn.training.history import History
 from fastnn.training.optimizers import Adam, Optimizer
 from fastnn.training.trainer import Trainer
 
-TASKS = ("auto", "classes", "numbers")
 PARTS = ("training", "validation")
 
 
@@ -42,11 +43,11 @@ def train(
     *,
     drop: str | Sequence[str] = (),
     category: str | Sequence[str] = (),
-    task: str = "auto",
-    missing: str = "refuse",
+    task: TaskName = "auto",
+    missing: PolicyName = "refuse",
     na: str | Sequence[str] | None = None,
     hidden: int | Sequence[int] = (32,),
-    activation: str = "tanh",
+    activation: HiddenName = "tanh",
     epochs: int = 50,
     batch_size: int | None = 32,
     gradient: Perturbation | Backprop = Perturbation(),  # noqa: B008 (frozen)
@@ -147,11 +148,11 @@ class Training:
         *,
         drop: str | Sequence[str],
         category: str | Sequence[str],
-        task: str,
-        missing: str,
+        task: TaskName,
+        missing: PolicyName,
         na: str | Sequence[str] | None,
         hidden: int | Sequence[int],
-        activation: str,
+        activation: HiddenName,
         batch_size: int | None,
         gradient: Perturbation | Backprop,
         optimizer: Optimizer,
@@ -159,7 +160,7 @@ class Training:
         seed: int | np.random.Generator | None,
         dtype: DTypeLike,
     ) -> None:
-        validate.choice("task", task, TASKS)
+        validate.choice("task", task, get_args(TaskName))
         validate.choice("missing", missing, POLICIES)
         validate.number("validation", validation, low=0.0, high=0.5)
         rng = validate.generator("seed", seed)
@@ -257,15 +258,6 @@ class Training:
         for part, metrics in measured.items():
             notes |= {f"{part} {name}": value for name, value in metrics.items() if np.isfinite(value)}
         return Trained(replace(self.model, notes=notes), history, measured)
-
-
-def split_rows(strata: Array, fraction: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return which rows to train on and which to validate with, sorted; each stratum is shared out alike."""
-    shuffled = rng.permutation(len(strata))
-    ordered = shuffled[np.argsort(strata[shuffled], kind="stable")]
-    steps = np.floor(np.arange(len(strata) + 1) * fraction)
-    is_taken = np.diff(steps) > 0
-    return np.sort(ordered[~is_taken]), np.sort(ordered[is_taken])
 
 
 def _choose_inputs(table: Table, target: str, drop: list[str], category: list[str]) -> list[str]:

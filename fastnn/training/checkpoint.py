@@ -1,18 +1,20 @@
 """A trainer as a file, and back: all that training needs to go on bit for bit."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fastnn._support import files, validate
+from fastnn._support.choices import MetricName
 from fastnn._support.validate import Array
 from fastnn.hardware import Devices, Readout
+from fastnn.model.metrics import METRICS, Metric
 from fastnn.model.network import restore_network
 from fastnn.training.gradients import METHODS
-from fastnn.training.history import COLUMNS, QUERIES
+from fastnn.training.history import QUERIES, name_columns
 from fastnn.training.hooks import pack_states, unpack_states
 from fastnn.training.optimizers import OPTIMIZERS
 
@@ -57,11 +59,12 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "random": state,
         "readout": asdict(trainer.readout) if trainer.readout else None,
         "devices": asdict(trainer.devices) if trainer.devices else None,
+        "metrics": list(trainer._metrics),
     }
     arrays = {
         **trainer.network._arrays(),
         "moments": trainer._update.moments,
-        "history": np.array(trainer._rows).reshape(-1, len(COLUMNS)),
+        "history": np.array(trainer._rows).reshape(-1, len(name_columns(trainer._metrics))),
         "order": position.order,
         "totals": np.append(position.totals, position.seconds),
         "counts": np.array([trainer._n_steps, position.batch]),
@@ -71,9 +74,12 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
     files.write(path, "checkpoint", description, arrays, read)
 
 
-def resume(kind: type[T], path: str | os.PathLike[str]) -> T:
+def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[MetricName | Metric] = ()) -> T:
     """Return the trainer, of that class, that `save` wrote; see `fastnn.Trainer.resume`."""
     _, description, arrays = files.read(path, "checkpoint")
+    with files.restoring(path, "checkpoint"):
+        names = _check_names(description.get("metrics", []))  # not in the first files
+    own = _find_own(path, names, metrics)
     with files.restoring(path, "checkpoint"):
         state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
         states = unpack_states(description.get("callbacks", {}), arrays)  # not in the first files of this version
@@ -88,10 +94,34 @@ def resume(kind: type[T], path: str | os.PathLike[str]) -> T:
             seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
             readout=Readout(**read) if (read := description.get("readout")) else None,  # not in the first files
             devices=Devices(**found) if (found := description.get("devices")) else None,  # not in the first files
+            metrics=[own.get(name, name) for name in names],
         )
         _restore(trainer, description, **state)
         trainer._states = states
         return trainer
+
+
+def _find_own(
+    path: str | os.PathLike[str], names: Sequence[str], metrics: Iterable[MetricName | Metric]
+) -> dict[str, Any]:
+    """Return the functions that a checkpoint has the names of, if they are those that are given."""
+    given = {getattr(metric, "__name__", str(metric)): metric for metric in metrics}
+    missing = [name for name in names if name not in METRICS and name not in given]
+    others = [name for name in given if name not in names]
+    if missing or others:
+        raise ValueError(
+            f"{os.fspath(path)!r} measures {', '.join(names) or 'no metrics'}; "
+            + (f"functions are not in a file: give {missing[0]} again, " if missing else f"it has no {others[0]}: ")
+            + f"Trainer.resume(path, metrics=[{', '.join(name for name in names if name not in METRICS)}])"
+        )
+    return given
+
+
+def _check_names(names: object) -> list[str]:
+    """Return the names of metrics, if a file has some."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"metrics are {validate.show(names)}")
+    return names
 
 
 def _restore(
@@ -109,7 +139,7 @@ def _restore(
         history = np.column_stack([history, np.full(len(history), np.nan)])
     wanted = {
         "moments": (moments, here.dtype, here.shape),
-        "history": (history, np.float64, (len(history), len(COLUMNS))),
+        "history": (history, np.float64, (len(history), len(name_columns(trainer._metrics)))),
         "order": (order, np.int64, (len(order), order.shape[-1])),
         "totals": (totals, np.float64, (3,)),
         "counts": (counts, np.int64, (2,)),

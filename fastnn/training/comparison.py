@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastnn._support import html, validate
+from fastnn._support.choices import LossName
 from fastnn._support.validate import Array
 from fastnn.hardware import Readout
 from fastnn.model.losses import find_loss
@@ -98,7 +99,7 @@ def compare(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    loss: str = "squared_error",
+    loss: LossName = "squared_error",
     methods: Sequence[Gradient],
     repeats: int = 20,
     readout: Readout | None = None,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,17 +13,18 @@ from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import layer_sizes, make_data, make_plain_task, split
 from fastnn._support import validate
+from fastnn._support.choices import EvaluationName, LossName, SchemeName
 from fastnn._support.names import Brief
 from fastnn._support.validate import Array
 from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.estimators import DIRECTIONS, Estimator, Kind, Plan, Reading
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Data, Method, Task
-from fastnn.model.losses import encode_targets, find_loss, weigh
+from fastnn.model.losses import encode_targets, find_loss, find_strata, weigh
 from fastnn.model.network import Network
+from fastnn.model.samples import hold_out
 from fastnn.training.schemes import (
     MAX_SEED,
-    SCHEMES,
     ForwardGradient,
     NodePerturbation,
     RandomDirections,
@@ -31,7 +32,6 @@ from fastnn.training.schemes import (
     make_reading,
 )
 
-EVALUATIONS = ("auto", "series", "direct")
 # What a series may leave out, relative to the layer's differences. The plain float64
 # loop's rounding is 1e-12 to 1e-11 of them at eps = 1e-4, and eps itself costs 1e-5.
 TOLERANCE = 1e-8
@@ -66,7 +66,8 @@ class Perturbation(Brief):
         differences (1e-6 in float32) is refused. "auto" takes the series, and measures
         directly those inputs of such samples whose own nudges are too large. Both measure
         directly what a nudge takes to a rectifier's kink. A weight of a `Conv2D` or a recurrent layer is nudged
-        wherever it is used, and "series" refuses such. "auto" measures those of a `Conv2D` directly; of those that are
+        wherever it is used, and "series" refuses such. "auto" measures those of a `Conv2D` directly, as exactly by
+        products where what is above has rectifiers and pools and that is cheaper; of those that are
         met at every step it measures, in each step, how much one term and two leave out of sixteen weights, and all
         of them directly where that is more: so what it leaves out there is checked on a sample, not proved.
 
@@ -100,8 +101,8 @@ class Perturbation(Brief):
     """
 
     eps: float = 1e-6
-    scheme: str = "forward"
-    evaluate: str = "auto"
+    scheme: SchemeName = "forward"
+    evaluate: EvaluationName = "auto"
     fraction: float | tuple[float, ...] = 1.0
     redraw: int = 1
     rescale: bool = False
@@ -109,8 +110,8 @@ class Perturbation(Brief):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", validate.number("eps", self.eps, low=0.0, open_low=True))
-        validate.choice("scheme", self.scheme, SCHEMES)
-        validate.choice("evaluate", self.evaluate, EVALUATIONS)
+        validate.choice("scheme", self.scheme, get_args(SchemeName))
+        validate.choice("evaluate", self.evaluate, get_args(EvaluationName))
         if isinstance(self.fraction, tuple | list):
             fractions = [validate.share(f"fraction[{k}]", value) for k, value in enumerate(self.fraction)]
             object.__setattr__(self, "fraction", tuple(fractions))
@@ -200,7 +201,7 @@ def gradient(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    loss: str = "squared_error",
+    loss: LossName = "squared_error",
     method: Gradient = Perturbation(),
     sample_weight: ArrayLike | None = None,
     readout: Readout | None = None,
@@ -216,7 +217,7 @@ def gradient(
     y : array_like, shape (n_samples,) + output_shape
         For categorical cross-entropy also integer labels, (n_samples,), or of sequences
         (n_samples, n_steps); of one output also the same shape.
-    loss : {"squared_error", "absolute_error", "huber", "binary_cross_entropy", "categorical_cross_entropy"}
+    loss : {"squared_error", "absolute_error", "huber", "poisson", "binary_cross_entropy", "categorical_cross_entropy"}
         See `Trainer`. Default "squared_error".
     method : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
         Of those that draw, the directions of a first step: another seed draws others.
@@ -312,11 +313,48 @@ def check_data(
     class_weight: object = None,
 ) -> Data:
     """Return checked samples, in the order they came; the weights are checked, too."""
+    x, targets = _check_samples(network, loss, X, y)
+    return make_data(x, weigh(loss, targets, sample_weight, class_weight, _count_targets(network)))
+
+
+def split_data(
+    network: Network,
+    loss: Loss,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    class_weight: object,
+    fraction: float,
+    is_drawn: bool,
+) -> tuple[Data, Data]:
+    """Return checked samples to train on, and that share of them to validate with; see `samples.hold_out`."""
+    x, targets = _check_samples(network, loss, X, y)
+    n_steps = _count_targets(network)
+    weigh(loss, targets, sample_weight, class_weight, n_steps)
+    weights = None if sample_weight is None else np.asarray(sample_weight)
+    each = targets.reshape(len(x), -1, targets.shape[1])
+    strata = find_strata(loss, targets) if n_steps is None else np.zeros(len(x))
+    parts = []
+    for rows, by_class in zip(hold_out(strata, fraction, is_drawn), (class_weight, None), strict=True):
+        chosen = each[rows].reshape(-1, targets.shape[1])
+        counted = None if weights is None else weights[rows]
+        parts.append(make_data(x[rows], weigh(loss, chosen, counted, by_class, n_steps)))
+    train, held = parts
+    return train, held
+
+
+def _count_targets(network: Network) -> int | None:
+    """Return how many steps of a sample have targets, None where it is no sequence."""
+    outputs = network.output_shape
+    return outputs[0] if len(outputs) > 1 else None
+
+
+def _check_samples(network: Network, loss: Loss, X: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """Return samples and encoded targets, checked."""
     network.check_weights()
     x = network.check_inputs(X)
     outputs = network.output_shape
     advice = ""
     if len(outputs) == 1 and any(getattr(layer, "return_sequences", None) is False for layer in network.layers):
         advice = "; for a result of each step, give the last recurrent layer return_sequences=True"
-    targets = encode_targets(loss, y, len(x), outputs, network.dtype, advice)
-    return make_data(x, weigh(loss, targets, sample_weight, class_weight, outputs[0] if len(outputs) > 1 else None))
+    return x, encode_targets(loss, y, len(x), outputs, network.dtype, advice)

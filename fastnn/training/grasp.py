@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from fastnn._engine.workspace import layer_sizes
 from fastnn._support import validate
+from fastnn._support.choices import LossName
 from fastnn.model.network import Network
 from fastnn.training.gradients import gradient
 from fastnn.training.schemes import RandomDirections
@@ -17,7 +18,7 @@ def grasp(
     X: ArrayLike,
     y: ArrayLike,
     *,
-    loss: str = "squared_error",
+    loss: LossName = "squared_error",
     fraction: float,
     q: int = 192,
     eps: float = 5e-3,

@@ -1,16 +1,17 @@
 """What is measured in training: an epoch's numbers, and all epochs'."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn._support import html
 from fastnn._support.names import Named
 from fastnn._support.validate import Array
+from fastnn.model.metrics import find_mode
 
-# What an epoch's row holds; nan for what was not measured.
+# What an epoch's row begins with, before the trainer's metrics; nan for what was not measured.
 COLUMNS = ("loss", "accuracy", "validation_loss", "validation_accuracy", "seconds", "queries")
 SECONDS, QUERIES = COLUMNS.index("seconds"), COLUMNS.index("queries")
 
@@ -20,6 +21,7 @@ class Evaluation(NamedTuple):
 
     loss: float
     accuracy: float | None  # share of correct predictions; None for losses of numbers
+    metrics: Mapping[str, float]  # the trainer's, by name
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class History(Named):
         How often the loss of a batch would have been read by the end of the epoch, over all calls of `fit`, if
         nothing but readings told of the network: what its gradient takes a step, `Perturbation.queries`, times the
         steps. None where that cannot be measured so, as with `Backprop`.
+    metrics : mapping of str to ndarray, shape (epochs,)
+        The trainer's metrics of the validation data, by their columns' names, such as "validation_r2", which are
+        attributes as well.
     """
 
     loss: Array
@@ -52,24 +57,32 @@ class History(Named):
     seconds: Array
     interrupted: bool = False
     queries: Array | None = None
+    metrics: Mapping[str, Array] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        columns = self.__dict__.get("metrics", {})
+        return columns[name] if name in columns else super().__getattr__(name)  # type: ignore[misc]
 
     def to_dict(self) -> dict[str, Array]:
         """Return the measured arrays by name, leaving out what is None."""
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: columns[name] for name in COLUMNS if columns[name] is not None}
+        return {**{name: columns[name] for name in COLUMNS if columns[name] is not None}, **self.metrics}
 
     def __len__(self) -> int:
         return self.loss.size
 
     def __repr__(self) -> str:
-        columns = [f"{name} {first:.4g} to {last:.4g}" for name, _, first, last in self._named_columns()]
+        columns = [f"{_spell(name)} {first:.4g} to {last:.4g}" for name, _, first, last in self._named_columns()]
         return ", ".join([self._summary(), *columns, *["interrupted"] * self.interrupted])
 
     def _repr_html_(self) -> str:
         rows: list[tuple[str | Array, ...]] = []
         for name, column, first, last in self._named_columns():
-            best = np.argsort(-column if "accuracy" in name else column, kind="stable")[0]  # nan sorts last
-            rows.append((name, f"{first:.4g}", f"{column[best]:.4g}", f"{best + 1:,}", f"{last:.4g}", column))
+            best, at = "", ""
+            if mode := find_mode(name):
+                k = np.argsort(-column if mode == "max" else column, kind="stable")[0]  # nan sorts last
+                best, at = f"{column[k]:.4g}", f"{k + 1:,}"
+            rows.append((_spell(name), f"{first:.4g}", best, at, f"{last:.4g}", column))
         caption = ", ".join([self._summary(), *["interrupted"] * self.interrupted])
         return html.table(caption, ["", "first", "best", "at epoch", "last", ""], rows)
 
@@ -81,20 +94,33 @@ class History(Named):
         return f"History: {n_epochs} in {self.seconds.sum():.2g} s{queries}"
 
     def _named_columns(self) -> list[tuple[str, Array, float, float]]:
-        """Return losses and accuracies: a readable name, each epoch, the first and the last measurement."""
+        """Return losses, accuracies and metrics: the name, each epoch, the first and the last measurement."""
         named = []
         for name, column in self.to_dict().items():
             measured = column[~np.isnan(column)]  # other fits may have had no validation data
             if name not in ("seconds", "queries") and measured.size:
-                named.append((name.replace("_", " "), column, measured[0], measured[-1]))
+                named.append((name, column, measured[0], measured[-1]))
         return named
 
 
-def make_history(rows: Sequence[Array], interrupted: bool) -> History:
+def _spell(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def name_columns(metrics: Iterable[str]) -> list[str]:
+    """Return what stands in an epoch's row, with such metrics."""
+    return [*COLUMNS, *(f"validation_{name}" for name in metrics)]
+
+
+def make_history(rows: Sequence[Array], interrupted: bool, metrics: Iterable[str] = ()) -> History:
     """Return the history of some epochs, a row each."""
-    table = np.array(rows).reshape(-1, len(COLUMNS))
+    names = name_columns(metrics)
+    table = np.array(rows).reshape(-1, len(names))
     accuracy, validation_loss, validation_accuracy, queries = (
         None if np.isnan(column).all() else column for column in table.T[[1, 2, 3, QUERIES]]
     )
     seconds = table[:, SECONDS]
-    return History(table[:, 0], accuracy, validation_loss, validation_accuracy, seconds, interrupted, queries)
+    found = {name: column for name, column in zip(names, table.T, strict=True) if name not in COLUMNS}
+    measured = {name: column for name, column in found.items() if not np.isnan(column).all()}
+    columns = table[:, 0], accuracy, validation_loss, validation_accuracy, seconds
+    return History(*columns, interrupted, queries, measured)

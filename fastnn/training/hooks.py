@@ -1,15 +1,17 @@
 """What a fit does with its callbacks: it checks and calls them, and keeps their states."""
 
 import contextlib
-import importlib
 import importlib.util
+import os
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._compiler import jit
 from fastnn._support import validate
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import Array
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 # Seconds after which a run deserves a progress bar that nobody asked for.
 LONG = 2.0
+COMPILING = "fastnn compiles its code for such a run: up to some 20 seconds, once; it is kept for the next ones"
 
 # By name: whose state it is, None if it comes from a file, and the state.
 States = dict[str, tuple[Callback | None, Mapping[str, Any]]]
@@ -155,15 +158,45 @@ class _ProgressBar(Callback):
             self._bar.close()
 
 
+class _Compiling(Callback):
+    """A line, once, if something is compiled."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        jit.listeners.append(self._tell)
+
+    def _tell(self) -> None:
+        jit.listeners.remove(self._tell)
+        self._say(COMPILING)
+
+    def on_fit_end(self, trainer: "Trainer", history: History | None) -> None:
+        if self._tell in jit.listeners:
+            jit.listeners.remove(self._tell)
+
+
 def make_progress(progress: bool | None) -> list[Callback]:
-    """Return the progress bar that is wanted, if one is; None leaves it to the terminal and the run's length."""
+    """Return what tells of progress, if something is to; None leaves it to who looks, and to the run's length."""
     if progress is None:
-        # Under pythonw there is no standard error.
-        if getattr(sys.stderr, "isatty", bool)() and importlib.util.find_spec("tqdm"):
-            return [_ProgressBar(importlib.import_module("tqdm.auto").tqdm, LONG)]
-    elif validate.flag("progress", progress):
-        return [_ProgressBar(validate.package("tqdm.auto", "progress=True", "progress").tqdm, 0.0)]
-    return []
+        if not _is_watched():
+            return []
+        has_bar = importlib.util.find_spec("tqdm") is not None
+    elif not (has_bar := validate.flag("progress", progress)):
+        return []
+    if not has_bar:
+        return [_Compiling(lambda line: sys.stderr.write(line + "\n"))]
+    with validate.optional("progress=True", "progress"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of widgets that a notebook has not: the bar is text, then
+        from tqdm.auto import tqdm
+    return [_Compiling(lambda line: tqdm.write(line, file=sys.stderr)), _ProgressBar(tqdm, 0.0 if progress else LONG)]
+
+
+def _is_watched() -> bool:
+    """Return whether somebody looks: standard error is a terminal, or this is a notebook; not where tqdm is off."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    # Under pythonw there is no standard error.
+    return (getattr(sys.stderr, "isatty", bool)() or hasattr(shell, "kernel")) and not os.environ.get("TQDM_DISABLE")
 
 
 def check_callbacks(callbacks: Iterable[object]) -> list[Callback]:

@@ -226,4 +226,41 @@ class AdamW(Optimizer):
         return kernels.Optimizer.ADAMW
 
 
-OPTIMIZERS = (SGD, Adam, RMSprop, AdamW)
+@named_fields
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Adagrad [1]_: ``w -= lr * g / (sqrt(s) + epsilon)``, s the sum of ``g * g`` from 0 on, the form of PyTorch.
+
+    Parameters
+    ----------
+    lr : float, default 0.01
+        Learning rate, at least 0.
+    epsilon : float, default 1e-10
+        Added to the root, positive.
+    weight_decay : float, default 0.0
+        As for `SGD`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of its range.
+
+    References
+    ----------
+    .. [1] Duchi, Hazan, Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011.
+    """
+
+    lr: float = 0.01
+    epsilon: float = 1e-10
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._check(positive=("epsilon",))
+
+    @property
+    def code(self) -> kernels.Optimizer:
+        """The optimiser as kernels know it."""
+        return kernels.Optimizer.ADAGRAD
+
+
+OPTIMIZERS = (SGD, Adam, RMSprop, AdamW, Adagrad)

@@ -2,22 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from fastnn._engine.recipe import Recipe
 from fastnn._support import validate
+from fastnn._support.choices import DirectionsName, NoiseName, SchemeName, ShapingName
 from fastnn._support.names import Brief
 from fastnn.hardware import Readout
 from fastnn.kernels.estimators import DIRECTIONS, Estimator, Kind, Plan, Reading, Shaping
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import Method, Task
 
-SCHEMES = ("forward", "central")
 KINDS = {kind.name.lower(): kind for kind in Kind}
 # What units can be perturbed by: of a code or of coordinates every sample would be at another place.
-NOISES = ("rademacher", "gaussian", "sphere")
+NOISES = get_args(NoiseName)
 LAYERS = ("together", "each")
 SHAPINGS = {None: Shaping.NONE, "sign": Shaping.SIGN, "ranks": Shaping.RANKS}
 # A code's rows are put into an order, which takes room.
@@ -123,16 +123,16 @@ class RandomDirections(Brief):
 
     q: int = 1
     eps: float = 1e-3
-    directions: str = "rademacher"
-    scheme: str = "central"
-    shaping: str | None = None
+    directions: DirectionsName = "rademacher"
+    scheme: SchemeName = "central"
+    shaping: ShapingName | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "q", validate.integer("q", self.q, low=1))
         object.__setattr__(self, "eps", validate.number("eps", self.eps, low=0.0, open_low=True))
         validate.choice("directions", self.directions, KINDS)
-        validate.choice("scheme", self.scheme, SCHEMES)
+        validate.choice("scheme", self.scheme, get_args(SchemeName))
         if self.shaping is not None:
             validate.choice("shaping", self.shaping, [name for name in SHAPINGS if name])
         object.__setattr__(self, "seed", validate.integer("seed", self.seed, low=0, high=MAX_SEED))
@@ -215,16 +215,16 @@ class NodePerturbation(Brief):
     """
 
     sigma: float = 1e-3
-    noise: str = "rademacher"
-    layers: str = "together"
-    scheme: str = "forward"
+    noise: NoiseName = "rademacher"
+    layers: Literal["together", "each"] = "together"
+    scheme: SchemeName = "forward"
     seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", validate.number("sigma", self.sigma, low=0.0, open_low=True))
         validate.choice("noise", self.noise, NOISES)
         validate.choice("layers", self.layers, LAYERS)
-        validate.choice("scheme", self.scheme, SCHEMES)
+        validate.choice("scheme", self.scheme, get_args(SchemeName))
         object.__setattr__(self, "seed", validate.integer("seed", self.seed, low=0, high=MAX_SEED))
 
     def queries(self, n_weights: int | Sequence[int]) -> int:
@@ -288,8 +288,8 @@ class ForwardGradient(Brief):
     """
 
     q: int = 1
-    of: str = "weights"
-    directions: str = "rademacher"
+    of: Literal["weights", "units"] = "weights"
+    directions: DirectionsName = "rademacher"
     seed: int = 0
 
     def __post_init__(self) -> None:

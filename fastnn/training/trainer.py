@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import chain, compress
 from typing import Any, Self
 
@@ -15,7 +16,8 @@ from fastnn._engine.devices import write_weights
 from fastnn._engine.loop import Diverged, Loop, count_passes, draw_orders, measure
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
-from fastnn._support import validate
+from fastnn._support import html, validate
+from fastnn._support.choices import LossName, MetricName
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
@@ -24,6 +26,7 @@ from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.losses import MODULES
 from fastnn.kernels.work import Data, Method
 from fastnn.model.losses import count_rows, find_loss
+from fastnn.model.metrics import Metric, check_metrics, measure_metric
 from fastnn.model.network import Network
 from fastnn.training import checkpoint
 from fastnn.training.checkpoint import Position
@@ -37,8 +40,9 @@ from fastnn.training.gradients import (
     count_queries,
     find_gradient,
     make_recipe,
+    split_data,
 )
-from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, History, make_history
+from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, History, make_history, name_columns
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 
@@ -58,12 +62,13 @@ class Trainer(Named):
         - ``"absolute_error"``: ``abs(a - y)``, any output layer but softmax;
         - ``"huber"``: ``e**2 / 2`` of errors ``e = a - y`` up to 1 in size, ``abs(e) - 1 / 2`` of larger ones,
           any output layer but softmax;
+        - ``"poisson"``: ``a - y * log(a)`` of counts, a softplus output layer, whose values are rates;
         - ``"binary_cross_entropy"``: ``-y log a - (1 - y) log(1 - a)``, a sigmoid output layer;
         - ``"categorical_cross_entropy"``: ``-y log a``, a softmax output layer.
 
         The cross-entropies are computed from the logits.
     gradient : Perturbation, Backprop, RandomDirections, NodePerturbation or ForwardGradient, default ``Perturbation()``
-    optimizer : SGD, Adam, AdamW or RMSprop, default ``SGD(0.01)``
+    optimizer : SGD, Adam, AdamW, RMSprop or Adagrad, default ``SGD(0.01)``
     batch_size : int or None, default 32
         Samples a step; None is all of them. The last batch of an epoch may be
         shorter and is averaged over its true size.
@@ -71,6 +76,13 @@ class Trainer(Named):
         Visit the samples in a new order each epoch.
     seed : int, numpy.random.Generator or None, default 0
         For the order.
+    metrics : list of str and callables, default ()
+        What is measured besides, with the validation data of `fit` and in `evaluate`: ``"r2"``, ``"mae"``, the mean
+        over outputs; ``"f1"`` of classes, of several the mean over them; or a function of (y_true, y_pred) that returns
+        a number. Both are float64, (n_samples, n_outputs), y_pred as `predict` returns it, y_true with labels as
+        one-hot rows; of sequences they have a row for each step that counts. All samples count alike. The history's
+        column is called after it: ``validation_r2``. Accuracy, by that name, is measured anyway where the loss
+        is of classes.
     readout : fastnn.hardware.Readout or None, default None
         How the loss is read, in every reading that an estimate of the gradient takes; for `Perturbation`,
         `RandomDirections` and, each sample's by itself, `NodePerturbation`. Noise is put on exact differences, by the
@@ -100,12 +112,13 @@ class Trainer(Named):
         self,
         network: Network,
         *,
-        loss: str = "squared_error",
+        loss: LossName = "squared_error",
         gradient: Gradient = Perturbation(),  # noqa: B008 (frozen)
         optimizer: Optimizer = SGD(0.01),  # noqa: B008 (frozen)
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
+        metrics: Iterable[MetricName | Metric] = (),
         readout: Readout | None = None,
         devices: Devices | None = None,
     ) -> None:
@@ -114,15 +127,16 @@ class Trainer(Named):
         validate.instance("optimizer", optimizer, OPTIMIZERS)
         self._recipe = make_recipe(network, gradient, readout)
         check_devices(devices, getattr(gradient, "eps", 0.0))
-        self.network = network
-        self.gradient = gradient
-        self.optimizer = optimizer
+        self._network = network
+        self._gradient = gradient
+        self._optimizer = optimizer
         self._loss = find_loss(loss, network.output_layer.code)
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
-        self.readout = readout
-        self.devices = devices
+        self._metrics = check_metrics(metrics, self._loss)
+        self._readout = readout
+        self._devices = devices
         self._update = optimizer.make_update(network._theta)
         if devices:
             self._update = devices._carry(self._update)
@@ -131,14 +145,74 @@ class Trainer(Named):
         self._position: Position | None = None
         self._states: States = {}  # of callbacks, in a run that did not come to its end
         self._hooks: Hooks | None = None  # while `fit` runs
-        self._metrics: tuple[str, ...] = ()  # what callbacks are told of an epoch
+        self._told: tuple[str, ...] = ()  # what callbacks are told of an epoch
         self._is_stopping = False
         self._samples: Data | None = None  # while `fit` runs
+
+    def __repr__(self) -> str:
+        rows = self._describe()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join([self._summary(), *(f"  {name.ljust(width)}  {value}" for name, value in rows)])
+
+    def _repr_html_(self) -> str:
+        return html.table(self._summary(), ["setting", "value"], self._describe())
+
+    def _summary(self) -> str:
+        n_epochs, n_steps = self.n_epochs, self.n_steps
+        return f"Trainer: {n_epochs:,} epoch{'s' * (n_epochs != 1)}, {n_steps:,} step{'s' * (n_steps != 1)}"
+
+    def _describe(self) -> list[tuple[str, str]]:
+        """Return what a trainer was made with, by name, and its learning rate of now."""
+        names = ("loss", "gradient", "optimizer", "batch_size", "shuffle")
+        given = [(name, str(getattr(self, name))) for name in names]
+        others = [(name, str(value)) for name in ("readout", "devices") if (value := getattr(self, name)) is not None]
+        rate = [("learning_rate", f"{self.learning_rate:g}")] * (self.learning_rate != self._optimizer.lr)
+        return [("network", self._network._summary().removeprefix("Network: ")), *given, *others, *rate]
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy has: of callbacks their states, as in a file, also while `fit` runs."""
         states = {name: (None, state) for name, (_, state) in self._find_states().items()}
         return {**self.__dict__, "_states": states, "_hooks": None, "_samples": None}
+
+    @property
+    def network(self) -> Network:
+        """What is trained."""
+        return self._network
+
+    @property
+    def loss(self) -> str:
+        """The name of the loss."""
+        return self._loss.name.lower()
+
+    @property
+    def gradient(self) -> Gradient:
+        """How the gradient is found."""
+        return self._gradient
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """How weights are moved, with the learning rate that training began with."""
+        return self._optimizer
+
+    @property
+    def batch_size(self) -> int | None:
+        """Samples a step; None is all of them."""
+        return self._batch_size
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether samples are visited in a new order each epoch."""
+        return self._shuffle
+
+    @property
+    def readout(self) -> Readout | None:
+        """How the loss is read, if not exactly."""
+        return self._readout
+
+    @property
+    def devices(self) -> Devices | None:
+        """What the weights are kept on, if not in numbers."""
+        return self._devices
 
     @property
     def n_steps(self) -> int:
@@ -153,7 +227,7 @@ class Trainer(Named):
     @property
     def history(self) -> History:
         """What all calls of `fit` measured; `fit` returns its own part of it."""
-        return make_history(self._rows, interrupted=False)
+        return make_history(self._rows, False, self._metrics)
 
     @property
     def learning_rate(self) -> float:
@@ -176,6 +250,7 @@ class Trainer(Named):
         epochs: int = 1,
         validation_data: tuple[ArrayLike, ...] | None = None,
         *,
+        validation_split: float | None = None,
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | str | None = None,
         callbacks: Iterable[Callback] = (),
@@ -201,6 +276,11 @@ class Trainer(Named):
             unfinished is the first of them.
         validation_data : (X, y) or (X, y, sample_weight) or None
             Measured after each epoch, not trained on.
+        validation_split : float or None, default None
+            Instead of validation_data, a share of the samples that is held out, above 0 and below 1: drawn, of each
+            class alike, with a seed that is always the same, so that a run that goes on after `resume` holds out the
+            same ones; the last ones, as Keras does, if the trainer does not shuffle. Their sample_weight goes with
+            them, class_weight is of those that are left. Both parts are copies.
         sample_weight : array_like, shape (n_samples,), or None
             Numbers >= 0. The loss is the mean weighted by them; their common size is of
             no account, and a batch is divided by its number of samples, as without
@@ -214,8 +294,9 @@ class Trainer(Named):
             Told of every epoch, in their order, but a `Checkpoint` after all others; see
             `fastnn.callbacks`.
         progress : bool or None, default None
-            A progress bar, by tqdm. None shows one if the run takes more than two
-            seconds, standard error is a terminal, and tqdm is installed.
+            A progress bar, by tqdm, and a line on standard error if code is compiled first, which a first run
+            waits for. None shows them, the bar if the run takes more than two seconds and tqdm is installed, where
+            standard error is a terminal or this is a notebook, unless the environment variable ``TQDM_DISABLE`` is set.
 
         Returns
         -------
@@ -235,10 +316,17 @@ class Trainer(Named):
         epochs = validate.integer("epochs", epochs, low=0)
         checked = check_callbacks(callbacks)
         # What looks at an epoch's end needs compiled calls to stop there; a bar does not.
-        ahead = 1 if checked or validation_data is not None else epochs
+        ahead = 1 if checked or not (validation_data is None and validation_split is None) else epochs
         called = make_progress(progress) + checked
-        data = check_data(self.network, self._loss, X, y, sample_weight, class_weight)
         validation = None
+        if validation_split is not None:
+            share = validate.number("validation_split", validation_split, low=0, high=1, open_low=True, open_high=True)
+            if validation_data is not None:
+                raise ValueError("validation_data and validation_split are two ways to say the same: give one of them")
+            weights = sample_weight, class_weight
+            data, validation = split_data(self.network, self._loss, X, y, *weights, share, self._shuffle)
+        else:
+            data = check_data(self.network, self._loss, X, y, sample_weight, class_weight)
         if validation_data is not None:
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
                 raise TypeError(
@@ -277,7 +365,8 @@ class Trainer(Named):
         first_row = len(self._rows)
         classifies, is_validated = self._loss.classifies, validation is not None
         measured = (True, classifies, is_validated, is_validated and classifies, True, self._step_queries is not None)
-        self._metrics = ("epoch", *compress(COLUMNS, measured), "learning_rate")
+        own = name_columns(self._metrics)[len(COLUMNS) :] if is_validated else []
+        self._told = ("epoch", *compress(COLUMNS, measured), *own, "learning_rate")
         self._is_stopping = False
         self._hooks = hooks = Hooks(self, callbacks, interrupt, self._states)
         self._samples = data
@@ -289,7 +378,7 @@ class Trainer(Named):
                     self._run(loop, data, validation, min(ahead, left), hooks, interrupt)
             except KeyboardInterrupt as error:
                 interrupt.note(error)
-            history = make_history(self._rows[first_row:], interrupt.error is not None)
+            history = make_history(self._rows[first_row:], interrupt.error is not None, self._metrics)
         except Diverged as event:
             self._n_steps = loop.done
             self._position = None
@@ -355,7 +444,7 @@ class Trainer(Named):
 
     def _make_rows(self, totals: Array, seconds: Array, data: Data, validation: Data | None) -> list[Array]:
         """Return what was measured in some epochs, the last of which has just ended."""
-        rows = np.full((len(totals), len(COLUMNS)), np.nan)
+        rows = np.full((len(totals), len(COLUMNS) + len(self._metrics)), np.nan)
         rows[:, 0], rows[:, SECONDS] = totals[:, 0] / len(data.y), seconds
         if self._loss.classifies:
             rows[:, 1] = totals[:, 1] / self._count_predictions(data)
@@ -365,12 +454,13 @@ class Trainer(Named):
             rows[-1, SECONDS] += time.perf_counter() - started
             rows[-1, 2] = evaluation.loss
             rows[-1, 3] = np.nan if evaluation.accuracy is None else evaluation.accuracy
+            rows[-1, len(COLUMNS) :] = [*evaluation.metrics.values()]
         return list(rows)
 
     def _name(self, row: Array) -> dict[str, float]:
         """Return what callbacks are told of the epoch that has just ended."""
-        told = {"epoch": self.n_epochs, **dict(zip(COLUMNS, row.tolist(), strict=True))}
-        return {name: told.get(name, self.learning_rate) for name in self._metrics}
+        told = {"epoch": self.n_epochs, **dict(zip(name_columns(self._metrics), row.tolist(), strict=True))}
+        return {name: told.get(name, self.learning_rate) for name in self._told}
 
     def _align(self) -> tuple[float, float]:
         """Return how an estimate on the first batch lies to the gradient: see `comparison.align`."""
@@ -402,7 +492,7 @@ class Trainer(Named):
         Raises
         ------
         ImportError
-            Without safetensors (``pip install 'fastnn-numba[save]'``).
+            Without safetensors (the extra ``save``).
         OSError
             If the file cannot be written; one that was there, and training, stay as they were.
         TypeError
@@ -410,10 +500,10 @@ class Trainer(Named):
         ValueError
             If a weight is not finite, or `resume` could not read the file for another reason.
         """
-        checkpoint.save(self, path, Trainer.resume)
+        checkpoint.save(self, path, partial(Trainer.resume, metrics=[*self._metrics.values()]))
 
     @classmethod
-    def resume(cls, path: str | os.PathLike[str]) -> Self:
+    def resume(cls, path: str | os.PathLike[str], *, metrics: Iterable[MetricName | Metric] = ()) -> Self:
         """Return the trainer that `save` wrote, to go on as if it had never stopped.
 
         Call `fit` with the same samples, for the epochs that are left: the numbers
@@ -425,6 +515,8 @@ class Trainer(Named):
         ----------
         path : str or path-like
             Of a checkpoint. It is data, and checked in full, like that of `fastnn.load`.
+        metrics : list of callables, default ()
+            The functions among the trainer's metrics, of which a file has the names alone.
 
         Returns
         -------
@@ -434,11 +526,11 @@ class Trainer(Named):
         Raises
         ------
         ImportError
-            Without safetensors (``pip install 'fastnn-numba[save]'``).
+            Without safetensors (the extra ``save``).
         OSError
             If there is nothing to read.
         ValueError
-            If the file is damaged, not a checkpoint, or of a newer format.
+            If the file is damaged, not a checkpoint, or of a newer format, or the metrics are others.
 
         Examples
         --------
@@ -452,7 +544,7 @@ class Trainer(Named):
         >>> len(trainer.history)
         20
         """
-        return checkpoint.resume(cls, path)
+        return checkpoint.resume(cls, path, metrics)
 
     def evaluate(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Evaluation:
         """Measure the network on samples without training on them.
@@ -465,8 +557,8 @@ class Trainer(Named):
         Returns
         -------
         Evaluation
-            ``loss`` and ``accuracy`` (None for losses of numbers). Where the loss overflows, inf
-            and nan.
+            ``loss``, ``accuracy`` (None for losses of numbers), and ``metrics``, the trainer's own by name. Where the
+            loss overflows, inf and nan.
 
         Raises
         ------
@@ -525,10 +617,17 @@ class Trainer(Named):
         return n_each * count_rows(data.y, n_outputs)
 
     def _measure(self, data: Data) -> Evaluation:
-        """Return the mean loss and accuracy over checked samples."""
+        """Return the mean loss, accuracy and metrics over checked samples."""
         network = self.network
         n_chunks = count_chunks(network._layout, Method.NONE, len(data.x))
         task = make_plain_task(int(self._loss), Method.NONE, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
         accuracy = correct / self._count_predictions(data) if self._loss.classifies else None
-        return Evaluation(loss / len(data.y), accuracy)
+        measured = dict.fromkeys(self._metrics, math.nan)
+        if measured and math.isfinite(loss):
+            n_outputs = network.output_shape[-1]
+            outputs = network._run_checked(data.x, [len(network.layers)]).activations[0].reshape(-1, n_outputs)
+            counts = data.y[:, n_outputs + 1] > 0 if data.y.shape[1] > n_outputs + 1 else slice(None)
+            pair = data.y[counts, :n_outputs], outputs[counts]
+            measured = {name: measure_metric(metric, self._loss, *pair) for name, metric in self._metrics.items()}
+        return Evaluation(loss / len(data.y), accuracy, measured)

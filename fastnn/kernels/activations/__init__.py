@@ -6,7 +6,8 @@ and its entry in `MODULES`. Numbers that a file's functions are handed may be fl
 
 - ``DERIVATIVE_BOUNDS``: of |f'|, |f''| / 2, |f'''| / 6 and |f''''| / 24 over all z, rounded up; with a kink,
   on either side of it;
-- ``HAS_KINK``: whether a derivative jumps at z = 0: units that may be moved across it are measured directly;
+- ``KINKS``: where a derivative jumps, at two places at most: units that may be moved across one are measured
+  directly;
 - ``SLOPE_BELOW``: the slope far below 0, which initial weights go by; 1 where f saturates on both sides;
 - ``HAS_LOOPS``: whether loops of its own are compiled, which vectorise: for what is used most
   and free of branches; the others share one;
@@ -27,7 +28,19 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._compiler.jit import by_code, kernel
-from fastnn.kernels.activations import elu, identity, leaky_relu, relu, sigmoid, silu, softmax, softplus, tanh
+from fastnn.kernels.activations import (
+    elu,
+    gelu,
+    hard_sigmoid,
+    identity,
+    leaky_relu,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    tanh,
+)
 from fastnn.kernels.elementary import LARGE
 from fastnn.kernels.vectors import largest_size
 
@@ -44,6 +57,8 @@ class Activation(IntEnum):
     SOFTMAX = 6
     ELU = 7
     SILU = 8
+    HARD_SIGMOID = 9
+    GELU = 10
 
 
 # Softmax is not among them: its units depend on one another.
@@ -56,9 +71,12 @@ MODULES = {
     Activation.SOFTPLUS: softplus,
     Activation.ELU: elu,
     Activation.SILU: silu,
+    Activation.HARD_SIGMOID: hard_sigmoid,
+    Activation.GELU: gelu,
 }
 _BOUNDS = np.array([MODULES[code].DERIVATIVE_BOUNDS if code in MODULES else [math.nan] * 4 for code in Activation])
-_KINKS = np.array([code in MODULES and MODULES[code].HAS_KINK for code in Activation])
+# Kinks that are not there are infinitely far.
+_KINKS = np.array([[*getattr(MODULES.get(code), "KINKS", ()), math.inf, math.inf][:2] for code in Activation])
 
 
 def _gather(name, make=lambda function: function, looped=False):
@@ -81,8 +99,15 @@ def derivative_bounds(code):
 
 @kernel
 def has_kink(code):
-    """Return if a derivative jumps at 0."""
-    return _KINKS[code]
+    """Return if a derivative jumps anywhere."""
+    return _KINKS[code, 0] < math.inf
+
+
+@kernel
+def kink_distance(code, z):
+    """Return how far z is from the nearest kink; nan stays nan."""
+    one, other = abs(z - _KINKS[code, 0]), abs(z - _KINKS[code, 1])
+    return other if other < one else one
 
 
 @kernel

@@ -9,7 +9,7 @@ from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import decay, growth
 
 DERIVATIVE_BOUNDS = (1.0, 0.5, 0.166667, 0.0416667)
-HAS_KINK = True
+KINKS = (0.0,)
 SLOPE_BELOW = 0.0
 HAS_LOOPS = False
 

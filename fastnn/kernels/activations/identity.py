@@ -4,7 +4,7 @@ from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import plain_residual
 
 DERIVATIVE_BOUNDS = (1.0, 0.0, 0.0, 0.0)
-HAS_KINK = False
+KINKS = ()
 SLOPE_BELOW = 1.0
 HAS_LOOPS = True
 

@@ -4,7 +4,7 @@ from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import plain_residual, rectify, rectify_change
 
 DERIVATIVE_BOUNDS = (1.0, 0.0, 0.0, 0.0)
-HAS_KINK = True
+KINKS = (0.0,)
 SLOPE_BELOW = 0.01
 HAS_LOOPS = False
 

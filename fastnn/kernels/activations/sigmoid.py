@@ -6,7 +6,7 @@ from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import growth, logistic, logistic_residual
 
 DERIVATIVE_BOUNDS = (0.25, 0.0481126, 0.0208334, 0.00532021)
-HAS_KINK = False
+KINKS = ()
 SLOPE_BELOW = 1.0
 HAS_LOOPS = True
 

@@ -11,7 +11,7 @@ from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import LARGE, decay, growth, logistic, plain_residual
 
 DERIVATIVE_BOUNDS = (1.09984, 0.25, 0.0513636, 0.0208334)
-HAS_KINK = False
+KINKS = ()
 SLOPE_BELOW = 0.0
 HAS_LOOPS = False
 

@@ -8,7 +8,7 @@ from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import decay, growth, plain_residual
 
 DERIVATIVE_BOUNDS = (1.0, 0.125, 0.0160376, 0.00520834)
-HAS_KINK = False
+KINKS = ()
 SLOPE_BELOW = 0.0
 HAS_LOOPS = False
 

@@ -6,7 +6,7 @@ from fastnn._compiler.jit import kernel
 from fastnn.kernels.elementary import decay, growth, logistic
 
 DERIVATIVE_BOUNDS = (1.0, 0.384901, 0.333334, 0.170247)
-HAS_KINK = False
+KINKS = ()
 SLOPE_BELOW = 1.0
 HAS_LOOPS = True
 

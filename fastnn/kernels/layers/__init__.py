@@ -10,10 +10,12 @@ A new one is a file with the same names as the others, and two lines here: its m
 - ``reach``: how far perturbations move each channel at most, from how far they move those below;
 - ``want``: lists which units below are to be computed, where it passes on only some (``selects``);
 - ``start``: what perturbations of a channel's weights make of the units that are listed;
-- ``carry``: what the changes below make of the units that are listed, exactly.
+- ``carry``: what the changes below make of the units that are listed, exactly;
+- ``pull``: from slopes with the units that are listed to those with what is listed below, of some quantities at once.
 
 All but ``shape`` are units, called as ``(packed, Part)``. Without weights there is no ``add`` and no ``start``, and
-where the inputs alone may be below, no ``back``, ``reach`` and ``carry``. A change is carried in float64, never two
+where the inputs alone may be below, no ``back``, ``reach`` and ``carry``; only what can be made of straight lines
+between kinks has a ``pull``. A change is carried in float64, never two
 values subtracted; perturbations run innermost. A sequence is an image of one row. What is recurrent
 has its ``forward`` and ``back`` called with some samples at a time, so that a step is a product of their rows, and
 moves all its units by ``start`` and ``carry``; what such layers share is in `recurrent`.
@@ -48,5 +50,5 @@ MODULES = {
     Kind.GRU: gru,
 }
 # Columns of Stem.units.
-FUNCTIONS = ("forward", "back", "add", "reach", "want", "start", "carry")
-FORWARD, BACK, ADD, REACH, WANT, START, CARRY = range(len(FUNCTIONS))
+FUNCTIONS = ("forward", "back", "add", "reach", "want", "start", "carry", "pull")
+FORWARD, BACK, ADD, REACH, WANT, START, CARRY, PULL = range(len(FUNCTIONS))

@@ -13,8 +13,10 @@ from fastnn.kernels.layers.maps import (
     STRIDE_WIDTH,
     WIDTH,
     Geometry,
+    clear_rows,
     moved_channels,
     moved_units,
+    pulled_rows,
     sample_values,
     slide,
     unit_at,
@@ -87,3 +89,24 @@ def carry(packed, part):
                 change = source[(y * below[WIDTH] + x) * n_moved + c]
                 for b in range(count):
                     row[b] += share * change[b]
+
+
+@unit
+def pull(packed, part):
+    """Write the slopes with all units below of what is pulled down, from those with the windows that are listed."""
+    _, stem = unpack_stem(packed)
+    layer, chunk = part.layer, part.chunk
+    below, here = stem.table[layer], stem.table[layer + 1]
+    source, out = pulled_rows(stem, chunk, layer + 1, part.size), pulled_rows(stem, chunk, layer, part.size)
+    clear_rows(out)
+    share = 1.0 / (here[KERNEL_HEIGHT] * here[KERNEL_WIDTH])
+    for i in range(source.shape[0]):
+        entry = here[LIST] + i
+        top = stem.listed[chunk, entry, 0] * here[STRIDE_HEIGHT]
+        left = stem.listed[chunk, entry, 1] * here[STRIDE_WIDTH]
+        row = source[i]
+        for y in range(top, top + here[KERNEL_HEIGHT]):
+            for x in range(left, left + here[KERNEL_WIDTH]):
+                each = out[(y * below[WIDTH] + x) * below[CHANNELS] + stem.listed[chunk, entry, 2]]
+                for m in range(row.size):
+                    each[m] += share * row[m]

@@ -30,10 +30,13 @@ from fastnn.kernels.layers.maps import (
     Geometry,
     add_noise,
     change_unit,
+    doubt,
+    is_doubtful,
     is_still,
     map_rows,
     moved_channels,
     moved_units,
+    pulled_rows,
     reach_of,
     sample_values,
     slide,
@@ -81,6 +84,18 @@ def shape(
 def corner(below, here, y, x):
     """Return where in a sample's values the inputs of a place begin."""
     return below[MAP] + y * here[STRIDE_HEIGHT] * below[PITCH] + x * here[STRIDE_WIDTH] * below[CHANNELS]
+
+
+@kernel
+def met_taps(below, here, y, x):
+    """Return the taps of a place that meet the image, the zeros around it left out.
+
+    The first and last row, the first and last column, and how many units of a channel are before the first of them.
+    """
+    top, left = y * here[STRIDE_HEIGHT] - below[TOP], x * here[STRIDE_WIDTH] - below[LEFT]
+    first_y, last_y = max(0, -top), min(here[KERNEL_HEIGHT], below[HEIGHT] - top)
+    first_x, last_x = max(0, -left), min(here[KERNEL_WIDTH], below[WIDTH] - left)
+    return first_y, last_y, first_x, last_x, (top + first_y) * below[WIDTH] + left + first_x
 
 
 @kernel(returns_view=True)
@@ -230,13 +245,10 @@ def carry(packed, part):
         clear(row)
         if is_still(stem, layer + 1, sample, chunk, k, c):
             continue
-        # The taps that meet the image: the zeros around it do not move.
-        top, left = y * here[STRIDE_HEIGHT] - below[TOP], x * here[STRIDE_WIDTH] - below[LEFT]
-        first_y, last_y = max(0, -top), min(here[KERNEL_HEIGHT], below[HEIGHT] - top)
-        first_x, last_x = max(0, -left), min(here[KERNEL_WIDTH], below[WIDTH] - left)
+        first_y, last_y, first_x, last_x, before = met_taps(below, here, y, x)
         place = c * n_weights + (first_y * here[KERNEL_WIDTH] + first_x) * n_channels + max(part.channel, 0)
         weights = line(stem.transposed, here[WEIGHTS] + place, n_weights)
-        begin = ((top + first_y) * below[WIDTH] + left + first_x) * n_moved * count
+        begin = before * n_moved * count
         add_taps(
             weights,
             here[KERNEL_WIDTH] * n_channels,
@@ -248,3 +260,38 @@ def carry(packed, part):
             row,
         )
         change_unit(stem, layer + 1, sample, chunk, k, c, row)
+
+
+@unit
+def pull(packed, part):
+    """Write the slopes with all units below of what is pulled down, from those with the units that are listed.
+
+    Only for activations that are straight lines between kinks. Of a unit that a perturbation may take across its
+    kink, z itself is pulled down as well.
+    """
+    _, stem = unpack_stem(packed)
+    layer, sample, chunk, width = part.layer, part.sample, part.chunk, part.size
+    below, here = stem.table[layer], stem.table[layer + 1]
+    z, slope = sample_values(stem, Z, sample), sample_values(stem, SLOPE, sample)
+    source, out = pulled_rows(stem, chunk, layer + 1, width), pulled_rows(stem, chunk, layer, width)
+    flat = line(out, 0, out.size)
+    clear(flat)
+    n_channels = below[CHANNELS]
+    for i in range(source.shape[0]):
+        entry = here[LIST] + i
+        y, x, c = stem.listed[chunk, entry, 0], stem.listed[chunk, entry, 1], stem.listed[chunk, entry, 2]
+        k = unit_at(here, y, x, c)
+        row = source[i]
+        for m in range(width):
+            row[m] *= slope[k]
+        if is_doubtful(stem, layer + 1, sample, chunk, k, c):
+            row[part.first + doubt(stem, chunk, abs(z[k]))] = -1.0 if z[k] > 0.0 else 1.0
+        elif slope[k] == 0.0:
+            continue
+        first_y, last_y, first_x, last_x, before = met_taps(below, here, y, x)
+        n_taps = (last_x - first_x) * n_channels
+        for ky in range(first_y, last_y):
+            tap = ((c * here[KERNEL_HEIGHT] + ky) * here[KERNEL_WIDTH] + first_x) * n_channels
+            w = view(stem.transposed, here[WEIGHTS] + tap, n_taps, 1)
+            place = (before + (ky - first_y) * below[WIDTH]) * n_channels
+            add_product(w, view(row, 0, 1, width), 0, n_taps, view(flat, place * width, n_taps, width))

@@ -6,7 +6,7 @@ import numpy as np
 from numpy import ndarray
 
 from fastnn._compiler.jit import kernel, line, view
-from fastnn.kernels.activations import Activation, change_block, derivative_bounds, has_kink, taylor
+from fastnn.kernels.activations import Activation, change_block, derivative_bounds, has_kink, kink_distance, taylor
 from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import SLOPE, A, Z
 
@@ -28,15 +28,17 @@ HEIGHT, WIDTH, CHANNELS, FIRST, PITCH, TOP, LEFT, MAP, MAP_SIZE, LIST = range(16
 # Rows of Stem.values are those of Work.values: Z, A, SLOPE, and this one, the slope of the batch's mean loss with a,
 # or, once `back` has passed, with z.
 GRADIENT = 3
-# Rows of Stem.reach: how far a perturbation moves z at most, and how far a.
-REACH_Z, REACH_A = range(2)
+# Rows of Stem.reach: how far a perturbation moves z at most, and how far a; the same over some layers' perturbations.
+REACH_Z, REACH_A, FARTHEST_Z, FARTHEST_A = range(4)
 # Moves of z so small that a fourth term, at most 0.171 of their fourth power (`activations`), is less than the rounding
 # of the first: 0.171 * 2**-51 < 2**-53.
 SHORT = 2.0**-17
-# Of Stem.verdicts: how the differences of a layer's weights are found, see `stem_series`.
-MEASURED, ONE_TERM, TWO_TERMS = range(3)
+# Of Stem.verdicts: how the differences of a layer's weights are found, see `stem_series` and `stem_down`.
+MEASURED, ONE_TERM, TWO_TERMS, DOWN = range(4)
 # Perturbations stand in fours: four numbers of float64 fill a register.
 LANES = 4
+# Kinks of a sample that rows are pulled down for at most; with more of them within reach, all is carried up.
+DOUBTS = 32
 
 
 class Stem(NamedTuple):
@@ -47,7 +49,7 @@ class Stem(NamedTuple):
     values: ndarray  # (3 or 4, block, n_units), see GRADIENT
     transposed: ndarray  # (n_parameters,) each W as (filters, height, width, channels)
     norms: ndarray  # float64: for each layer, of each channel below and each filter, the sum of the absolute weights
-    reach: ndarray  # (n_chunks, 2, n_layers + 1, most channels) float64, see REACH_Z
+    reach: ndarray  # (n_chunks, 4, n_layers + 1, most channels) float64, see REACH_Z
     listed: ndarray  # (n_chunks, n, 3) int64: row, column and channel of the units that are to be computed
     counts: ndarray  # (n_chunks, n_layers + 1) int64: how many of each level are listed
     behind: ndarray  # (n_chunks, n) float64: how far what is listed is below the largest of its window
@@ -57,6 +59,10 @@ class Stem(NamedTuple):
     checked: ndarray  # (n_chunks, 4, CHECKED) float64, see `stem_series`
     bent: ndarray  # (n_chunks, n_slots, n) float32, see `stem_series`
     second: ndarray  # (block, n) float32, second coefficients of the topmost layer's weights
+    pulled: ndarray  # (n_chunks, n) float64, see `pulled_rows`
+    margins: ndarray  # (n_chunks, DOUBTS) float64: how far each row that is pulled down for a kink may move
+    n_doubts: ndarray  # (n_chunks,) int64: how many these are, so far
+    found: ndarray  # (block, n_parameters) float64: changes by perturbations of weights, see `stem_down`
     noise: ndarray  # (block, n_units), or no rows: what is added to the sums of units, see `add_noise`
     n_together: int  # perturbations that are carried together at most
     n_steps: int  # samples of the dense layers that one of these makes: steps of a sequence, else 1
@@ -68,8 +74,8 @@ class Part(NamedTuple):
     layer: int
     sample: int  # of the block
     channel: int  # the only one that is meant, -1 for all
-    first: int  # the first perturbation, or the share of a gradient
-    size: int  # how many perturbations, padded to whole LANES, or samples
+    first: int  # the first perturbation, the share of a gradient, or the first column for kinks
+    size: int  # how many perturbations or columns, padded to whole LANES, or samples
     eps: float  # with its sign
     chunk: int
 
@@ -124,6 +130,33 @@ def reach_of(stem, chunk, which, level):
     return line(stem.reach, start, stem.table[level, CHANNELS])
 
 
+@kernel(returns_view=True)
+def pulled_rows(stem, chunk, level, n_columns):
+    """Return the slopes of what is pulled down with each unit that is listed, (n_listed, n_columns).
+
+    Columns are the units of the first dense layer, and kinks that a perturbation may cross; the last may be nothing's.
+    """
+    start = chunk * stem.pulled.shape[1] + stem.table[level, LIST] * n_columns
+    return view(stem.pulled, start, stem.counts[chunk, level], n_columns)
+
+
+@kernel
+def doubt(stem, chunk, margin):
+    """List a kink, which moves of its column past a margin cross; return its number."""
+    number = stem.n_doubts[chunk]
+    stem.margins[chunk, number] = margin
+    stem.n_doubts[chunk] = number + 1
+    return number
+
+
+@kernel
+def is_doubtful(stem, level, sample, chunk, unit, channel):
+    """Return if perturbations may take a unit across its kink."""
+    if not has_kink(stem.table[level, ACTIVATION]):
+        return False
+    return not abs(sample_values(stem, Z, sample)[unit]) > reach_of(stem, chunk, REACH_Z, level)[channel]
+
+
 @kernel
 def is_still(stem, level, sample, chunk, unit, channel):
     """Return if no perturbation moves a unit: a rectifier that stays off."""
@@ -145,7 +178,7 @@ def change_unit(stem, level, sample, chunk, unit, channel, row):
     z, a = np.float64(sample_values(stem, Z, sample)[unit]), np.float64(sample_values(stem, A, sample)[unit])
     slope = np.float64(sample_values(stem, SLOPE, sample)[unit])
     is_straight = derivative_bounds(code)[1] == 0.0
-    if not (is_straight or reach <= SHORT) or (has_kink(code) and not abs(z) > reach):
+    if not (is_straight or reach <= SHORT) or (has_kink(code) and not kink_distance(code, z) > reach):
         change_block(code, z, a, slope, row)
     elif not is_straight:
         second, third = taylor(code, z, a, slope)

@@ -18,9 +18,12 @@ from fastnn.kernels.layers.maps import (
     STRIDE_WIDTH,
     WIDTH,
     Geometry,
+    clear_rows,
+    doubt,
     is_still,
     list_unit,
     moved_units,
+    pulled_rows,
     reach_of,
     sample_values,
     slide,
@@ -95,17 +98,17 @@ def want(packed, part):
         window = here[LIST] + i
         y, x, c = stem.listed[chunk, window, 0], stem.listed[chunk, window, 1], stem.listed[chunk, window, 2]
         largest = a[find_largest(below, here, a, y, x, c)]
-        before, still = count, True
+        before = count
         for row in range(y * here[STRIDE_HEIGHT], y * here[STRIDE_HEIGHT] + here[KERNEL_HEIGHT]):
             for column in range(x * here[STRIDE_WIDTH], x * here[STRIDE_WIDTH] + here[KERNEL_WIDTH]):
                 k = unit_at(below, row, column, c)
                 behind = largest - a[k]
+                if is_still(stem, layer, sample, chunk, k, c):  # at 0, below which no other falls
+                    continue
                 if not behind > 2.0 * reaches[c]:  # one up, the other down; nothing is ruled out by a reach that is nan
                     list_unit(stem, layer, chunk, count, row, column, c)
                     stem.behind[chunk, below[LIST] + count] = behind
-                    still = still and is_still(stem, layer, sample, chunk, k, c)
                     count += 1
-        count = before if still else count
         stem.candidates[chunk, window] = count - before
     stem.counts[chunk, layer] = count
 
@@ -134,3 +137,30 @@ def carry(packed, part):
                 for b in range(count):
                     row[b] = max(row[b], change[b] - behind)
             entry += 1
+
+
+@unit
+def pull(packed, part):
+    """Write the slopes of what is pulled down: those with a window go to its largest, the others have none.
+
+    How far they get ahead of the largest is pulled down as well.
+    """
+    _, stem = unpack_stem(packed)
+    layer, chunk = part.layer, part.chunk
+    below, here = stem.table[layer], stem.table[layer + 1]
+    source, out = pulled_rows(stem, chunk, layer + 1, part.size), pulled_rows(stem, chunk, layer, part.size)
+    clear_rows(out)
+    entry = 0
+    for i in range(source.shape[0]):
+        last = entry + stem.candidates[chunk, here[LIST] + i]
+        largest = entry
+        while largest < last - 1 and stem.behind[chunk, below[LIST] + largest] > 0.0:
+            largest += 1
+        if largest < last:
+            copy(source[i], out[largest])
+        for candidate in range(entry, last):
+            if candidate != largest:
+                column = part.first + doubt(stem, chunk, stem.behind[chunk, below[LIST] + candidate])
+                out[candidate, column] = 1.0
+                out[largest, column] = -1.0
+        entry = last

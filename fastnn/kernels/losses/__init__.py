@@ -6,7 +6,7 @@ has, in this order (``code`` is the output layer's activation; arrays are (n_out
 where another shape is said),
 
 - ``OUTPUTS``: the activations of the output layer that it goes with, None for all;
-- ``TARGETS``: "numbers"; "probabilities", each from 0 to 1; or "distributions", rows of
+- ``TARGETS``: "numbers"; "counts", not below 0; "probabilities", each from 0 to 1; or "distributions", rows of
   probabilities that sum to 1, or labels. A loss of the last two classifies;
 - ``KINK``: the size of a residual a - y at which a derivative jumps, infinity for none: outputs that may be
   moved across it are measured directly;
@@ -38,7 +38,14 @@ from enum import IntEnum
 import numpy as np
 
 from fastnn._compiler.jit import by_code, kernel
-from fastnn.kernels.losses import absolute_error, binary_cross_entropy, categorical_cross_entropy, huber, squared_error
+from fastnn.kernels.losses import (
+    absolute_error,
+    binary_cross_entropy,
+    categorical_cross_entropy,
+    huber,
+    poisson,
+    squared_error,
+)
 
 
 class Loss(IntEnum):
@@ -49,11 +56,12 @@ class Loss(IntEnum):
     CATEGORICAL_CROSS_ENTROPY = 2
     HUBER = 3
     ABSOLUTE_ERROR = 4
+    POISSON = 5
 
     @property
     def classifies(self):
         """Whether predictions are right or wrong."""
-        return MODULES[self].TARGETS != "numbers"
+        return MODULES[self].TARGETS in ("probabilities", "distributions")
 
 
 MODULES = {
@@ -62,6 +70,7 @@ MODULES = {
     Loss.CATEGORICAL_CROSS_ENTROPY: categorical_cross_entropy,
     Loss.HUBER: huber,
     Loss.ABSOLUTE_ERROR: absolute_error,
+    Loss.POISSON: poisson,
 }
 _KINKS = np.array([MODULES[code].KINK for code in Loss])
 

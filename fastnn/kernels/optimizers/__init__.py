@@ -19,7 +19,7 @@ import numpy as np
 from numpy import ndarray
 
 from fastnn._compiler.jit import by_code, kernel
-from fastnn.kernels.optimizers import adam, adamw, momentum, nesterov, rmsprop, sgd, sign_sgd
+from fastnn.kernels.optimizers import adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd, sign_sgd
 
 
 class Optimizer(IntEnum):
@@ -33,6 +33,7 @@ class Optimizer(IntEnum):
     RMSPROP = 5
     ADAMW = 6
     SIGN_SGD = 7
+    ADAGRAD = 8
 
 
 MODULES = {
@@ -43,6 +44,7 @@ MODULES = {
     Optimizer.RMSPROP: rmsprop,
     Optimizer.ADAMW: adamw,
     Optimizer.SIGN_SGD: sign_sgd,
+    Optimizer.ADAGRAD: adagrad,
 }
 _ARE_FUSED = np.array([code in MODULES and MODULES[code].IS_FUSED for code in Optimizer])
 

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from fastnn._compiler.jit import kernel
-from fastnn.kernels.activations import derivative_bounds, has_kink, residual
+from fastnn.kernels.activations import derivative_bounds, has_kink, kink_distance, residual
 from fastnn.kernels.losses import loss_kink
 from fastnn.kernels.work import (
     DIRECT,
@@ -51,7 +51,7 @@ def has_kinks(layout, loss, level):
 @kernel
 def distance(code, own, edge, k, z, a, slope, y):
     """Return how far at least z of unit k is from a kink, from what `find_kinks` returns; rows of one sample."""
-    nearest = np.float64(abs(z[k])) if own else math.inf
+    nearest = kink_distance(code, np.float64(z[k])) if own else math.inf
     if edge < math.inf:
         error = abs(residual(code, a[k], slope[k], y[k]))
         nearest = min(nearest, abs(error - edge) / derivative_bounds(code)[0])
