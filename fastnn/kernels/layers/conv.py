@@ -135,20 +135,22 @@ def back(packed, part):
     _, stem = unpack_stem(packed)
     layer = part.layer
     below, here = stem.table[layer], stem.table[layer + 1]
-    n_taps = here[KERNEL_WIDTH] * below[CHANNELS]
+    n_taps, n_filters, width = here[KERNEL_WIDTH] * below[CHANNELS], here[CHANNELS], here[WIDTH]
     gradient, slope = sample_values(stem, GRADIENT, part.sample), sample_values(stem, SLOPE, part.sample)
     for y in range(here[HEIGHT]):
-        for x in range(here[WIDTH]):
-            for c in range(here[CHANNELS]):
-                k = unit_at(here, y, x, c)
-                gradient[k] *= slope[k]
-                if here[WEIGHTS] == 0 or gradient[k] == 0.0:  # no weights below, or nothing to hand on
-                    continue
-                for ky in range(here[KERNEL_HEIGHT]):
-                    w = line(stem.transposed, here[WEIGHTS] + (c * here[KERNEL_HEIGHT] + ky) * n_taps, n_taps)
-                    out = line(gradient, corner(below, here, y, x) + ky * below[PITCH], n_taps)
-                    for i in range(n_taps):
-                        out[i] += gradient[k] * w[i]
+        start, size = unit_at(here, y, 0, 0), width * n_filters
+        own, factors = line(gradient, start, size), line(slope, start, size)
+        for k in range(size):
+            own[k] *= factors[k]
+        for k in range(0 if here[WEIGHTS] == 0 else size):  # the lowest weights have none below
+            if own[k] == 0.0:
+                continue
+            x, c = k // n_filters, k % n_filters
+            for ky in range(here[KERNEL_HEIGHT]):
+                w = line(stem.transposed, here[WEIGHTS] + (c * here[KERNEL_HEIGHT] + ky) * n_taps, n_taps)
+                out = line(gradient, corner(below, here, y, x) + ky * below[PITCH], n_taps)
+                for i in range(n_taps):
+                    out[i] += own[k] * w[i]
 
 
 @unit

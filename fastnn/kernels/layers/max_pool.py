@@ -12,6 +12,7 @@ from fastnn.kernels.layers.maps import (
     KERNEL_HEIGHT,
     KERNEL_WIDTH,
     LIST,
+    PITCH,
     REACH_A,
     REACH_Z,
     STRIDE_HEIGHT,
@@ -31,7 +32,7 @@ from fastnn.kernels.layers.maps import (
     unit_at,
 )
 from fastnn.kernels.vectors import clear, copy
-from fastnn.kernels.work import A
+from fastnn.kernels.work import A, Z
 
 
 def shape(below: Geometry, pool_size: tuple[int, int], strides: tuple[int, int]) -> Geometry:
@@ -41,35 +42,40 @@ def shape(below: Geometry, pool_size: tuple[int, int], strides: tuple[int, int])
 
 
 @kernel
-def find_largest(below, here, a, y, x, c):
-    """Return row and column of the first of a window's largest units below; a nan is the largest."""
-    top, left = y * here[STRIDE_HEIGHT], x * here[STRIDE_WIDTH]
-    row, column, largest = top, left, a[unit_at(below, top, left, c)]
-    for ky in range(here[KERNEL_HEIGHT]):
-        for kx in range(here[KERNEL_WIDTH]):
-            value = a[unit_at(below, top + ky, left + kx, c)]
-            if value > largest or value != value:
-                row, column, largest = top + ky, left + kx, value
-    return row, column
-
-
-@kernel
-def find_unit(below, here, a, y, x, c):
-    """Return where `find_largest` stands in a sample's values."""
-    row, column = find_largest(below, here, a, y, x, c)
-    return unit_at(below, row, column, c)
+def find_largest(below, here, z, y, x, c):
+    """Return row and column of the largest of a window's units below, which `forward` has found."""
+    place = int(z[unit_at(here, y, x, c)])
+    return (
+        y * here[STRIDE_HEIGHT] + place // here[KERNEL_WIDTH],
+        x * here[STRIDE_WIDTH] + place % here[KERNEL_WIDTH],
+    )
 
 
 @unit
 def forward(packed, part):
-    """Write a of a sample."""
+    """Write a of a sample, and as z which of its window's units it is, the first of the largest; a nan is the largest.
+
+    Found once: looking again where changes are carried was a quarter of the time of five convolutions' step.
+    """
     _, stem = unpack_stem(packed)
     below, here = stem.table[part.layer], stem.table[part.layer + 1]
-    a = sample_values(stem, A, part.sample)
+    z, a = sample_values(stem, Z, part.sample), sample_values(stem, A, part.sample)
+    height, width, n_channels = here[KERNEL_HEIGHT], here[KERNEL_WIDTH], here[CHANNELS]
+    pitch, first, step = below[PITCH], unit_at(below, 0, 0, 0), here[STRIDE_WIDTH] * n_channels
     for y in range(here[HEIGHT]):
+        out = unit_at(here, y, 0, 0)
+        corner = first + y * here[STRIDE_HEIGHT] * pitch
         for x in range(here[WIDTH]):
-            for c in range(here[CHANNELS]):
-                a[unit_at(here, y, x, c)] = a[find_unit(below, here, a, y, x, c)]
+            for c in range(n_channels):
+                start = corner + x * step + c
+                largest, place = a[start], 0
+                for ky in range(height):
+                    for kx in range(width):
+                        value = a[start + ky * pitch + kx * n_channels]
+                        if value > largest or value != value:
+                            largest, place = value, ky * width + kx
+                a[out + x * n_channels + c] = largest
+                z[out + x * n_channels + c] = place
 
 
 @unit
@@ -77,11 +83,12 @@ def back(packed, part):
     """Hand on each gradient to the first of its window's largest units."""
     _, stem = unpack_stem(packed)
     below, here = stem.table[part.layer], stem.table[part.layer + 1]
-    a, gradient = sample_values(stem, A, part.sample), sample_values(stem, GRADIENT, part.sample)
+    z, gradient = sample_values(stem, Z, part.sample), sample_values(stem, GRADIENT, part.sample)
     for y in range(here[HEIGHT]):
         for x in range(here[WIDTH]):
             for c in range(here[CHANNELS]):
-                gradient[find_unit(below, here, a, y, x, c)] += gradient[unit_at(here, y, x, c)]
+                row, column = find_largest(below, here, z, y, x, c)
+                gradient[unit_at(below, row, column, c)] += gradient[unit_at(here, y, x, c)]
 
 
 @unit
@@ -103,13 +110,13 @@ def want(packed, part):
     _, stem = unpack_stem(packed)
     layer, sample, chunk = part.layer, part.sample, part.chunk
     below, here = stem.table[layer], stem.table[layer + 1]
-    a = sample_values(stem, A, sample)
+    z, a = sample_values(stem, Z, sample), sample_values(stem, A, sample)
     reaches = reach_of(stem, chunk, REACH_A, layer)
     count = 0
     for i in range(stem.counts[chunk, layer + 1]):
         window = here[LIST] + i
         y, x, c = stem.listed[chunk, window, 0], stem.listed[chunk, window, 1], stem.listed[chunk, window, 2]
-        first_y, first_x = find_largest(below, here, a, y, x, c)
+        first_y, first_x = find_largest(below, here, z, y, x, c)
         largest = a[unit_at(below, first_y, first_x, c)]
         before = count
         for row in range(y * here[STRIDE_HEIGHT], y * here[STRIDE_HEIGHT] + here[KERNEL_HEIGHT]):
