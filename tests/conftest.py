@@ -12,6 +12,8 @@ import pytest
 
 import fastnn
 
+collect_ignore = ["typed.py"]  # for mypy alone
+
 
 def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a script's background job, and all it starts
