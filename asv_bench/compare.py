@@ -209,16 +209,24 @@ def table_of_accuracy():
     return "\n".join(lines)
 
 
-def processor():
-    """Return the processor's name, and the widest vectors that it has."""
+def find_processor():
+    """Return the processor's name, and what its widest vectors are called."""
     from llvmlite import binding
 
     features = binding.get_host_cpu_features()
     names = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX", "neon": "NEON"}
-    vectors = [name for feature, name in names.items() if features.get(feature)]
+    vectors = next((name for feature, name in names.items() if features.get(feature)), "no vectors")
     about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     model = re.search(r"model name\s*: (.*)", about)
-    return ", ".join([model[1] if model else platform.machine(), *vectors[:1]])
+    return model[1] if model else platform.machine(), vectors
+
+
+def save(text, vectors):
+    """Write tables into README.md, in place of those that were made with such vectors."""
+    old, (first, last) = README.read_text(), (f"<!-- {vectors} -->", f"<!-- /{vectors} -->")
+    if first not in old:
+        old = old.replace("<!-- /compare -->", f"\n{first}\n{last}\n<!-- /compare -->")
+    README.write_text(f"{old[: old.index(first)]}{first}\n{text}\n{old[old.index(last) :]}")
 
 
 def main():
@@ -240,13 +248,12 @@ def main():
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             versions.append(f"{name} not installed")
-    where = f"{processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
-    text = f"{steps}\n\n{note}\n\n{layers}\n\n{schemes}\n\n{rest}\n\n{accuracy}\n\nMeasured on {where}."
+    name, vectors = find_processor()
+    where = f"{name} with {vectors}, {os.cpu_count()} cores, Python {platform.python_version()}, {', '.join(versions)}"
+    text = f"**{where}:**\n\n{steps}\n\n{note}\n\n{layers}\n\n{schemes}\n\n{rest}\n\n{accuracy}"
     print(f"\n{text}")
     if options.save:
-        old = README.read_text()
-        new = re.sub(r"(<!-- compare -->\n).*(\n<!-- /compare -->)", lambda m: f"{m[1]}{text}{m[2]}", old, flags=re.S)
-        README.write_text(new)
+        save(text, vectors)
     return 0
 
 
