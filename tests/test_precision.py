@@ -137,10 +137,10 @@ def test_gelu_keeps_its_digits(place):
         "far above": 10.0 ** rng.uniform(0.5, 12.0, 40),
     }[place]
     t = rng.choice([-1.0, 1.0], 40) * 10.0 ** rng.uniform(-12, 0.8, 40)
-    wide, f, h = widen(z), EXTENDED[gelu], widen(np.full(100, 1e-10))
+    wide, f, h = widen(z), EXTENDED[gelu], widen(np.full(z.size, 1e-10))
     measured = changes(gelu, z, t)
     truth = f(wide + widen(t)) - f(wide)
-    turn = widen(np.full(100, activations.gelu.TURN)) + widen(np.full(100, activations.gelu.TURN_REST))
+    turn = widen(np.full(z.size, activations.gelu.TURN)) + widen(np.full(z.size, activations.gelu.TURN_REST))
     crosses = narrow((wide - turn) * (wide + widen(t) - turn)) < 0.0
     changed = np.where(crosses, abs(f(wide + widen(t)) - f(turn)) + abs(f(wide) - f(turn)), abs(truth))
     # Sixteen roundings of what changed on the way down and up; of numbers below 2e-308, the smallest one, times z**2.
