@@ -2,6 +2,7 @@
 
 import collections
 import signal
+import sys
 from dataclasses import replace
 
 import hypothesis
@@ -122,3 +123,17 @@ def chunks(monkeypatch):
         monkeypatch.setattr("fastnn._engine.threads.Pace.plan", lambda self: (True, 10**9))
 
     return fix
+
+
+@pytest.fixture
+def hide(monkeypatch):
+    """Have a package be missing, and what imports it imported anew."""
+
+    def hide(package, *importers):
+        for name in [*sys.modules]:
+            if name.startswith(importers):
+                monkeypatch.delitem(sys.modules, name)
+        for name in [package, *(name for name in sys.modules if name.startswith(f"{package}."))]:
+            monkeypatch.setitem(sys.modules, name, None)
+
+    return hide

@@ -176,9 +176,8 @@ def test_a_picture(call, iris):
     assert sorted(os.listdir()) == ["history.png", "iris.csv", "model.safetensors"]
 
 
-def test_no_matplotlib(fail, iris, monkeypatch):
-    monkeypatch.delitem(sys.modules, "fastnn.plot", raising=False)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+def test_no_matplotlib(fail, iris, hide):
+    hide("matplotlib", "fastnn.plot")
     assert fail(f"{TRAIN} --plot history.png").startswith(
         "Error: fastnn.plot needs matplotlib: pip install matplotlib, "
     )

@@ -3,7 +3,6 @@
 import copy
 import importlib
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -254,15 +253,11 @@ def test_a_trainer_shows_itself():
         ("tqdm.auto", "tqdm", lambda: make_trainer().fit(X, LABELS, progress=True)),
     ],
 )
-def test_packages_that_are_missing(monkeypatch, tmp_path, module, package, use):
+def test_packages_that_are_missing(hide, monkeypatch, tmp_path, module, package, use):
     """Whoever needs one says which, and how to install it where fastnn is a folder."""
     (tmp_path / "never").write_bytes(bytes(8))
     monkeypatch.chdir(tmp_path)
-    for name in [*sys.modules]:
-        if name.startswith(("fastnn.plot", "fastnn.sklearn", "fastnn.tables", "fastnn.interop.steps")):
-            monkeypatch.delitem(sys.modules, name)
-    for name in [module, *(name for name in sys.modules if name.startswith(f"{module}."))]:
-        monkeypatch.setitem(sys.modules, name, None)
+    hide(module, "fastnn.plot", "fastnn.sklearn", "fastnn.tables", "fastnn.interop.steps")
     with pytest.raises(ModuleNotFoundError, match=rf"needs {package}: pip install {package}, or .* '\.\[\w+\]'"):
         use()
 

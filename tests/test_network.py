@@ -200,3 +200,10 @@ def test_one_of_the_weights_is_assigned():
         network.weights[4] = [0]
     for now, then in zip(network.weights, whole, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_initial_weights_are_no_copies_to_warn_of(monkeypatch, recwarn):
+    """A large network of float32 takes what is drawn in float64 as it is."""
+    monkeypatch.setattr("fastnn._support.validate.LARGE", 0)
+    fastnn.mlp(3, 2, seed=0, dtype="float32")
+    assert not recwarn.list

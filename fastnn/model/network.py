@@ -141,7 +141,8 @@ class Network(Named):
             if name != "bias":
                 n_in = 1 if isinstance(layer, Embedding) else w.size // w.shape[-1]
                 draw, scale = find_initializer(init, n_in, w.shape, layer.code)
-                w[...] = _fit(k, draw(rng, w.shape), w)
+                drawn = draw(rng, w.shape)
+                w[...] = _fit(k, drawn, w) if callable(init) else drawn
                 w *= scale
 
     def _allocate(self, input_shape: int | tuple[int, ...], layers: Sequence[Layer], dtype: DTypeLike) -> None:
