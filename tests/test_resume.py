@@ -277,9 +277,12 @@ def test_the_largest_number_of_steps_is_trained_on(path):
     [
         (lambda trainer: trainer.network._theta.fill(np.inf), r"network.weights\[0\] has NaN or infinity"),
         (lambda trainer: trainer._update.moments.fill(np.nan), "the optimiser's state has NaN or infinity"),
-        (lambda trainer: setattr(trainer, "optimizer", fastnn.SGD()), "moments is float64 of shape"),
-        (lambda trainer: setattr(trainer, "network", fastnn.mlp(3, 2, output="softmax", seed=0)), "moments is float64"),
-        (lambda trainer: setattr(trainer, "network", fastnn.mlp(3, 2, seed=0)), "needs a softmax output layer"),
+        (lambda trainer: setattr(trainer, "_optimizer", fastnn.SGD()), "moments is float64 of shape"),
+        (
+            lambda trainer: setattr(trainer, "_network", fastnn.mlp(3, 2, output="softmax", seed=0)),
+            "moments is float64",
+        ),
+        (lambda trainer: setattr(trainer, "_network", fastnn.mlp(3, 2, seed=0)), "needs a softmax output layer"),
     ],
 )
 def test_what_cannot_be_resumed_never_replaces_what_can(path, spoil, message):
