@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numba
 import numpy as np
+from schemes import make_torchzero
 
 import fastnn
 from fastnn import Backprop, ForwardGradient, NodePerturbation, Perturbation, RandomDirections
@@ -126,17 +127,8 @@ def compare(name, sample):
 def train_torchzero(sample, q, rate, seed):
     """Return the accuracy of torchzero's SPSA after the same queries, and the seconds."""
     import torch
-    import torchzero
 
-    torch.set_num_threads(1)
-    layers, weights = [], sample.make_network(seed).weights
-    for w, b in zip(weights[::2], weights[1::2], strict=True):
-        layer = torch.nn.Linear(*w.shape)
-        layer.load_state_dict({"weight": torch.from_numpy(w.T.copy()), "bias": torch.from_numpy(b.copy())})
-        layers += [layer, torch.nn.Tanh()]
-    model = torch.nn.Sequential(*layers[:-1])
-    spsa = torchzero.m.SPSA(h=1e-3, n_samples=q, formula="central", distribution="rademacher", seed=seed)
-    optimizer = torchzero.Optimizer(model.parameters(), spsa, torchzero.m.LR(rate))
+    model, optimizer = make_torchzero(sample.make_network(seed).weights, torch.nn.Tanh, q, rate, seed=seed)
     (X, y), (X_test, y_test) = ((torch.from_numpy(X), torch.from_numpy(y)) for X, y in (sample.train, sample.test))
     rng, begun = np.random.default_rng(seed), time.process_time()
     for _ in range(sample.queries // (2 * q + 1)):
@@ -164,10 +156,7 @@ def race_torchzero(sample, q=10, rate=0.03):
 
 def load_folder(folder):
     """Return the images of four files in the format IDX."""
-    arrays = [demo.read_idx(Path(folder) / name) for name in demo.MNIST_FILES]
-    X_train, y_train, X_test, y_test = arrays
-    X_train, X_test = (images.reshape(len(images), -1) / 255 for images in (X_train, X_test))
-    return demo.Digits(X_train, y_train, X_test, y_test, n_hidden=100, n_epochs=10, filters=demo.LENET)
+    return demo.make_mnist(*(demo.read_idx(Path(folder) / name) for name in demo.MNIST_FILES))
 
 
 def narrow(digits):

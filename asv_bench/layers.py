@@ -66,7 +66,7 @@ def fastnn_run(case, method):
     trainer = fastnn.Trainer(
         network,
         loss="categorical_cross_entropy",
-        gradient=method(),
+        gradient=fastnn.Backprop() if method == "backprop" else fastnn.Perturbation(1e-4),
         optimizer=fastnn.SGD(case.rate),
         batch_size=case.batch,
         shuffle=False,
@@ -214,23 +214,9 @@ def numpy_run(case):
     return lambda epochs: numpy_loss(case, case.weights, x, labels)
 
 
-def backprop():
-    """Return the method of fastnn's own back-propagation."""
-    import fastnn
-
-    return fastnn.Backprop()
-
-
-def perturbation():
-    """Return the method that is raced."""
-    import fastnn
-
-    return fastnn.Perturbation(1e-4)
-
-
 PEERS = {
-    "fastnn": partial(fastnn_run, method=perturbation),
-    "fastnn Backprop": partial(fastnn_run, method=backprop),
+    "fastnn": partial(fastnn_run, method="perturbation"),
+    "fastnn Backprop": partial(fastnn_run, method="backprop"),
     "JAX": jax_run,
     "PyTorch": torch_run,
     "NumPy forward": numpy_run,

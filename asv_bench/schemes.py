@@ -102,21 +102,28 @@ def jax_run(case, method):
     return run
 
 
-def torchzero_run(case):
-    """Set torchzero's SPSA up, at the same rate and nudge; a step of it makes one query more."""
+def make_torchzero(weights, activation, q, rate, **options):
+    """Return a dense network in PyTorch, on one thread, and torchzero's SPSA that moves it."""
     import torch
     import torchzero
 
     torch.set_num_threads(1)
-    case.n_steps = 20
     layers = []
-    for w, b in zip(case.weights[::2], case.weights[1::2], strict=True):
-        layer = torch.nn.Linear(*w.shape, dtype=getattr(torch, case.dtype))
+    for w, b in zip(weights[::2], weights[1::2], strict=True):
+        layer = torch.nn.Linear(*w.shape, dtype=getattr(torch, w.dtype.name))
         layer.load_state_dict({"weight": torch.from_numpy(w.T.copy()), "bias": torch.from_numpy(b.copy())})
-        layers += [layer, torch.nn.Sigmoid()]
+        layers += [layer, activation()]
     model = torch.nn.Sequential(*layers[:-1])
-    spsa = torchzero.m.SPSA(h=EPS, n_samples=Q, formula="central", distribution="rademacher")
-    optimizer = torchzero.Optimizer(model.parameters(), spsa, torchzero.m.LR(case.rate))
+    spsa = torchzero.m.SPSA(h=EPS, n_samples=q, formula="central", distribution="rademacher", **options)
+    return model, torchzero.Optimizer(model.parameters(), spsa, torchzero.m.LR(rate))
+
+
+def torchzero_run(case):
+    """Set torchzero's SPSA up, at the same rate and nudge; a step of it makes one query more."""
+    import torch
+
+    case.n_steps = 20
+    model, optimizer = make_torchzero(case.weights, torch.nn.Sigmoid, Q, case.rate)
     splits = range(case.batch, len(case.x), case.batch)
     batches = [
         (torch.from_numpy(x), torch.from_numpy(y))

@@ -2,12 +2,13 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 
 from fastnn._engine.devices import draw_gains, put_on_devices, read_weights, write_weights
 from fastnn._support import validate
+from fastnn._support.choices import RoundingName
 from fastnn._support.validate import Array, find_caller
 from fastnn.kernels.devices import GAINS
 from fastnn.kernels.optimizers import Update
@@ -138,7 +139,7 @@ class Devices:
     bits: int | None = None
     low: float = -1.0
     high: float = 1.0
-    rounding: Literal["nearest", "stochastic"] = "nearest"
+    rounding: RoundingName = "nearest"
     write_noise: float = 0.0
     read_noise: float = 0.0
     gain_spread: float = 0.0
@@ -151,7 +152,7 @@ class Devices:
             object.__setattr__(self, "bits", validate.integer("bits", self.bits, low=1, high=MAX_DEVICE_BITS))
         object.__setattr__(self, "low", validate.number("low", self.low, low=-float("inf")))
         object.__setattr__(self, "high", validate.number("high", self.high, low=self.low, open_low=True))
-        validate.choice("rounding", self.rounding, ("nearest", "stochastic"))
+        validate.choice("rounding", self.rounding, get_args(RoundingName))
         if self.bits is None and self.rounding != "nearest":
             raise ValueError('rounding="stochastic" needs bits: without there are no levels to round to')
         for name in ("write_noise", "read_noise", "gain_spread"):

@@ -11,7 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -43,10 +43,13 @@ else:
     except ImportError:  # pragma: no cover (before scikit-learn 1.9 there are none to call)
         from fastnn._support.no_callbacks import CallbackSupportMixin, with_callbacks
 
+GradientName: TypeAlias = Literal["perturbation", "backprop"]
+SolverName: TypeAlias = Literal["sgd", "adam"]
+RatesName: TypeAlias = Literal["constant", "invscaling", "adaptive"]
 CHOICES = {
-    "gradient": ("perturbation", "backprop"),
-    "solver": ("sgd", "adam"),
-    "learning_rate": ("constant", "invscaling", "adaptive"),
+    "gradient": get_args(GradientName),
+    "solver": get_args(SolverName),
+    "learning_rate": get_args(RatesName),
 }
 RANGES: dict[str, dict[str, Any]] = {
     "alpha": {"low": 0.0},
@@ -90,13 +93,13 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         hidden_layer_sizes: int | tuple[int, ...] = (100,),
         activation: Literal["identity", "logistic", HiddenName] = "relu",
         *,
-        gradient: Literal["perturbation", "backprop"] = "perturbation",
+        gradient: GradientName = "perturbation",
         eps: float = 1e-6,
         scheme: SchemeName = "forward",
-        solver: Literal["sgd", "adam"] = "adam",
+        solver: SolverName = "adam",
         alpha: float = 0.0001,
         batch_size: int | Literal["auto"] = "auto",
-        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate: RatesName = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,
@@ -543,13 +546,13 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         *,
         loss: Literal["log_loss", "squared_error"] = "log_loss",
         class_weight: Mapping[Any, float] | str | None = None,
-        gradient: Literal["perturbation", "backprop"] = "perturbation",
+        gradient: GradientName = "perturbation",
         eps: float = 1e-6,
         scheme: SchemeName = "forward",
-        solver: Literal["sgd", "adam"] = "adam",
+        solver: SolverName = "adam",
         alpha: float = 0.0001,
         batch_size: int | Literal["auto"] = "auto",
-        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate: RatesName = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int = 200,

@@ -86,7 +86,11 @@ def load_mnist() -> Digits:
                 f"cannot get MNIST's {name} from {MNIST_URL} ({type(error).__name__}). Try again with a network, "
                 f"or put the file into {folder}; `fastnn demo` alone needs neither"
             ) from error
-    X_train, y_train, X_test, y_test = arrays
+    return make_mnist(*arrays)
+
+
+def make_mnist(X_train: Array, y_train: Array, X_test: Array, y_test: Array) -> Digits:
+    """Return images of bytes, and their labels, as MNIST's are trained on."""
     X_train, X_test = (images.reshape(len(images), -1) / 255 for images in (X_train, X_test))
     return Digits(X_train, y_train, X_test, y_test, n_hidden=100, n_epochs=10, filters=LENET)
 

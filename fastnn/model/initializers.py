@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastnn._support import validate
+from fastnn._support.choices import InitName
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import MODULES, Activation
 
@@ -47,10 +47,12 @@ INITIALIZERS: dict[str, tuple[Initializer, Callable[[int, int, float], float]]] 
 }
 
 
-def find_initializer(init: object, n_in: int, shape: tuple[int, ...], code: Activation) -> tuple[Initializer, float]:
+def find_initializer(
+    init: InitName | Initializer, n_in: int, shape: tuple[int, ...], code: Activation
+) -> tuple[Initializer, float]:
     """Return what draws an array of weights, and what it is to be multiplied by in the network's dtype."""
     if callable(init):
         return init, 1.0
-    draw, scale = INITIALIZERS[validate.choice("init", init, INITIALIZERS)]
+    draw, scale = INITIALIZERS[init]
     slope = MODULES[code].SLOPE_BELOW if code in MODULES else 1.0
     return draw, scale(n_in, math.prod(shape[:-2]) * shape[-1], slope)

@@ -119,21 +119,31 @@ def count_rows(y: Array, n_outputs: int) -> float:
     return float(y[:, n_outputs + 1].sum(dtype=np.float64)) if y.shape[1] > n_outputs + 1 else len(y)
 
 
+def find_counted(y: Array, n_outputs: int) -> Array | slice:
+    """Return the rows that `weigh` returns of which the predictions count."""
+    return y[:, n_outputs + 1] > 0 if y.shape[1] > n_outputs + 1 else slice(None)
+
+
 def find_strata(loss: Loss, y: Array) -> Array:
     """Return the class of each row of encoded targets, 0 where classes do not exclude each other, or there are none."""
-    if not loss.classifies or (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1):
+    if not _has_classes(loss, y):
         return np.zeros(len(y), np.int64)
     strata: Array = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(np.int64)
     return strata
 
 
+def _has_classes(loss: Loss, y: Array) -> bool:
+    """Return whether each row of encoded targets is of one class: not where several sigmoids stand for themselves."""
+    return loss.classifies and not (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1)
+
+
 def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
     """Return the weight of each sample's class, (n_samples,)."""
-    if not loss.classifies or (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1):
+    if not _has_classes(loss, y):
         raise ValueError("class_weight goes with classes that exclude each other: use sample_weight here")
     if not ((y == 0) | (y == 1)).all():
         raise ValueError("class_weight needs y to be labels or one-hot rows, got fractions: use sample_weight here")
-    labels = y.argmax(axis=1) if y.shape[1] > 1 else y[:, 0].astype(np.int64)
+    labels = find_strata(loss, y)
     n_classes = max(y.shape[1], 2)
     weights = np.ones(n_classes)
     if isinstance(class_weight, str):

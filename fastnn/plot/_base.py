@@ -37,6 +37,27 @@ def new_axes(width: float, height: float, layout: str | None = "constrained") ->
     return axes
 
 
+def bare_axes(width: float, height: float) -> Axes:
+    """Return Axes that are all of a new figure of that size in inches."""
+    ax = new_axes(width, height, layout=None)
+    ax.set_position((0, 0, 1, 1))
+    return ax
+
+
+def finish_drawing(ax: Any, across: tuple[float, float], up: tuple[float, float]) -> Axes:
+    """Have Axes show a drawing of those limits, in its proportions."""
+    ax.set(xlim=across, ylim=up, aspect="equal")
+    ax.set_axis_off()
+    found: Axes = ax
+    return found
+
+
+def draw_arrow(ax: Any, start: Any, end: Any, colour: Any, head: float, zorder: int = 1, **style: Any) -> None:
+    """Draw an arrow, with a head of so many points."""
+    arrow = {"arrowstyle": "-|>", "mutation_scale": head, "color": colour, "shrinkA": 0, "shrinkB": 0, **style}
+    ax.annotate("", xy=end, xytext=start, arrowprops=arrow, zorder=zorder)
+
+
 def fit_texts(ax: Any, *beside: Any) -> float | None:
     """Make the texts of narrow axes, and of others beside them, smaller; return their size in points, or None."""
     share = ax.get_window_extent().width / ax.figure.dpi / WIDE

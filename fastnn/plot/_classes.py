@@ -13,7 +13,7 @@ from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.model.network import Network
 from fastnn.plot._base import LEGIBLE, LETTER, add_legend, fit_texts, new_axes
-from fastnn.plot._images import check_image_shape, lay_out, near_square, show_mosaic
+from fastnn.plot._images import check_image_shape, find_corner, lay_out, near_square, show_mosaic
 
 N_GRID = 200  # points along a side of what `decision_regions` colours
 # The order of matplotlib's own colours, of which the first ten can be told apart.
@@ -121,7 +121,7 @@ def confusion(
         from sklearn.metrics import ConfusionMatrixDisplay
 
     labels, n_classes = _check_labels(network, X, y)
-    names = check_names("class_names", class_names, n_classes) or list(map(str, range(n_classes)))
+    names = _name_classes(class_names, n_classes)
     found = network.predict_labels(X)
     if ax is None:
         ax = new_axes(1.4 + 0.5 * n_classes, 1.2 + 0.5 * n_classes)
@@ -184,7 +184,7 @@ def misclassified(
     >>> ax = fastnn.plot.misclassified(network, [[0, 1, 1, 0], [1, 0, 0, 1], [1, 1, 0, 0]], [0, 1, 2], (2, 2))
     """
     labels, n_classes = _check_labels(network, X, y)
-    names = check_names("class_names", class_names, n_classes) or list(map(str, range(n_classes)))
+    names = _name_classes(class_names, n_classes)
     at_most = validate.integer("at_most", at_most, low=1)
     x = network.check_inputs(X)
     if image_shape is None and len(network.input_shape) == 3:
@@ -203,11 +203,8 @@ def misclassified(
         text = f"{names[found[place]]}, is {names[labels[place]]}"
         size = min(10.0, unit / (LETTER * len(text)))
         if size >= LEGIBLE:
-            gap = max(1, columns // 10)
-            spot = (
-                k % across * (columns + gap) + columns / 2 - 0.5,
-                k // across * (rows + caption + gap) + caption - 0.7,
-            )
+            left, top = find_corner(k, across, rows + caption, columns)
+            spot = left + columns / 2 - 0.5, top + caption - 0.7
             ax.text(*spot, text, size=size, ha="center", va="bottom", color=ax.xaxis.label.get_color())
     return ax
 
@@ -219,6 +216,11 @@ def check_names(what: str, names: Sequence[str] | None, n: int) -> list[str]:
     if isinstance(names, str) or len(names) != n:
         raise ValueError(f"{what} must be a list of {n} names, got {validate.show(names)}")
     return list(map(str, names))
+
+
+def _name_classes(class_names: Sequence[str] | None, n_classes: int) -> list[str]:
+    """Return what classes are called, by default their numbers."""
+    return check_names("class_names", class_names, n_classes) or list(map(str, range(n_classes)))
 
 
 def _check_labels(network: Network, X: ArrayLike, y: ArrayLike) -> tuple[Array, int]:

@@ -1,5 +1,6 @@
 """Images: weights, filters, and what filters make of an image."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,7 @@ def weights(network: Network, layer: int, image_shape: tuple[int, int], ax: Axes
     >>> ax = fastnn.plot.weights(fastnn.mlp(64, 12, 10, seed=0), 0, (8, 8))
     """
     validate.instance("network", network, (Network,))
-    n_layers = len(network.dense_layers("plot.weights"))
-    if validate.integer("layer", layer, low=0) >= n_layers:
-        raise ValueError(f"layer must be 0 to {n_layers - 1}, got {layer}")
+    choose_layer(network.dense_layers("plot.weights"), layer)
     w = network.weights[2 * layer]
     rows, columns = check_image_shape(image_shape, w.shape[0], f"layer {layer}")
     return _draw_weight_images(w.T.reshape(-1, rows, columns), near_square(w.shape[1]), ax)
@@ -80,7 +79,7 @@ def filters(network: Network, layer: int = 0, ax: Axes | None = None) -> Axes:
     >>> ax = fastnn.plot.filters(fastnn.Network((8, 8, 1), layers, seed=0))
     """
     validate.instance("network", network, (Network,))
-    chosen = choose_layer(network, layer)
+    chosen = choose_layer(network.layers, layer)
     if not isinstance(chosen, Conv2D):
         raise ValueError(f"layer {layer} is {chosen}, which has no filters: those of a Conv2D are drawn")
     n_before = sum(hasattr(other, "activation") for other in network.layers[:layer])
@@ -120,7 +119,7 @@ def feature_maps(network: Network, x: ArrayLike, layer: int = 0, ax: Axes | None
     >>> ax = fastnn.plot.feature_maps(network, [[[k * j / 49] for k in range(8)] for j in range(8)])
     """
     validate.instance("network", network, (Network,))
-    chosen = choose_layer(network, layer)
+    chosen = choose_layer(network.layers, layer)
     maps = network.forward(sample_of_images(network, x)[None]).activations[layer][0]
     if maps.ndim < 3:
         raise ValueError(f"layer {layer} is {chosen}, which puts out no images")
@@ -137,12 +136,11 @@ def sample_of_images(network: Network, x: ArrayLike) -> Array:
     return sample.reshape(shape)
 
 
-def choose_layer(network: Network, layer: int) -> Any:
+def choose_layer(layers: Sequence[Any], layer: int) -> Any:
     """Return a layer by its number."""
-    n_layers = len(network.layers)
-    if validate.integer("layer", layer, low=0) >= n_layers:
-        raise ValueError(f"layer must be 0 to {n_layers - 1}, got {layer}")
-    return network.layers[layer]
+    if validate.integer("layer", layer, low=0) >= len(layers):
+        raise ValueError(f"layer must be 0 to {len(layers) - 1}, got {layer}")
+    return layers[layer]
 
 
 def near_square(n_images: int) -> int:
@@ -150,14 +148,20 @@ def near_square(n_images: int) -> int:
     return int(np.ceil(np.sqrt(n_images * 1.5)))
 
 
+def find_corner(k: int, across: int, rows: int, columns: int) -> tuple[int, int]:
+    """Return how far from the left and from above image k of a mosaic begins, so many being side by side."""
+    gap = max(1, columns // 10)
+    return k % across * (columns + gap), k // across * (rows + gap)
+
+
 def lay_out(images: Array, across: int) -> Array:
     """Return a mosaic of images (n, rows, columns), so many side by side, with gaps of nan."""
     n_images, rows, columns = images.shape
     down = -(-n_images // across)
-    gap = max(1, columns // 10)
-    mosaic = np.full((down * (rows + gap) - gap, across * (columns + gap) - gap), np.nan)
+    right, bottom = find_corner(down * across - 1, across, rows, columns)
+    mosaic = np.full((bottom + rows, right + columns), np.nan)
     for k, image in enumerate(images):
-        top, left = k // across * (rows + gap), k % across * (columns + gap)
+        left, top = find_corner(k, across, rows, columns)
         mosaic[top : top + rows, left : left + columns] = image
     return mosaic
 
@@ -181,11 +185,12 @@ def _draw_weight_images(images: Array, across: int, ax: Axes | None) -> Axes:
     shades = LinearSegmentedColormap.from_list("weights", [RED, ground(ax), BLUE])
     show_mosaic(lay_out(images, across), "weight", ax, cmap=shades, vmin=-largest, vmax=largest)
     _, rows, columns = images.shape
-    gap = max(1, columns // 10)
     size = min(9.0, 0.3 * 72 * ax.get_window_extent().width / ax.figure.dpi / across)
     for k in range(len(images)):
-        spot = k % across * (columns + gap) - 0.3, k // across * (rows + gap) - 0.3
-        write(ax, spot, str(k), size, color=ax.xaxis.label.get_color(), ha="left", va="top", alpha=0.8)
+        left, top = find_corner(k, across, rows, columns)
+        write(
+            ax, (left - 0.3, top - 0.3), str(k), size, color=ax.xaxis.label.get_color(), ha="left", va="top", alpha=0.8
+        )
     return ax
 
 

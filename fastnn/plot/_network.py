@@ -14,7 +14,18 @@ from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.model.layers import AveragePool2D, Conv2D, Dense, Flatten, MaxPool2D
 from fastnn.model.network import Network
-from fastnn.plot._base import BLUE, LEGIBLE, LETTER, RED, ground, new_axes, sign, write
+from fastnn.plot._base import (
+    BLUE,
+    LEGIBLE,
+    LETTER,
+    RED,
+    bare_axes,
+    draw_arrow,
+    finish_drawing,
+    ground,
+    sign,
+    write,
+)
 from fastnn.plot._classes import check_names
 from fastnn.plot._images import check_image_shape, sample_of_images
 from fastnn.plot._steps import draw_steps
@@ -127,15 +138,7 @@ def network(
     _draw_outputs(ax, places[-1], classes, values, unit, ink)
     _draw_key(ax, -top - 0.4, between * (len(sizes) - 1) / 2, unit, ink)
     width = left + between * (len(sizes) - 1) + right
-    return _finish(ax, (-left, width - left), (-top - 0.5 - KEY, top + 0.8))
-
-
-def _finish(ax: Any, across: tuple[float, float], up: tuple[float, float]) -> Axes:
-    """Have Axes show a drawing of those limits, in its proportions."""
-    ax.set(xlim=across, ylim=up, aspect="equal")
-    ax.set_axis_off()
-    found: Axes = ax
-    return found
+    return finish_drawing(ax, (-left, width - left), (-top - 0.5 - KEY, top + 0.8))
 
 
 def _has_probabilities(network: Network) -> bool:
@@ -145,10 +148,8 @@ def _has_probabilities(network: Network) -> bool:
 
 def _draw_fan(ax: Any, start: float, ends: dict[int, tuple[float, float]], unit: float, ink: Any) -> None:
     """Draw arrows from an image to the units of the next level."""
-    style = {"arrowstyle": "-|>", "mutation_scale": 0.18 * unit, "color": ink, "shrinkA": 0, "shrinkB": 0}
     for across, up in ends.values():
-        arrow = {**style, "linewidth": 0.02 * unit, "alpha": 0.6}
-        ax.annotate("", xy=(across - RADIUS, up), xytext=(start + 0.15, 0), arrowprops=arrow, zorder=1)
+        draw_arrow(ax, (start + 0.15, 0), (across - RADIUS, up), ink, 0.18 * unit, linewidth=0.02 * unit, alpha=0.6)
 
 
 def _draw_outputs(
@@ -198,16 +199,9 @@ def _draw_network_of_images(network: Network, x: ArrayLike | None, ax: Axes | No
         _draw_images(ax, level if x is not None else None, level.shape[2], between * k, side, ink, unit)
         for k, (level, side) in enumerate(zip(images, sides, strict=True))
     ]
-    style: dict[str, Any] = {
-        "arrowstyle": "-|>",
-        "mutation_scale": 0.18 * unit,
-        "color": ink,
-        "shrinkA": 0,
-        "shrinkB": 0,
-    }
     for k, layer in enumerate(layers[: len(images) - 1]):
         start, end = edges[k][1] + 0.15, edges[k + 1][0] - 0.15
-        ax.annotate("", xy=(end, 0), xytext=(start, 0), arrowprops=style, zorder=1)
+        draw_arrow(ax, (start, 0), (end, 0), ink, 0.18 * unit)
         size: Any = layer.kernel_size if isinstance(layer, Conv2D) else getattr(layer, "pool_size", None)
         _write(ax, ((start + end) / 2, 0.12), f"{size[0]} x {size[1]}", 0.2 * unit, unit, color=ink, va="bottom")
     _draw_fan(ax, edges[-1][1], places[0], unit, ink)
@@ -224,7 +218,7 @@ def _draw_network_of_images(network: Network, x: ArrayLike | None, ax: Axes | No
     _write_titles(ax, titles, top, unit, ink, between)
     _draw_outputs(ax, places[-1], classes, shown, unit, ink)
     width = left + between * (n_levels - 1) + right
-    return _finish(ax, (-left, width - left), (-top - 0.5, top + 0.8))
+    return finish_drawing(ax, (-left, width - left), (-top - 0.5, top + 0.8))
 
 
 def _draw_images(
@@ -257,8 +251,7 @@ def _prepare(
     """
     if ax is None:
         width = margins + BETWEEN_LEVELS * (n_levels - 1)
-        ax = new_axes(min(0.9 * width, 16), min(0.9 * height, 9), layout=None)
-        ax.set_position((0, 0, 1, 1))
+        ax = bare_axes(min(0.9 * width, 16), min(0.9 * height, 9))
     box = ax.get_window_extent()
     steps = n_levels - 1
     between = min(BETWEEN_LEVELS, max(nearest, (height * box.width / box.height - margins) / steps))
@@ -376,21 +369,12 @@ def _draw_weights(ax: Axes, w: Array, starts: dict[int, Any], ends: dict[int, An
             strength = abs(float(w[i, j])) / largest
             along = np.subtract(end, start)
             edge = RADIUS * along / np.hypot(*along)
-            arrow = {
-                "arrowstyle": "-|>",
-                "mutation_scale": 0.18 * unit,
-                "color": sign(w[i, j]),
-                "shrinkA": 0,
-                "shrinkB": 0,
-            }
-            arrow |= {
-                "linewidth": unit * (0.01 + 0.035 * strength),
-                "alpha": 1.0 if labelled else 0.15 + 0.75 * strength,
-            }
-            ax.annotate("", xy=end - edge, xytext=start + edge, arrowprops=arrow, zorder=1)
+            colour = sign(w[i, j])
+            width, alpha = unit * (0.01 + 0.035 * strength), 1.0 if labelled else 0.15 + 0.75 * strength
+            draw_arrow(ax, start + edge, end - edge, colour, 0.18 * unit, linewidth=width, alpha=alpha)
             if labelled:
                 frame = {"boxstyle": "round,pad=0.12", "facecolor": ground(ax), "edgecolor": "none"}
-                label, colour = _round(w[i, j], 2), sign(w[i, j])
+                label = _round(w[i, j], 2)
                 _write(
                     ax,
                     start + share * along,

@@ -7,7 +7,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from fastnn.model.layers import GRU, LSTM, RNN, Flatten, Repeat
 from fastnn.model.network import Network
-from fastnn.plot._base import BLUE, LEGIBLE, LETTER, ORANGE, ground, new_axes, write
+from fastnn.plot._base import BLUE, LEGIBLE, LETTER, ORANGE, bare_axes, draw_arrow, finish_drawing, ground, write
 
 # Of more steps the first ones and the last one are drawn, with dots between.
 MAX_STEPS, FIRST_STEPS = 5, 3
@@ -27,11 +27,11 @@ def draw_steps(network: Network, ax: Axes | None) -> Axes:
     label = 0.12 * max(map(len, names))
     width, height = COLUMN * (len(slots) - 1) + WIDTH + label + 0.6, ROW * (len(levels) - 1) + HEIGHT + 0.4
     if ax is None:
-        ax = new_axes(min(0.8 * width, 16), min(0.8 * height, 10), layout=None)
-        ax.set_position((0, 0, 1, 1))
+        ax = bare_axes(min(0.8 * width, 16), min(0.8 * height, 10))
     box = ax.get_window_extent()
     unit = 72 / ax.figure.dpi * min(box.width / width, box.height / height)
     ink = ax.xaxis.label.get_color()
+    arrow: dict[str, Any] = {"head": 0.25 * unit, "linewidth": 0.03 * unit, "zorder": 2}
     below: dict[int, float] = {}
     for k, (shape, name) in enumerate(zip(levels, names, strict=True)):
         layer = network.layers[k - 1] if k else None
@@ -48,20 +48,17 @@ def draw_steps(network: Network, ax: Axes | None) -> Axes:
             text = _name(k, c, slots, layer, is_sequence or recurrent, shape)
             _draw_box(ax, (across, up), text, BLUE if recurrent else ORANGE if k == 0 else ink, unit, ink)
         for across, start in _find_arrows(here, below, layer):
-            _draw_arrow(ax, (start, up - ROW + HEIGHT / 2), (across, up - HEIGHT / 2), ink, unit)
+            draw_arrow(ax, (start, up - ROW + HEIGHT / 2), (across, up - HEIGHT / 2), ink, **arrow)
         if recurrent:
             for c in [*here][:-1]:
                 after = c + 1 + (c + 1 not in here)
-                _draw_arrow(ax, (here[c] + WIDTH / 2, up), (here[after] - WIDTH / 2, up), BLUE, unit)
+                draw_arrow(ax, (here[c] + WIDTH / 2, up), (here[after] - WIDTH / 2, up), BLUE, **arrow)
         if None in slots and len(here) > 1:
             write(ax, (COLUMN * FIRST_STEPS, up - 0.22), "...", max(LEGIBLE, 0.3 * unit), color=ink, va="bottom")
         write(ax, (-WIDTH / 2 - 0.2, up), name, min(0.2 * unit, 12.0), color=ink, ha="right")
         below = here if is_sequence or not recurrent else {[*here][-1]: [*here.values()][-1]}
     left, down = -WIDTH / 2 - label - 0.4, -HEIGHT / 2 - 0.2
-    ax.set(xlim=(left, left + width), ylim=(down, down + height))
-    ax.set_aspect("equal")
-    ax.set_axis_off()
-    return ax
+    return finish_drawing(ax, (left, left + width), (down, down + height))
 
 
 def _find_arrows(here: dict[int, float], below: dict[int, float], layer: Any) -> list[tuple[float, float]]:
@@ -96,9 +93,3 @@ def _draw_box(ax: Any, spot: tuple[float, float], text: str, colour: Any, unit: 
     if size < LEGIBLE and LEGIBLE * LETTER * len(text) < WIDTH * unit:
         size = LEGIBLE
     write(ax, spot, text, size, color=ink, zorder=4)
-
-
-def _draw_arrow(ax: Any, start: tuple[float, float], end: tuple[float, float], colour: Any, unit: float) -> None:
-    """Draw an arrow."""
-    style = {"arrowstyle": "-|>", "mutation_scale": 0.25 * unit, "color": colour, "shrinkA": 0, "shrinkB": 0}
-    ax.annotate("", xy=end, xytext=start, arrowprops={**style, "linewidth": 0.03 * unit}, zorder=2)

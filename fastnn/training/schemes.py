@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 from fastnn._engine.recipe import Recipe
 from fastnn._support import validate
-from fastnn._support.choices import DirectionsName, NoiseName, SchemeName, ShapingName
+from fastnn._support.choices import DirectionsName, LayersName, NoiseName, SchemeName, ShapingName, SlopesName
 from fastnn._support.names import Brief
 from fastnn.hardware import Readout
 from fastnn.kernels.estimators import DIRECTIONS, Estimator, Kind, Plan, Reading, Shaping
@@ -18,7 +18,6 @@ from fastnn.kernels.work import Method, Task
 KINDS = {kind.name.lower(): kind for kind in Kind}
 # What units can be perturbed by: of a code or of coordinates every sample would be at another place.
 NOISES = get_args(NoiseName)
-LAYERS = ("together", "each")
 SHAPINGS = {None: Shaping.NONE, "sign": Shaping.SIGN, "ranks": Shaping.RANKS}
 # A code's rows are put into an order, which takes room.
 MAX_CODE = 2**20
@@ -216,14 +215,14 @@ class NodePerturbation(Brief):
 
     sigma: float = 1e-3
     noise: NoiseName = "rademacher"
-    layers: Literal["together", "each"] = "together"
+    layers: LayersName = "together"
     scheme: SchemeName = "forward"
     seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", validate.number("sigma", self.sigma, low=0.0, open_low=True))
         validate.choice("noise", self.noise, NOISES)
-        validate.choice("layers", self.layers, LAYERS)
+        validate.choice("layers", self.layers, get_args(LayersName))
         validate.choice("scheme", self.scheme, get_args(SchemeName))
         object.__setattr__(self, "seed", validate.integer("seed", self.seed, low=0, high=MAX_SEED))
 
@@ -288,13 +287,13 @@ class ForwardGradient(Brief):
     """
 
     q: int = 1
-    of: Literal["weights", "units"] = "weights"
+    of: SlopesName = "weights"
     directions: DirectionsName = "rademacher"
     seed: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "q", validate.integer("q", self.q, low=1))
-        validate.choice("of", self.of, ("weights", "units"))
+        validate.choice("of", self.of, get_args(SlopesName))
         validate.choice("directions", self.directions, KINDS)
         if self.of == "units" and self.directions not in NOISES:
             listed = ", ".join(map(repr, NOISES))

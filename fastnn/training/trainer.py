@@ -25,7 +25,7 @@ from fastnn.callbacks import Callback
 from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.losses import MODULES
 from fastnn.kernels.work import Data, Method
-from fastnn.model.losses import count_rows, find_loss
+from fastnn.model.losses import count_rows, find_counted, find_loss
 from fastnn.model.metrics import Metric, check_metrics, measure_metric
 from fastnn.model.network import Network
 from fastnn.training import checkpoint
@@ -627,7 +627,7 @@ class Trainer(Named):
         if measured and math.isfinite(loss):
             n_outputs = network.output_shape[-1]
             outputs = network._run_checked(data.x, [len(network.layers)]).activations[0].reshape(-1, n_outputs)
-            counts = data.y[:, n_outputs + 1] > 0 if data.y.shape[1] > n_outputs + 1 else slice(None)
-            pair = data.y[counts, :n_outputs], outputs[counts]
+            counted = find_counted(data.y, n_outputs)
+            pair = data.y[counted, :n_outputs], outputs[counted]
             measured = {name: measure_metric(metric, self._loss, *pair) for name, metric in self._metrics.items()}
         return Evaluation(loss / len(data.y), accuracy, measured)
