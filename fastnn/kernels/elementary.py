@@ -99,6 +99,27 @@ def rectify_change(z, a, t, below):
     return rectify(z + t, below)[0] - a
 
 
+def make_large_change(value_and_slope):
+    """Return the change by a large t of a function that is z + f(-z) above 0, and falls and rises below."""
+
+    @kernel
+    def large_change(z, a, slope, t):
+        """Return f(z + t) - f(z) for a large t; above 0, t and the change of what is bounded.
+
+        z + t is rounded, by what may be hundreds of roundings of f far below 0: it is made good by the slope.
+        """
+        moved = z + t
+        part = moved - z
+        lost = (z - (moved - part)) + (t - part)
+        if z > 0.0 and moved > 0.0:
+            value, rate = value_and_slope(-moved)
+            return t + ((value - rate * lost) - value_and_slope(-z)[0])
+        value, rate = value_and_slope(moved)
+        return (value + rate * lost) - value_and_slope(z)[0]
+
+    return large_change
+
+
 @kernel
 def compose(g1, g2, g3, g4, u1, u2, u3, u4):
     """Return the first four coefficients of g(u(t))."""

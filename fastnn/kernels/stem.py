@@ -38,7 +38,6 @@ from fastnn.kernels.layers.maps import (
     SHARES,
     WEIGHTS,
     Part,
-    clear_rows,
     copy_image,
     list_all,
     met_row,
@@ -48,7 +47,7 @@ from fastnn.kernels.layers.maps import (
 )
 from fastnn.kernels.optimizers import update
 from fastnn.kernels.products import add_product
-from fastnn.kernels.vectors import clear, copy, largest_size
+from fastnn.kernels.vectors import clear, clear_all, copy, largest_size
 from fastnn.kernels.work import (
     DELTA,
     STRIP,
@@ -276,7 +275,7 @@ def arrive(packed, layout, stem, n, moving, sign, block, task, chunk, work, coun
             continue
         here = moved[(row - n * n_steps) * n_units : (row - n * n_steps + 1) * n_units]
         z = change_scratch(work, chunk, 0, layout.sizes[1], count)
-        clear_rows(z)
+        clear_all(z)
         if moving < 0:
             add_product(through, here, 0, z.shape[0], z)
         else:

@@ -33,7 +33,6 @@ from fastnn.kernels.layers.maps import (
     SELECTS,
     WEIGHTS,
     WIDTH,
-    clear_rows,
     is_doubtful,
     list_all,
     moved_units,
@@ -44,7 +43,7 @@ from fastnn.kernels.layers.maps import (
 from fastnn.kernels.layout import weights
 from fastnn.kernels.products import add_product
 from fastnn.kernels.stem import arrive, cut_weights, list_wanted, make_part, next_mixing, rise, set_reach, span_samples
-from fastnn.kernels.vectors import clear, copy
+from fastnn.kernels.vectors import clear, clear_all, copy
 from fastnn.kernels.work import GATHERED, WEIGHT, change_scratch, span, total_scratch
 
 
@@ -121,7 +120,7 @@ def cross(stem, above, channel, n_columns, width, moved, count, chunk, z, crossi
     n_places, pitch = moved.shape[0], below[CHANNELS] * width
     add_product(rows(stem.pulled, start, n_places, n_columns, pitch).T, moved, 0, n_columns, z)
     ahead = moved_units(stem, chunk, above, n_doubts, count)
-    clear_rows(ahead)
+    clear_all(ahead)
     if n_doubts > 0:
         columns = rows(stem.pulled, start + n_columns, n_places, n_doubts, pitch).T
         add_product(columns, moved, 0, n_doubts, ahead)
@@ -163,7 +162,7 @@ def add_found(packed, layout, stem, layer, n, channel, first, sign, width, size,
     crossing, n_crossing = work.listed[chunk, GATHERED], size
     if width > 0:
         z = change_scratch(work, chunk, 0, layout.sizes[1], size)
-        clear_rows(z)
+        clear_all(z)
         n_crossing = cross(stem, above, channel, layout.sizes[1], width, moved, size, chunk, z, crossing)
         clear(total)
         carry(packed, work, 1, n, block.n_samples, sign * work.measured[WEIGHT, n], task.loss, size, chunk)

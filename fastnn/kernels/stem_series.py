@@ -46,12 +46,12 @@ from fastnn.kernels.layers.maps import (
     WEIGHTS,
     map_rows,
 )
-from fastnn.kernels.layers.recurrent import below_rows, clear_all, count_steps, filter_rows, states_start
+from fastnn.kernels.layers.recurrent import below_rows, count_steps, filter_rows, states_start
 from fastnn.kernels.layout import weights
 from fastnn.kernels.losses import add_loss_curvature, loss_kink
 from fastnn.kernels.products import add_product
 from fastnn.kernels.stem import add_changes, list_channel, make_part, set_reach
-from fastnn.kernels.vectors import clear
+from fastnn.kernels.vectors import clear, clear_all
 from fastnn.kernels.work import (
     CURVATURE2,
     CURVATURE3,

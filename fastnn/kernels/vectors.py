@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn._compiler.jit import kernel, order_by_size, size_in_order
+from fastnn._compiler.jit import kernel, line, order_by_size, size_in_order
 
 
 @kernel
@@ -10,6 +10,12 @@ def clear(out):
     """Set a vector to zero; products add to what is there."""
     for k in range(out.size):
         out[k] = 0.0
+
+
+@kernel
+def clear_all(out):
+    """Set a matrix to zero."""
+    clear(line(out, 0, out.size))
 
 
 @kernel

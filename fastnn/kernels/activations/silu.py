@@ -8,7 +8,7 @@ w = z - TURN, a sum of two numbers of one sign.
 import numpy as np
 
 from fastnn._compiler.jit import kernel
-from fastnn.kernels.elementary import LARGE, decay, growth, logistic, plain_residual
+from fastnn.kernels.elementary import LARGE, decay, growth, logistic, make_large_change, plain_residual
 
 DERIVATIVE_BOUNDS = (1.09984, 0.25, 0.0513636, 0.0208334)
 KINKS = ()
@@ -76,20 +76,7 @@ def change(z, a, slope, t):
     return (slope * grown + times_sigmoid(surplus(t), z)) / (1.0 + logistic(z)[0] * grown)
 
 
-@kernel
-def large_change(z, a, slope, t):
-    """Return f(z + t) - f(z) for a large t; above 0, where f(z) is z + f(-z), t and the change of what is bounded.
-
-    z + t is rounded, by what may be hundreds of roundings of f far below 0: it is made good by the slope.
-    """
-    moved = z + t
-    part = moved - z
-    lost = (z - (moved - part)) + (t - part)
-    if z > 0.0 and moved > 0.0:
-        value, rate = value_and_slope(-moved)
-        return t + ((value - rate * lost) - value_and_slope(-z)[0])
-    value, rate = value_and_slope(moved)
-    return (value + rate * lost) - value_and_slope(z)[0]
+large_change = make_large_change(value_and_slope)
 
 
 @kernel

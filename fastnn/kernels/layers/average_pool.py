@@ -13,7 +13,6 @@ from fastnn.kernels.layers.maps import (
     STRIDE_WIDTH,
     WIDTH,
     Geometry,
-    clear_rows,
     moved_channels,
     moved_units,
     pulled_rows,
@@ -21,7 +20,7 @@ from fastnn.kernels.layers.maps import (
     slide,
     unit_at,
 )
-from fastnn.kernels.vectors import clear
+from fastnn.kernels.vectors import clear, clear_all
 from fastnn.kernels.work import A
 
 
@@ -98,7 +97,7 @@ def pull(packed, part):
     layer, chunk = part.layer, part.chunk
     below, here = stem.table[layer], stem.table[layer + 1]
     source, out = pulled_rows(stem, chunk, layer + 1, part.size), pulled_rows(stem, chunk, layer, part.size)
-    clear_rows(out)
+    clear_all(out)
     share = 1.0 / (here[KERNEL_HEIGHT] * here[KERNEL_WIDTH])
     for i in range(source.shape[0]):
         entry = here[LIST] + i

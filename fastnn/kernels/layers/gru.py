@@ -17,7 +17,6 @@ from fastnn.kernels.layers.recurrent import (
     add_own,
     add_rows,
     below_rows,
-    clear_all,
     count_steps,
     filter_rows,
     hand_below,
@@ -29,6 +28,7 @@ from fastnn.kernels.layers.recurrent import (
     transposed_filters,
 )
 from fastnn.kernels.products import add_product
+from fastnn.kernels.vectors import clear_all
 from fastnn.kernels.work import SLOPE, A, Z
 
 

@@ -15,7 +15,6 @@ from fastnn.kernels.layers.recurrent import (
     add_biases,
     add_gradient,
     add_own,
-    clear_all,
     count_steps,
     filter_rows,
     hand_below,
@@ -27,6 +26,7 @@ from fastnn.kernels.layers.recurrent import (
     transposed_filters,
 )
 from fastnn.kernels.products import add_product
+from fastnn.kernels.vectors import clear_all
 from fastnn.kernels.work import SLOPE, A, Z
 
 

@@ -7,7 +7,6 @@ from numpy import ndarray
 
 from fastnn._compiler.jit import kernel, line, view
 from fastnn.kernels.activations import Activation, change_block, derivative_bounds, has_kink, kink_distance, taylor
-from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import SLOPE, A, Z
 
 # Columns of Stem.table. A row is a level: what it holds, and, but for the inputs, the layer that writes it.
@@ -241,13 +240,6 @@ def met_row(stem, layer, sample, k):
         if tokens[first + earlier] == tokens[first + k]:
             return np.int64(-1)
     return np.int64(tokens[first + k])
-
-
-@kernel
-def clear_rows(moved):
-    """Set a matrix to zero, row by row."""
-    for i in range(moved.shape[0]):
-        clear(moved[i])
 
 
 @kernel

@@ -19,7 +19,6 @@ from fastnn.kernels.layers.maps import (
     STRIDE_WIDTH,
     WIDTH,
     Geometry,
-    clear_rows,
     doubt,
     is_still,
     list_unit,
@@ -31,7 +30,7 @@ from fastnn.kernels.layers.maps import (
     slide,
     unit_at,
 )
-from fastnn.kernels.vectors import clear, copy
+from fastnn.kernels.vectors import clear, clear_all, copy
 from fastnn.kernels.work import A, Z
 
 
@@ -172,7 +171,7 @@ def pull(packed, part):
     layer, chunk = part.layer, part.chunk
     below, here = stem.table[layer], stem.table[layer + 1]
     source, out = pulled_rows(stem, chunk, layer + 1, part.size), pulled_rows(stem, chunk, layer, part.size)
-    clear_rows(out)
+    clear_all(out)
     entry = 0
     for i in range(source.shape[0]):
         last = entry + stem.candidates[chunk, here[LIST] + i]

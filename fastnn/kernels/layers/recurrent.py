@@ -30,7 +30,6 @@ from fastnn.kernels.layers.maps import (
     sample_values,
 )
 from fastnn.kernels.products import add_product
-from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import SLOPE, A, Z
 
 SHARE = 32  # rows of weights whose gradient is added in one go
@@ -247,9 +246,3 @@ def reach(packed, part):
         out = reach_of(stem, part.chunk, which, part.layer + 1)
         for c in range(out.size):
             out[c] = math.inf
-
-
-@kernel
-def clear_all(moved):
-    """Set a matrix that stands as one to zero."""
-    clear(line(moved, 0, moved.size))
