@@ -55,6 +55,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "optimizer": [type(trainer.optimizer).__name__, asdict(trainer.optimizer)],
         "learning_rate": trainer.learning_rate,
         "batch_size": trainer._batch_size,
+        "block_size": trainer._block_size,
         "shuffle": trainer._shuffle,
         "random": state,
         "readout": asdict(trainer.readout) if trainer.readout else None,
@@ -90,6 +91,7 @@ def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[Metric
             gradient=files.rebuild(METHODS, description["gradient"]),
             optimizer=files.rebuild(OPTIMIZERS, description["optimizer"]),
             batch_size=description["batch_size"],
+            block_size=description.get("block_size"),  # not in the first files
             shuffle=description["shuffle"],
             seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
             readout=Readout(**read) if (read := description.get("readout")) else None,  # not in the first files
