@@ -377,7 +377,7 @@ def test_collections_that_do_not_fit(client):
         trainer.fit(x, y, client=client)
     with pytest.raises(TypeError, match="X and y must both be Dask collections, or neither"):
         trainer.fit(x, Y, client=client)
-    with pytest.raises(ValueError, match="part 0: X has 11 samples and y has 22"):
+    with pytest.raises(ValueError, match=r"part \d: X has 11 samples and y has \d+"):
         trainer.fit(x, dask.array.concatenate([y, y]).rechunk(22), client=client)
     with pytest.raises(ValueError, match="a cluster takes batches in blocks"):
         make_trainer(block_size=None).fit(X, Y, client=client)

@@ -2,9 +2,12 @@
 
 import statistics
 import sys
+import threading
 import time
 import warnings
 from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any
 
@@ -94,12 +97,12 @@ class Cluster:
         self._job = job._replace(task=job.task._replace(n_chunks=1))  # Dask counts the threads
         self._network, self._loss, self._samples = network, loss, samples
         self._timed: list[tuple[float, list[Piece], list[Answer]]] = []
-        self._check_workers()
+        self._workers = self._check_workers()
         self._parts: list[Any] = self._lay_out()
         self.sizes: list[int] = client.gather(client.map(count_samples, self._parts, pure=False))
 
-    def _check_workers(self) -> None:
-        """Raise unless somebody is there, and all have what the trainer has."""
+    def _check_workers(self) -> set[str]:
+        """Return who is there, or raise unless somebody is, and all have what the trainer has."""
 
         def look() -> Any:  # pickled by value: it says what is missing also where nothing of fastnn is
             try:
@@ -122,17 +125,18 @@ class Cluster:
                 raise RuntimeError(f"worker {worker} does not have what the trainer has, {describe()}, but: {what}")
         if len(kinds := {seen[2] for seen in found.values()}) > 1:
             warnings.warn(MIXED.format(", ".join(sorted(kinds))), stacklevel=find_caller())
+        return set(found)
 
     def _lay_out(self) -> list[Any]:
         """Return futures of the parts."""
-        client, samples = self._client, self._samples
+        samples = self._samples
         if isinstance(samples, Data):
-            parts: list[Any] = client.scatter([(samples.x, samples.y)], broadcast=True, hash=False)
-            return parts
+            return [self._send((samples.x, samples.y))]
         pairs = self._list_partitions(*samples) if any(map(is_collection, samples)) else list_files(*samples)
-        network = client.scatter([self._network], broadcast=True, hash=False)[0]
         named = range(len(pairs)), *zip(*pairs, strict=True)
-        found: list[Any] = client.map(open_part, *named, network=network, loss=self._loss, pure=False)
+        found: list[Any] = self._client.map(
+            open_part, *named, network=self._send(self._network), loss=self._loss, pure=False
+        )
         return found
 
     def _list_partitions(self, X: Any, y: Any) -> list[tuple[Any, Any]]:
@@ -169,9 +173,8 @@ class Cluster:
 
     def _measure(self, theta: Array, done: int, pieces: list[Piece], stop: list[int]) -> list[Answer]:
         """Have workers measure pieces, and return their answers in order, unless nobody waits for them any more."""
-        client = self._client
-        self._parts = self._parts or self._lay_out()
-        weights = client.scatter([theta], broadcast=True, hash=False, timeout=POLL)[0]
+        client, parts = self._client, self._parts
+        self._parts, weights = self._ask(lambda: (parts or self._lay_out(), self._send(theta)), stop)
         columns = zip(*((self._parts[part], rows, slot) for part, rows, slot in pieces), strict=True)
         settings = {"job": self._job, "theta": weights, "done": done, "digest": DIGEST}
         futures = client.map(run_piece, *columns, **settings, pure=False)
@@ -182,8 +185,31 @@ class Cluster:
             except TimeoutError:
                 if not client.nthreads():
                     raise
-        answers: list[Answer] = [] if stop[0] else client.gather(futures)
+        answers: list[Answer] = self._ask(lambda: client.gather(futures), stop)
         return answers
+
+    def _send(self, value: Any) -> Any:
+        """Return a future of what all workers are sent."""
+        return self._client.scatter([value], broadcast=True, hash=False, timeout=POLL)[0]
+
+    def _ask(self, call: Callable[[], Any], stop: list[int]) -> Any:
+        """Return call(), or raise when a worker is lost, for whose answer it may wait for ever, or nobody waits."""
+        answer: Future[Any] = Future()
+
+        def work() -> None:
+            try:
+                answer.set_result(call())
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        while not stop[0]:
+            if wait([answer], POLL).done:
+                return answer.result()
+            before, self._workers = self._workers, set(self._client.nthreads())
+            if lost := before - self._workers:
+                raise TimeoutError(f"lost: {', '.join(lost)}")
+        return [], []
 
     def _wait_for_workers(self, error: BaseException) -> None:
         """Wait until somebody is there, who has nothing of what was laid out; or say that nobody came."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain, compress
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,9 +48,6 @@ from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, Histo
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 from fastnn.training.parts import is_collection, list_paths, open_files
-
-if TYPE_CHECKING:
-    from fastnn.training.cluster import Cluster
 
 
 class Trainer(Named):
@@ -421,11 +418,11 @@ class Trainer(Named):
             return Loop(layout, network._theta, make_task(batch_size), self._update, *steps, self._recipe)
         block_size = min(self._block_size, self._batch_size or self._block_size)
         job = Job(layout, make_task(block_size), self._recipe, block_size)
-        source: Here | Cluster
+        source: Any
         if client is not None:
             with validate.optional("fit(client=...)", "dask"):
-                from fastnn.training import cluster
-            source = cluster.Cluster(client, job, network, self._loss, samples)
+                from fastnn.training.cluster import Cluster
+            source = Cluster(client, job, network, self._loss, samples)
         elif isinstance(samples, Data):
             source = Here(job, [(samples.x, samples.y)])
         else:
