@@ -333,7 +333,7 @@ class Trainer(Named):
                     f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
                 )
             validation = check_data(self.network, self._loss, *validation_data)
-        n_samples = len(data.x)
+        n_samples = data.x.shape[0]
         batch_size = min(self._batch_size or n_samples, n_samples)
         n_passes = count_passes(self._recipe)
         n_chunks = count_chunks(self.network._layout, self.gradient.method, batch_size * n_passes)
@@ -359,7 +359,7 @@ class Trainer(Named):
         interrupt: Interrupt,
     ) -> History:
         """Run epochs, so many ahead at a time, until they are done, a callback stops them or Ctrl-C does."""
-        if self._position and self._position.order.shape[1] != len(data.x):
+        if self._position and self._position.order.shape[1] != data.x.shape[0]:
             self._position = None  # other samples: an epoch of their own
         begun = self._position.batch if self._position else 0
         first_row = len(self._rows)
@@ -405,7 +405,7 @@ class Trainer(Named):
         interrupt: Interrupt,
     ) -> None:
         """Run up to that many epochs from where training stands, and keep count of everything."""
-        n_samples = len(data.x)
+        n_samples = data.x.shape[0]
         rng = self._rng if self._shuffle and loop.n_batches > 1 else None
         before = self._position or Position(draw_orders(n_samples, n_epochs, rng), 0, np.zeros(2), 0.0)
         self._position = before  # whatever happens, what was drawn is visited
@@ -466,8 +466,8 @@ class Trainer(Named):
         """Return how an estimate on the first batch lies to the gradient: see `comparison.align`."""
         assert self._samples
         x, y, _ = self._samples
-        size = min(self._batch_size or len(x), len(x))
-        data = make_data(x[:size], y[: size * (len(y) // len(x))])
+        size = min(self._batch_size or x.shape[0], x.shape[0])
+        data = make_data(x[:size], y[: size * (len(y) // x.shape[0])])
         network, steps = self.network, self._n_steps
         estimator, readout = reseed(self.gradient, steps), reseed(self.readout, steps)
         truth = find_gradient(network, self._loss, data, Backprop())
@@ -619,7 +619,7 @@ class Trainer(Named):
     def _measure(self, data: Data) -> Evaluation:
         """Return the mean loss, accuracy and metrics over checked samples."""
         network = self.network
-        n_chunks = count_chunks(network._layout, Method.NONE, len(data.x))
+        n_chunks = count_chunks(network._layout, Method.NONE, data.x.shape[0])
         task = make_plain_task(int(self._loss), Method.NONE, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
         accuracy = correct / self._count_predictions(data) if self._loss.classifies else None
