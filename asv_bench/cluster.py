@@ -60,10 +60,8 @@ def measure_overheads():
                     X, y = np.ones((n_blocks, 1)), np.ones(n_blocks)
                     here, there = time_steps(trainer, X, y, 12), time_steps(trainer, X, y, 22, client)
                     rows.append((n_workers, n_blocks, network.n_parameters, max(there - here / n_workers, 1e-3)))
-                    print(
-                        f"| {n_workers} | {n_blocks} | {network.n_parameters:,} | {1e3 * here:.1f} | {1e3 * there:.0f} |",
-                        flush=True,
-                    )
+                    cells = n_workers, n_blocks, f"{network.n_parameters:,}", f"{1e3 * here:.1f}", f"{1e3 * there:.0f}"
+                    print("|", " | ".join(map(str, cells)), "|", flush=True)
     return rows
 
 

@@ -326,6 +326,17 @@ def test_the_same_bits_on_any_number_of_workers(clients, method):
         np.testing.assert_array_equal(trainer.history.validation_loss, here.history.validation_loss)
 
 
+def test_sparse_samples(client):
+    sparse = pytest.importorskip("scipy.sparse")
+    x = np.where(np.abs(X) < 1, 0.0, X)
+    here, *there = (make_trainer() for _ in range(3))
+    here.fit(x, Y)
+    there[0].fit(sparse.csr_array(x), Y)
+    there[1].fit(sparse.csr_array(x), Y, client=client)
+    for trainer in there:
+        same_bits(trainer, here)
+
+
 @pytest.mark.parametrize("stack", test_layers.STACKS if JIT_DISABLED else ["caption"])  # compiled for half a minute
 def test_layers_of_every_kind(client, stack):
     case = test_layers.Case(stack, n_samples=5)

@@ -69,7 +69,7 @@ def run_piece(
 
 def count_samples(samples: Samples) -> int:
     """Return how many samples a part has."""
-    return len(find_rows(samples[0]))
+    return int(find_rows(samples[0]).shape[0])
 
 
 def describe() -> str:

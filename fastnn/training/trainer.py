@@ -412,7 +412,7 @@ class Trainer(Named):
                 raise ValueError(
                     f"{what} takes batches in blocks, of a size that bits depend on: Trainer(block_size=...)"
                 )
-            n_samples = len(samples.x)
+            n_samples = samples.x.shape[0]
             batch_size = min(self._batch_size or n_samples, n_samples)
             steps = n_samples, batch_size, self._n_steps
             return Loop(layout, network._theta, make_task(batch_size), self._update, *steps, self._recipe)
@@ -443,7 +443,7 @@ class Trainer(Named):
         interrupt: Interrupt,
     ) -> History:
         """Run epochs, so many ahead at a time, until they are done, a callback stops them or Ctrl-C does."""
-        if self._position and self._position.order.shape[1] != len(data.x):
+        if self._position and self._position.order.shape[1] != data.x.shape[0]:
             self._position = None  # other samples: an epoch of their own
         begun = self._position.batch if self._position else 0
         first_row = len(self._rows)
@@ -549,8 +549,8 @@ class Trainer(Named):
         """Return how an estimate on the first batch lies to the gradient: see `comparison.align`."""
         assert self._samples
         x, y, _ = self._samples
-        size = min(self._batch_size or len(x), len(x))
-        data = make_data(x[:size], y[: size * (len(y) // len(x))])
+        size = min(self._batch_size or x.shape[0], x.shape[0])
+        data = make_data(x[:size], y[: size * (len(y) // x.shape[0])])
         network, steps = self.network, self._n_steps
         estimator, readout = reseed(self.gradient, steps), reseed(self.readout, steps)
         truth = find_gradient(network, self._loss, data, Backprop())
@@ -702,7 +702,7 @@ class Trainer(Named):
     def _measure(self, data: Data) -> Evaluation:
         """Return the mean loss, accuracy and metrics over checked samples."""
         network = self.network
-        n_chunks = count_chunks(network._layout, Method.NONE, len(data.x))
+        n_chunks = count_chunks(network._layout, Method.NONE, data.x.shape[0])
         task = make_plain_task(int(self._loss), Method.NONE, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
         accuracy = correct / self._count_predictions(data) if self._loss.classifies else None
