@@ -286,7 +286,9 @@ class Trainer(Named):
 
         Parameters
         ----------
-        X : array_like, shape (n_samples,) + input_shape
+        X : array_like or sparse matrix, shape (n_samples,) + input_shape
+            A matrix or array of `scipy.sparse` where the first layer is a `Dense`, as it is: only what is not zero
+            is multiplied. Of dense arrays that are mostly zero that is found out; the numbers have the same bits.
         y : array_like, shape (n_samples,) + output_shape
             For categorical cross-entropy also integer labels, (n_samples,), or of sequences
             (n_samples, n_steps); of one output also the same shape. With a `block_size`, X and y may be the paths of a
