@@ -87,7 +87,7 @@ class Cluster:
     network : Network
     loss : Loss
     samples : Data or (X, y)
-        Data is copied to all workers; Dask collections stay where they are, and files are mapped by who needs them.
+        Data is sent to a worker, from whom others have it; Dask collections stay where they are, and files are mapped by who needs them.
     """
 
     def __init__(self, client: Any, job: Job, network: Network, loss: Loss, samples: "Data | tuple[Any, Any]") -> None:
@@ -194,8 +194,11 @@ class Cluster:
         return answers
 
     def _send(self, value: Any) -> Any:
-        """Return a future of what all workers are sent."""
-        return self._client.scatter([value], broadcast=True, hash=False, timeout=POLL)[0]
+        """Return a future of what one worker is sent, from whom others have it.
+
+        A broadcast, which waits for all of them, was seen to wait for ever when one was killed.
+        """
+        return self._client.scatter([value], hash=False, timeout=POLL)[0]
 
     def _ask(self, call: Callable[[], Any], stop: list[int]) -> Any:
         """Return call(), or raise when a worker is lost, for whose answer it may wait for ever, or nobody waits."""
