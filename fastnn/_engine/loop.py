@@ -378,13 +378,13 @@ def take_steps(
     if is_deep(layout, task):
         # The second term knows a deep network's curvature, also where it is none of a central difference.
         task = task._replace(n_terms=max(task.n_terms, 2))
-    has_direct, n_rows = False, batch_size * count_steps(layout)
+    has_direct, n_rows, is_clipped = False, batch_size * count_steps(layout), update.clip_norm < math.inf
 
     def run() -> tuple[int, End]:
         nonlocal first
         with take_turn(task.n_chunks) as n_chunks:
             dense, space, stem = hand_over(layout, work)
-            rests = recipe is not None and recipe.moves and not has_devices(update)
+            rests = recipe is not None and recipe.moves and not (has_devices(update) or is_clipped)
             own = rest(theta) if rests else update
             scheme = hand_scheme(work, update, recipe)
 
@@ -395,7 +395,7 @@ def take_steps(
                 return result
 
             packed = (dense, theta, data, own, space), stem, scheme
-            needs = layout, task, has_direct, has_devices(update), recipe
+            needs = layout, task, has_direct, has_devices(update), is_clipped, recipe
             program = find_program(*needs, packed, lambda program: call(program, first, task))
             pace = None
             if n_chunks > 1:

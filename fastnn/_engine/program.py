@@ -12,6 +12,7 @@ from fastnn._engine.threads import load_layer
 from fastnn._engine.workspace import make_plain_task
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
+from fastnn.kernels.clipping import run_clip, run_norm, run_stem_clip
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.devices import run_devices, run_stem_devices
 from fastnn.kernels.direct import Rise, run_carry, run_direct
@@ -48,6 +49,7 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_down: ("reach", "want", "start", "carry", "pull"),
     run_stem_found: (),
     run_stem_descent: (),
+    run_stem_clip: (),
     run_stem_devices: (),
 }
 # Those that have changes carried up to the loss.
@@ -60,7 +62,14 @@ _programs: dict[tuple[Any, ...], Program] = {}
 _is_curved_above = getattr(is_curved_above, "py_func", is_curved_above)  # what the kernel was made from
 
 
-def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool, recipe: Recipe | None = None) -> Units:
+def list_units(
+    layout: Layout,
+    task: Task,
+    needs_direct: bool,
+    on_devices: bool,
+    is_clipped: bool = False,
+    recipe: Recipe | None = None,
+) -> Units:
     """Return the units of each phase of a step; those of `Phase.DIRECT` are left out until they are needed."""
     units: Units = {Phase.INPUTS: [run_inputs], Phase.FORWARD: [run_forward]}
     if task.method == Method.BACKPROP:
@@ -75,8 +84,11 @@ def list_units(layout: Layout, task: Task, needs_direct: bool, on_devices: bool,
         _add_stem(units, Method(task.method), plan)
     if recipe:
         _add_scheme(units, recipe, plan is not None)
+    if is_clipped:
+        units[Phase.NORM] = [run_norm]
+        units[Phase.CLIP] = [run_clip, run_stem_clip] if plan else [run_clip]
     if on_devices:
-        phase = Phase.WRITE if recipe and recipe.moves else Phase.DESCENT
+        phase = Phase.WRITE if is_clipped or (recipe and recipe.moves) else Phase.DESCENT
         units.setdefault(phase, []).extend([run_stem_devices, run_devices] if plan else [run_devices])
     return dict(sorted(units.items()))
 
@@ -142,6 +154,7 @@ def find_program(
     task: Task,
     needs_direct: bool,
     on_devices: bool,
+    is_clipped: bool,
     recipe: Recipe | None,
     packed: tuple[Any, ...],
     call: Callable[[Program], object],
@@ -152,7 +165,7 @@ def find_program(
 
     Parameters
     ----------
-    layout, task, needs_direct, on_devices, recipe
+    layout, task, needs_direct, on_devices, is_clipped, recipe
         See `list_units`.
     packed : tuple
         What units are handed packed: what all have to do with; the `Stem`, or an empty tuple without layers below the
@@ -161,7 +174,7 @@ def find_program(
     call : callable
         It runs a program without taking a step.
     """
-    units = list_units(layout, task, needs_direct, on_devices, recipe)
+    units = list_units(layout, task, needs_direct, on_devices, is_clipped, recipe)
     shared, stem, scheme = packed
     key = shared[1].dtype, *((phase, unit) for phase in units for unit in units[phase])
     below: Any = scheme[1] if scheme else ()

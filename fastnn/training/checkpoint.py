@@ -56,6 +56,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "learning_rate": trainer.learning_rate,
         "batch_size": trainer._batch_size,
         "shuffle": trainer._shuffle,
+        "clip_norm": trainer.clip_norm,
         "random": state,
         "readout": asdict(trainer.readout) if trainer.readout else None,
         "devices": asdict(trainer.devices) if trainer.devices else None,
@@ -91,6 +92,7 @@ def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[Metric
             optimizer=files.rebuild(OPTIMIZERS, description["optimizer"]),
             batch_size=description["batch_size"],
             shuffle=description["shuffle"],
+            clip_norm=description.get("clip_norm"),  # not in the first files
             seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
             readout=Readout(**read) if (read := description.get("readout")) else None,  # not in the first files
             devices=Devices(**found) if (found := description.get("devices")) else None,  # not in the first files

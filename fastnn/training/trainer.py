@@ -76,6 +76,11 @@ class Trainer(Named):
         Visit the samples in a new order each epoch.
     seed : int, numpy.random.Generator or None, default 0
         For the order.
+    clip_norm : float or None, default None
+        Positive: a gradient that is longer is shortened to this norm before the step [1]_, as PyTorch's
+        ``clip_grad_norm_`` and Keras's ``global_clipnorm`` do it. The norm is that of the whole gradient of the batch's
+        mean loss, of all weights and biases, or of what is estimated in its place, without weight decay. On devices,
+        it is that with the weights as they act. None clips nothing.
     metrics : list of str and callables, default ()
         What is measured besides, with the validation data of `fit` and in `evaluate`: ``"r2"``, ``"mae"``, the mean
         over outputs; ``"f1"`` of classes, of several the mean over them; or a function of (y_true, y_pred) that returns
@@ -98,6 +103,10 @@ class Trainer(Named):
         If an argument is not of the kind described, or the loss does not go with the
         network's output layer.
 
+    References
+    ----------
+    .. [1] Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", 2013, section 3.2.
+
     Examples
     --------
     >>> import fastnn
@@ -118,6 +127,7 @@ class Trainer(Named):
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
+        clip_norm: float | None = None,
         metrics: Iterable[MetricName | Metric] = (),
         readout: Readout | None = None,
         devices: Devices | None = None,
@@ -134,10 +144,13 @@ class Trainer(Named):
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
+        if clip_norm is not None:
+            clip_norm = validate.number("clip_norm", clip_norm, low=0.0, open_low=True)
+        self._clip_norm = clip_norm
         self._metrics = check_metrics(metrics, self._loss)
         self._readout = readout
         self._devices = devices
-        self._update = optimizer.make_update(network._theta)
+        self._update = optimizer.make_update(network._theta)._replace(clip_norm=clip_norm or math.inf)
         if devices:
             self._update = devices._carry(self._update)
         self._n_steps = 0
@@ -165,7 +178,8 @@ class Trainer(Named):
         """Return what a trainer was made with, by name, and its learning rate of now."""
         names = ("loss", "gradient", "optimizer", "batch_size", "shuffle")
         given = [(name, str(getattr(self, name))) for name in names]
-        others = [(name, str(value)) for name in ("readout", "devices") if (value := getattr(self, name)) is not None]
+        rare = ("clip_norm", "readout", "devices")
+        others = [(name, str(value)) for name in rare if (value := getattr(self, name)) is not None]
         rate = [("learning_rate", f"{self.learning_rate:g}")] * (self.learning_rate != self._optimizer.lr)
         return [("network", self._network._summary().removeprefix("Network: ")), *given, *others, *rate]
 
@@ -203,6 +217,11 @@ class Trainer(Named):
     def shuffle(self) -> bool:
         """Whether samples are visited in a new order each epoch."""
         return self._shuffle
+
+    @property
+    def clip_norm(self) -> float | None:
+        """What the gradient is clipped to, if it is."""
+        return self._clip_norm
 
     @property
     def readout(self) -> Readout | None:
