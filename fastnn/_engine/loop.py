@@ -94,6 +94,8 @@ class Loop:
         Steps taken before.
     recipe : Recipe or None
         How the gradient is estimated, where the task's method alone does not say.
+    previous : Loop or None
+        Which took the steps before, on other samples; it takes back the last of them if the first loss here says so.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Loop:
         batch_size: int,
         done: int = 0,
         recipe: Recipe | None = None,
+        previous: "Loop | None" = None,
     ) -> None:
         self.layout = layout
         self.theta = theta
@@ -118,6 +121,7 @@ class Loop:
         block = min(batch_size, n_samples)
         self.work = make_work(layout, block, Method(task.method), theta.dtype, task.n_chunks, recipe)
         self._before: Snapshot | None = None
+        self._previous = previous
         self._elapsed = 0.0
         self._is_watched = task.method == Method.SERIES
         passes = count_passes(recipe)
@@ -183,7 +187,7 @@ class Loop:
                 if self._is_watched and self._before and self._elapsed >= PATIENCE:  # the first call compiled
                     self._is_watched = False
                     self._warn_of_direct(here, stop, elapsed / (stop - first))
-                self._before = here
+                self._before, self._previous = here, None
                 first = stop
             except Diverged:
                 raise
@@ -256,8 +260,9 @@ class Loop:
         """Take back the step before `reached`."""
         if reached > here.first:
             self._replay(here, reached - 1)
-        elif self._before is not None:
-            self._replay(self._before, self.done - self._before.done - 1)
+        elif (last := self._previous or self)._before is not None:
+            last._replay(last._before, last.done - last._before.done - 1)
+            self.done = last.done
         # Else the very first loss is not finite: there is no step to take back.
 
     def _replay(self, start: Snapshot, stop: int) -> None:

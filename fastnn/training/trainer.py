@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain, compress
@@ -29,6 +29,7 @@ from fastnn.model.losses import count_rows, find_counted, find_loss
 from fastnn.model.metrics import Metric, check_metrics, measure_metric
 from fastnn.model.network import Network
 from fastnn.training import checkpoint
+from fastnn.training.batches import Batches, check_batches, read_batches
 from fastnn.training.checkpoint import Position
 from fastnn.training.comparison import align, reseed
 from fastnn.training.gradients import (
@@ -45,6 +46,9 @@ from fastnn.training.gradients import (
 from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, History, make_history, name_columns
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
+
+# What runs up to so many epochs.
+Run = Callable[[int, Hooks, Interrupt], None]
 
 
 class Trainer(Named):
@@ -264,8 +268,8 @@ class Trainer(Named):
     @named_arguments
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Batches,
+        y: ArrayLike | None = None,
         epochs: int = 1,
         validation_data: tuple[ArrayLike, ...] | None = None,
         *,
@@ -286,13 +290,20 @@ class Trainer(Named):
 
         Parameters
         ----------
-        X : array_like, shape (n_samples,) + input_shape
+        X : array_like, shape (n_samples,) + input_shape, or iterable of (X, y)
+            Without y, batches that come one after another, so that not all samples have to be in memory: anything that
+            can be gone through, such as a list, a generator or a loader, or a function that returns that, of pairs
+            (X, y) or (X, y, sample_weight), weights whose common size is of no account in each. A batch that is larger
+            than the trainer's is cut, and shuffled, within itself; a step takes samples of one of them only. Two of
+            them are in memory at a time. All samples in one batch are the same as all at once, bit for bit. An epoch
+            that is left unfinished is begun anew by the next `fit`; so it is after `resume`, which goes on bit for
+            bit from the end of an epoch, if the same batches come.
         y : array_like, shape (n_samples,) + output_shape
             For categorical cross-entropy also integer labels, (n_samples,), or of sequences
             (n_samples, n_steps); of one output also the same shape.
         epochs : int, default 1
             Passes over the samples, at least 0; an epoch that an interrupt left
-            unfinished is the first of them.
+            unfinished is the first of them. A generator has one.
         validation_data : (X, y) or (X, y, sample_weight) or None
             Measured after each epoch, not trained on.
         validation_split : float or None, default None
@@ -337,52 +348,62 @@ class Trainer(Named):
         # What looks at an epoch's end needs compiled calls to stop there; a bar does not.
         ahead = 1 if checked or not (validation_data is None and validation_split is None) else epochs
         called = make_progress(progress) + checked
-        validation = None
-        if validation_split is not None:
+        data, validation = None, None
+        samples: Any = X  # or batches of them
+        if y is None:
+            whole = {"sample_weight": sample_weight, "class_weight": class_weight, "validation_split": validation_split}
+            check_batches(X, epochs, **whole)
+        elif validation_split is not None:
             share = validate.number("validation_split", validation_split, low=0, high=1, open_low=True, open_high=True)
             if validation_data is not None:
                 raise ValueError("validation_data and validation_split are two ways to say the same: give one of them")
             weights = sample_weight, class_weight
-            data, validation = split_data(self.network, self._loss, X, y, *weights, share, self._shuffle)
+            data, validation = split_data(self.network, self._loss, samples, y, *weights, share, self._shuffle)
         else:
-            data = check_data(self.network, self._loss, X, y, sample_weight, class_weight)
+            data = check_data(self.network, self._loss, samples, y, sample_weight, class_weight)
         if validation_data is not None:
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
                 raise TypeError(
                     f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
                 )
             validation = check_data(self.network, self._loss, *validation_data)
-        n_samples = len(data.x)
-        batch_size = min(self._batch_size or n_samples, n_samples)
-        n_passes = count_passes(self._recipe)
-        n_chunks = count_chunks(self.network._layout, self.gradient.method, batch_size * n_passes)
-        task = self.gradient.make_task(self._loss, self.network.dtype, n_chunks)
-        network = self.network
         if self.devices:
             self.devices._warn_of_nudge("eps", getattr(self.gradient, "eps", 0.0))
-            write_weights(self._update, self._n_steps, network._theta)
-        steps = n_samples, batch_size, self._n_steps
-        loop = Loop(network._layout, network._theta, task, self._update, *steps, self._recipe)
+            write_weights(self._update, self._n_steps, self.network._theta)
+        if self._position and (data is None or self._position.order.shape[1] != len(data.x)):
+            self._position = None  # other samples: an epoch of their own
+        run: Run = partial(self._run_batches, X, validation)
+        n_steps = 0
+        if data is not None:
+            loop = self._make_loop(len(data.x))
+            run = partial(self._run, loop, data, validation)
+            n_steps = max(0, epochs * loop.n_batches - (self._position.batch if self._position else 0))
         with Interrupt() as interrupt:
-            history = self._fit(loop, data, validation, epochs, ahead, called, interrupt)
+            history = self._fit(run, data, n_steps, validation is not None, epochs, ahead, called, interrupt)
         return replace(history, interrupted=True) if interrupt.is_pressed() else history
+
+    def _make_loop(self, n_samples: int, previous: Loop | None = None) -> Loop:
+        """Return what takes steps on so many samples, after those that another one took."""
+        network, batch_size = self.network, min(self._batch_size or n_samples, n_samples)
+        n_chunks = count_chunks(network._layout, self.gradient.method, batch_size * count_passes(self._recipe))
+        task = self.gradient.make_task(self._loss, network.dtype, n_chunks)
+        steps = n_samples, batch_size, self._n_steps
+        return Loop(network._layout, network._theta, task, self._update, *steps, self._recipe, previous)
 
     def _fit(
         self,
-        loop: Loop,
-        data: Data,
-        validation: Data | None,
+        run: Run,
+        data: Data | None,
+        n_steps: int,
+        is_validated: bool,
         epochs: int,
         ahead: int,
         callbacks: list[Callback],
         interrupt: Interrupt,
     ) -> History:
         """Run epochs, so many ahead at a time, until they are done, a callback stops them or Ctrl-C does."""
-        if self._position and self._position.order.shape[1] != len(data.x):
-            self._position = None  # other samples: an epoch of their own
-        begun = self._position.batch if self._position else 0
         first_row = len(self._rows)
-        classifies, is_validated = self._loss.classifies, validation is not None
+        classifies = self._loss.classifies
         measured = (True, classifies, is_validated, is_validated and classifies, True, self._step_queries is not None)
         own = name_columns(self._metrics)[len(COLUMNS) :] if is_validated else []
         self._told = ("epoch", *compress(COLUMNS, measured), *own, "learning_rate")
@@ -392,20 +413,12 @@ class Trainer(Named):
         history = None
         try:
             try:
-                hooks.begin(max(0, epochs * loop.n_batches - begun))
+                hooks.begin(n_steps)
                 while not self._is_stopping and (left := first_row + epochs - len(self._rows)):
-                    self._run(loop, data, validation, min(ahead, left), hooks, interrupt)
+                    run(min(ahead, left), hooks, interrupt)
             except KeyboardInterrupt as error:
                 interrupt.note(error)
             history = make_history(self._rows[first_row:], interrupt.error is not None, self._metrics)
-        except Diverged as event:
-            self._n_steps = loop.done
-            self._position = None
-            raise FloatingPointError(
-                f"{event.what} not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, "
-                f"with {self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or "
-                "inputs scaled to about 1. The network keeps the weights from before the step that led there"
-            ) from None
         finally:
             try:
                 hooks.end(history)
@@ -425,6 +438,7 @@ class Trainer(Named):
     ) -> None:
         """Run up to that many epochs from where training stands, and keep count of everything."""
         n_samples = len(data.x)
+        counts = len(data.y), self._count_predictions(data)
         rng = self._rng if self._shuffle and loop.n_batches > 1 else None
         before = self._position or Position(draw_orders(n_samples, n_epochs, rng), 0, np.zeros(2), 0.0)
         self._position = before  # whatever happens, what was drawn is visited
@@ -442,7 +456,7 @@ class Trainer(Named):
                 if validation and whole:  # Ctrl-C does not wait for its measurement: the next fit makes up for it
                     unmeasured = Position(before.order, reached, totals[0].copy(), float(seconds[0]))
                     self._n_steps, self._position = loop.done, unmeasured
-                rows = self._make_rows(totals[counted:whole], seconds[counted:whole], data, validation)
+                rows = self._make_rows(totals[counted:whole], seconds[counted:whole], *counts, validation)
                 for k, row in enumerate(rows, counted + 1):  # the last one ended with the step before `batch`
                     row[QUERIES] = (loop.done - batch - (whole - k) * loop.n_batches) * (self._step_queries or math.nan)
                 left = before.order[whole:] if rng else before.order
@@ -459,14 +473,55 @@ class Trainer(Named):
                 if self._is_stopping:
                     return
         except Diverged as event:
-            raise Diverged(first_row + event.epoch, event.batch, event.what) from None
+            self._n_steps, self._position = loop.done, None
+            raise self._explain(event, first_row + event.epoch, loop.n_batches) from None
 
-    def _make_rows(self, totals: Array, seconds: Array, data: Data, validation: Data | None) -> list[Array]:
-        """Return what was measured in some epochs, the last of which has just ended."""
+    def _run_batches(
+        self, batches: Any, validation: Data | None, n_epochs: int, hooks: Hooks, interrupt: Interrupt
+    ) -> None:
+        """Run one epoch, however many it may be, over samples that come some at a time."""
+        totals, seconds, n_rows, n_predictions = np.zeros((1, 2)), np.zeros(1), 0, 0.0
+        loop, n_samples = None, 0
+        for count, data in enumerate(read_batches(batches, self.network, self._loss, interrupt), 1):
+            if loop is None or len(data.x) != n_samples:
+                n_samples = len(data.x)
+                loop = self._make_loop(n_samples, loop)
+            loop.update = self._update
+            order = draw_orders(n_samples, 1, self._rng if self._shuffle and loop.n_batches > 1 else None)
+            try:
+                for _ in loop.run(make_data(data.x, data.y, order), 0, totals, seconds):
+                    self._n_steps = loop.done
+                    hooks.tell({})
+                    loop.update = self._update
+                    self._is_stopping |= interrupt.error is not None
+                    if self._is_stopping:
+                        return
+            except Diverged as event:
+                self._n_steps = loop.done
+                raise self._explain(event, len(self._rows), loop.n_batches, f" of given batch {count}") from None
+            n_rows, n_predictions = n_rows + len(data.y), n_predictions + self._count_predictions(data)
+        (row,) = self._make_rows(totals, seconds, n_rows, n_predictions, validation)
+        row[QUERIES] = self._n_steps * (self._step_queries or math.nan)
+        self._rows.append(row)
+        hooks.tell(self._name(row))
+        self._is_stopping |= interrupt.error is not None
+
+    def _explain(self, event: Diverged, epoch: int, n_batches: int, where: str = "") -> FloatingPointError:
+        """Return what `fit` raises when a step does not come out finite, in an epoch counted from 0."""
+        return FloatingPointError(
+            f"{event.what} not finite at epoch {epoch + 1}, batch {event.batch + 1} of {n_batches}{where}, "
+            f"with {self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or "
+            "inputs scaled to about 1. The network keeps the weights from before the step that led there"
+        )
+
+    def _make_rows(
+        self, totals: Array, seconds: Array, n_rows: int, n_predictions: float, validation: Data | None
+    ) -> list[Array]:
+        """Return what was measured in some epochs of so many samples or steps, the last of which has just ended."""
         rows = np.full((len(totals), len(COLUMNS) + len(self._metrics)), np.nan)
-        rows[:, 0], rows[:, SECONDS] = totals[:, 0] / len(data.y), seconds
+        rows[:, 0], rows[:, SECONDS] = totals[:, 0] / n_rows, seconds
         if self._loss.classifies:
-            rows[:, 1] = totals[:, 1] / self._count_predictions(data)
+            rows[:, 1] = totals[:, 1] / n_predictions
         if validation and len(rows):
             started = time.perf_counter()
             evaluation = self._measure(validation)
@@ -483,7 +538,8 @@ class Trainer(Named):
 
     def _align(self) -> tuple[float, float]:
         """Return how an estimate on the first batch lies to the gradient: see `comparison.align`."""
-        assert self._samples
+        if self._samples is None:
+            raise ValueError("Alignment measures on samples that are there from the beginning: fit(X, y), not batches")
         x, y, _ = self._samples
         size = min(self._batch_size or len(x), len(x))
         data = make_data(x[:size], y[: size * (len(y) // len(x))])
