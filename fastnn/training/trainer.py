@@ -342,6 +342,18 @@ class Trainer(Named):
         FloatingPointError
             If the loss, a weight or the optimiser's state overflows, in the last step,
             too. The network keeps the weights from before the step that made it so.
+
+        Examples
+        --------
+        Samples that come some at a time:
+
+        >>> import fastnn
+        >>> def load():
+        ...     for k in range(3):  # files, say
+        ...         yield [[k], [k + 1]], [3 * k, 3 * k + 3]
+        >>> trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0))
+        >>> len(trainer.fit(load, epochs=5))
+        5
         """
         epochs = validate.integer("epochs", epochs, low=0)
         checked = check_callbacks(callbacks)
