@@ -66,7 +66,7 @@ def fastnn_run(case, method):
     trainer = fastnn.Trainer(
         network,
         loss="categorical_cross_entropy",
-        gradient=fastnn.Backprop() if method == "backprop" else fastnn.Perturbation(1e-4),
+        gradient=fastnn.Backprop() if method == "backprop" else fastnn.Perturbation(),
         optimizer=fastnn.SGD(case.rate),
         batch_size=case.batch,
         shuffle=False,

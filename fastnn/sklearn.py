@@ -184,6 +184,11 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         """Best score on the held-out samples; None without early stopping."""
         return None if self.validation_scores_ is None else max(self.validation_scores_)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
         """Have a refusal leave the estimator as it was, also what scikit-learn notes of a new X."""
@@ -269,7 +274,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
 
     def _epoch(self, samples: Samples) -> None:
         """Train for one epoch; a search or a pipeline must see a Ctrl-C, too."""
-        trainer, n_samples = self._trainer, len(samples.X)
+        trainer, n_samples = self._trainer, samples.X.shape[0]
         batch_size = min(trainer._batch_size or n_samples, n_samples)
         # scikit-learn divides by the weights of a batch. Where they are all 0, the trainer says so.
         mean_weight = 1.0 if samples.weights is None else samples.weights.mean() or 1.0
@@ -358,7 +363,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
 
     def _split(self, samples: Samples, random: np.random.RandomState, stratify: Any) -> tuple[Samples, Samples]:
         """Return the samples to train on, and those held out."""
-        n_samples = len(samples.X)
+        n_samples = samples.X.shape[0]
         n_held = math.ceil(self.validation_fraction * n_samples)
         n_needed = 2 if stratify is None else len(np.unique(stratify))
         if n_held < n_needed:
@@ -420,7 +425,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
     def _forward(self, X: ArrayLike) -> tuple[Array, Array]:
         """Return the outputs' pre-activations, and the outputs, on checked X."""
         check_is_fitted(self)
-        x = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        x = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
         (logits,), (outputs,) = self.network_._run(x, levels=[len(self.network_.layers)])
         return logits, outputs
 
@@ -431,7 +436,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     Parameters and attributes are those of `sklearn.neural_network.MLPClassifier`, with the
     same meaning, but for the solver "lbfgs" and its max_fun; loss, class_weight, gradient,
     eps and scheme are besides. From the same weights, gradient="backprop" takes the same
-    steps, but for what is said of alpha, learning_rate and epsilon here. X must be dense.
+    steps, but for what is said of alpha, learning_rate and epsilon here. X may be sparse.
 
     Parameters
     ----------
@@ -606,7 +611,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or sparse matrix, shape (n_samples, n_features)
             float32 is kept; anything else is cast to float64.
         y : array_like, shape (n_samples,), or indicator matrix, shape (n_samples, n_labels)
             Labels, at least two different ones; or, of several labels a sample, 1 where
@@ -648,7 +653,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or sparse matrix, shape (n_samples, n_features)
         y : array_like, shape (n_samples,), or indicator matrix, shape (n_samples, n_labels)
         classes : array_like, shape (n_classes,), or None
             Every label there will be. Needed in the first call only; later, and with an
@@ -697,7 +702,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or sparse matrix, shape (n_samples, n_features)
 
         Returns
         -------
@@ -712,7 +717,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or sparse matrix, shape (n_samples, n_features)
 
         Returns
         -------
@@ -733,7 +738,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or sparse matrix, shape (n_samples, n_features)
 
         Returns
         -------
@@ -755,7 +760,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
     def _check(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[Array, Array]:
         """Return X, and y as labels, (n_samples,), or as an indicator matrix, (n_samples, n_labels)."""
-        x, labels = validate_data(self, X, y, dtype=(np.float64, np.float32), reset=reset, multi_output=True)
+        wanted = {"accept_sparse": "csr", "dtype": (np.float64, np.float32), "multi_output": True}
+        x, labels = validate_data(self, X, y, reset=reset, **wanted)
         check_classification_targets(labels)
         if labels.ndim == 1 or type_of_target(labels) == "multilabel-indicator":
             return x, labels
@@ -809,7 +815,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     same meaning, but for the solver "lbfgs" and its max_fun, and the Poisson loss;
     gradient, eps and scheme are besides. From the same weights, gradient="backprop" takes the
     same steps, but for what is said of alpha, learning_rate and epsilon here. The loss is
-    half the squared error, summed over the outputs: what the steps go down. X must be dense.
+    half the squared error, summed over the outputs: what the steps go down. X may be sparse.
 
     Parameters
     ----------
@@ -917,7 +923,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or sparse matrix, shape (n_samples, n_features)
             float32 is kept; anything else is cast to float64.
         y : array_like, shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array_like, shape (n_samples,), or None
@@ -942,7 +948,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or sparse matrix, shape (n_samples, n_features)
         y : array_like, shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array_like, shape (n_samples,), or None
             As for `fit`; one call's weights say nothing about another's.
@@ -970,7 +976,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
 
         Parameters
         ----------
-        X : array_like, shape (n_samples, n_features)
+        X : array_like or sparse matrix, shape (n_samples, n_features)
 
         Returns
         -------
@@ -982,9 +988,8 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
 
     def _gather(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> Samples:
         """Return the samples, with targets as a matrix."""
-        x, values = validate_data(
-            self, X, y, dtype=(np.float64, np.float32), reset=reset, y_numeric=True, multi_output=True
-        )
+        wanted = {"accept_sparse": "csr", "dtype": (np.float64, np.float32), "multi_output": True}
+        x, values = validate_data(self, X, y, reset=reset, y_numeric=True, **wanted)
         return Samples(x, values, values.reshape(len(values), -1), self._weigh(x, sample_weight))
 
     def _merit(self, targets: Array, outputs: Array, weights: Array | None) -> float:

@@ -239,6 +239,17 @@ def test_mapped_files(tmp_path):
     same_bits(trainer, whole)
 
 
+def test_sparse_rows():
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    rows = scipy_sparse.csr_array(np.where(X > 0.5, X, 0.0))
+    whole, trainer = make_trainer(4, False), make_trainer(4, False)
+    whole.fit(rows, Y, 2)
+    trainer.fit([(rows[:4], Y[:4]), (rows[4:8], Y[4:8]), (rows[8:], Y[8:])], epochs=2)
+    same_bits(trainer, whole)
+    with pytest.raises(TypeError, match="y is missing"):
+        trainer.fit(rows)
+
+
 @pytest.mark.parametrize(
     ("batches", "options", "error", "message"),
     [

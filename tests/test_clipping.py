@@ -126,6 +126,18 @@ def test_more_parameters_than_parts(chunks):
     assert len(set(results)) == 1
 
 
+def test_inputs_that_are_mostly_zero(make_case):
+    """Whose products go by lists: as where every zero is multiplied."""
+    scipy_sparse = pytest.importorskip("scipy.sparse")
+    trained = []
+    for kind in (np.asarray, scipy_sparse.csr_array):
+        case = make_case(("squared_error", "identity"), ("tanh", 1))
+        options = {"clip_norm": 0.3, "batch_size": None, "shuffle": False}
+        fastnn.Trainer(case.network, **options).fit(kind(np.where(case.x > 0.8, case.x, 0.0)), case.y, 3)
+        trained.append(case.network.weights)
+    assert is_near(*trained)
+
+
 @pytest.mark.parametrize("gradient", [fastnn.Backprop(), fastnn.RandomDirections(3, 0.1)], ids=repr)
 def test_on_devices_and_with_readings(make_case, gradient):
     """What is read is clipped, and a device's gain acts on the step as it does without."""

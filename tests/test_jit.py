@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn._compiler import jit
+from fastnn._compiler import ahead, jit
 
 PACKAGE = Path(fastnn.__file__).parent
 compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled with the JIT disabled")
@@ -819,3 +819,97 @@ def test_every_entry_point_has_one_version_a_dtype():
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=600, check=True
     )
     assert done.stdout.split() == ["2", "2"]
+
+
+@jit.unit
+def first_of_two(packed, part):
+    """Do nothing."""
+
+
+@jit.unit
+def second_of_two(packed, part):
+    """Do nothing either."""
+
+
+class Jobs:
+    """Two units that no process has compiled, and an empty cache."""
+
+    def __init__(self):
+        self.signature = first_of_two.sign(((np.zeros(1),), 1))
+        self.jobs = [(unit.dispatcher, self.signature) for unit in (first_of_two, second_of_two)]
+
+    def is_kept(self):
+        return [jit.is_kept(*job) for job in self.jobs]
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    made = Jobs()
+    for dispatcher, _ in made.jobs:
+        dispatcher.overloads.clear()
+    return made
+
+
+@compiled
+def test_another_process_compiles_from_the_end(jobs):
+    assert jobs.is_kept() == [False, False]
+    other = ahead.Other(jobs.jobs)
+    other.process.wait(120)
+    for k in range(2):
+        other.wait(k)
+    other.leave()
+    other.leave()  # twice is once
+    assert jobs.is_kept() == [True, True]
+    assert not jobs.jobs[0][0].overloads  # by that process, not by this one
+
+
+@compiled
+@pytest.mark.parametrize("program", [ahead.PROGRAM, "import sys; sys.exit(1)", "import time; time.sleep(2)"])
+def test_compiling_needs_nobody_else(jobs, monkeypatch, program):
+    monkeypatch.setattr(ahead, "PROGRAM", program)
+    monkeypatch.setattr(ahead, "can_help", lambda: True)
+    ahead.compile_all(jobs.jobs)
+    assert all(signature in dispatcher.overloads for dispatcher, signature in jobs.jobs)
+    ahead.compile_all(jobs.jobs)  # nothing is left to do
+
+
+@compiled
+def test_who_compiles_alone(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert ahead.can_help()
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert not ahead.can_help()
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
+    assert not ahead.can_help()
+
+
+SHARED = """
+from toy._jit import entry_point, shared
+
+@shared
+def inner(x):
+    return x + {constant}
+
+@entry_point
+def outer(x):
+    return inner(x) + inner(x + 1)
+"""
+
+
+@compiled
+def test_shared_functions(toy):
+    """They are compiled once, found again by callers from the cache, and anew after an edit."""
+    program = RUN.replace("toy.caller", "toy.sharing")
+    sharing = toy.folder / "toy" / "sharing.py"
+    sharing.write_text(SHARED.format(constant=1))
+    assert toy.run(program)[:2] == (5, 0)
+    files = [path.name for path in toy.cache.rglob("*.code")]
+    assert sorted(name.partition("-")[0] for name in files) == ["toy.sharing.inner", "toy.sharing.outer"]
+    assert toy.run(program)[:2] == (5, 1)
+    sharing.write_text(SHARED.format(constant=2))
+    assert toy.run(program)[:2] == (7, 0)
+    for path in toy.cache.rglob("toy.sharing.inner-*.code"):
+        path.unlink()
+    assert toy.run(program)[:2] == (7, 1)  # compiled for its caller, which was there

@@ -127,7 +127,7 @@ DATA = [
     (Lazy(), Y, TypeError, r"X is a lazy frame; pass X.collect\(\)"),
     (np.ma.masked_array(X, X == 1), Y, ValueError, "X has masked values; fill them, or drop such samples"),
     (None, Y, TypeError, "X must be real numbers"),
-    (Sparse(), Y, TypeError, r"X is a sparse matrix; pass X.toarray\(\)"),
+    (X, Sparse(), TypeError, r"y is a sparse matrix; pass y.toarray\(\)"),
     (np.where(np.eye(4, 3) > 0, np.nan, X), Y, ValueError, r"X has NaN or infinity, first at index \(0, 0\)"),
     (np.where(np.arange(12).reshape(4, 3) == 7, -np.inf, X), Y, ValueError, r"first at index \(2, 1\)"),
     (X, Y[:3], ValueError, "X has 4 samples and y has 3"),

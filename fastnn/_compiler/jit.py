@@ -19,8 +19,10 @@ settings it holds. What is loaded is unpickled, hence the care about whose it is
 import contextlib
 import functools
 import hashlib
+import importlib
 import importlib.machinery
 import importlib.resources
+import inspect
 import math
 import os
 import pickle
@@ -36,7 +38,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import caching, cgutils, serialize, types
 from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
@@ -62,6 +64,10 @@ MARKER = "CACHEDIR.TAG"
 MARKER_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Code that fastnn compiled, and compiles again.\n"
 FOLDER_NAME = re.compile(r"[0-9a-f]{16}(\.[0-9a-f]{16}\.tmp)?")
 FILE_NAME = re.compile(r"(CACHEDIR\.TAG|[\w.]+-[0-9a-f]{16}\.code)(\.[0-9a-f]{16}\.tmp)?")
+# Of functions that are called by symbols, what these begin with, and which are known: the function, the signature, and
+# what it returns.
+SYMBOL = "fastnn."
+_symbols: dict[str, tuple[Any, tuple[Any, ...], Any]] = {}
 # Added to a number below 2**51 it leaves the nearest whole number in the low bits.
 ROUNDER = 1.5 * 2.0**52
 # ``error_model="numpy"``: a division by zero gives inf or nan, as in NumPy, and leaves
@@ -147,7 +153,17 @@ def bind(function: Any, arguments: tuple[Any, ...]) -> Any:
     Finding the types of a dozen arguments, tuples of arrays among them, takes 4 us a call. Arguments of
     other types would be taken for what they are not.
     """
-    return function if JIT_DISABLED else function.compile(tuple(numba.typeof(argument) for argument in arguments))
+    return function if JIT_DISABLED else function.compile(sign(arguments))
+
+
+def sign(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the types of arguments, by which a version of a function is known."""
+    return tuple(numba.typeof(argument) for argument in arguments)
+
+
+def is_kept(dispatcher: Any, signature: tuple[Any, ...]) -> bool:
+    """Return whether a version of a function is compiled already, in this process or by the cache on disk."""
+    return signature in dispatcher.overloads or dispatcher._cache.has(signature, dispatcher.targetctx.codegen())
 
 
 def is_compiled(function: object) -> bool:
@@ -166,21 +182,25 @@ class unit:
     def __init__(self, function):
         self.function = function
         self._addresses = {}
-        self._dispatcher = numba.njit(**UNWRAPPED, _nrt=False)(function)
+        self.dispatcher = numba.njit(**UNWRAPPED, _nrt=False)(function)
         if not JIT_DISABLED:
-            self._dispatcher._cache = _DigestCache(function)
+            self.dispatcher._cache = _DigestCache(function)
 
     def address(self, arguments: tuple[Any, ...]) -> Any:
         """Return what `call` calls, compiled if need be: for arguments like these, the first one packed."""
         if JIT_DISABLED:
             return self.function
-        shared, *rest = (numba.typeof(argument) for argument in arguments)
-        signature = (Packed(shared), *rest)
+        signature = self.sign(arguments)
         if signature not in self._addresses:
-            self._dispatcher.compile(signature)
-            compiled = self._dispatcher.overloads[signature]
+            self.dispatcher.compile(signature)
+            compiled = self.dispatcher.overloads[signature]
             self._addresses[signature] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
         return self._addresses[signature]
+
+    def sign(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the signature for arguments like these, the first one packed."""
+        shared, *rest = sign(arguments)
+        return (Packed(shared), *rest)
 
 
 def pack(shared):
@@ -189,7 +209,7 @@ def pack(shared):
 
 
 def unpack(packed):
-    """Return the first of the tuple's three parts, which stands where the tuple does."""
+    """Return the first of the tuple's four parts, which stands where the tuple does."""
     return packed[0]
 
 
@@ -199,13 +219,18 @@ def unpack_stem(packed):
 
 
 def unpack_scheme(packed):
-    """Return the first and the last: what `unpack` does, and a `schemes.scheme.Scheme` with what it has below."""
+    """Return the first and the third: what `unpack` does, and a `schemes.scheme.Scheme` with what it has below."""
     return packed[0], packed[2]
 
 
+def unpack_listed(packed):
+    """Return the first and the last: what `unpack` does, and a `sparse.Listed`."""
+    return packed[0], packed[3]
+
+
 def unpack_all(packed):
-    """Return all three."""
-    return packed
+    """Return the first three."""
+    return packed[:3]
 
 
 def call(address, packed, block, task, step, chunk):
@@ -295,17 +320,48 @@ if not JIT_DISABLED:
 
     unpack_stem = unpack_all = unpack  # a unit's signature says which part of the tuple it is handed
 
-    @intrinsic
-    def unpack_scheme(typing_context, packed):  # pragma: no cover (called by the compiler, untraced)
-        """Return the first and the last part of the tuple at an address; no references are counted."""
+    def _unpack_two(packed, which):  # pragma: no cover (called by the compiler, untraced)
+        """Return the type and the code of the first part and another of the tuple at an address."""
         kind = packed.kind
 
         def generate(context, builder, signature, values):
             whole = builder.bitcast(values[0], context.get_value_type(kind).as_pointer())
-            parts = [builder.load(cgutils.gep_inbounds(builder, whole, 0, k)) for k in (0, 2)]
+            parts = [builder.load(cgutils.gep_inbounds(builder, whole, 0, k)) for k in (0, which)]
             return context.make_tuple(builder, signature.return_type, parts)
 
-        return types.Tuple((kind[0], kind[2]))(packed), generate
+        return types.Tuple((kind[0], kind[which]))(packed), generate
+
+    @intrinsic
+    def unpack_scheme(typing_context, packed):  # pragma: no cover (as above)
+        """Return the first and the third part of the tuple at an address; no references are counted."""
+        return _unpack_two(packed, 2)
+
+    @intrinsic
+    def unpack_listed(typing_context, packed):  # pragma: no cover (as above)
+        """Return the first and the last part of the tuple at an address; no references are counted."""
+        return _unpack_two(packed, 3)
+
+    def call_shared(made, arguments):  # pragma: no cover (as above)
+        """Return the signature and the code of a call of something shared, by the convention of compiled code."""
+        plain = tuple(types.unliteral(kind) for kind in arguments)
+        plain = tuple(kind.dtype if isinstance(kind, types.IntEnumMember) else kind for kind in plain)
+        symbol, result = made.find(plain)
+
+        def generate(context, builder, signature, values):
+            kinds = zip(values, signature.args, plain, strict=True)
+            values = [context.cast(builder, value, kind, to) for value, kind, to in kinds]
+            return emit_shared_call(context, builder, symbol, result, plain, values)
+
+        return result(*arguments), generate
+
+    def emit_shared_call(context, builder, symbol, result, kinds, values):  # pragma: no cover (as above)
+        """Emit a call of what a symbol stands for."""
+        convention = context.call_conv
+        callee = cgutils.get_or_insert_function(builder.module, convention.get_function_type(result, kinds), symbol)
+        status, found = convention.call_function(builder, callee, result, kinds, values)
+        with cgutils.if_unlikely(builder, status.is_error):
+            convention.return_status_propagate(builder, status)
+        return found
 
     def _make_call(address, packed, *rest):  # pragma: no cover (as above)
         """Return the signature and the code of a call through an address, by the convention of compiled code."""
@@ -436,6 +492,60 @@ if not JIT_DISABLED:
         return _make_view(flat, 2, has_pitch=True)
 
 
+class Shared:
+    """A function that is compiled by itself, and called by a symbol; see `shared`."""
+
+    def __init__(self, function):
+        self.function = function
+        self._dispatcher = numba.njit(**UNWRAPPED, _nrt=False)(function)
+        self._dispatcher._cache = _DigestCache(function)
+
+    def find(self, signature: tuple[Any, ...]) -> tuple[str, Any]:
+        """Return the symbol of the version for a signature, and what it returns; compiled if need be."""
+        key = repr((self.function.__module__, self.function.__name__, signature)).encode()
+        symbol = f"{SYMBOL}{self.function.__name__}.{hashlib.sha256(key).hexdigest()[:16]}"
+        if symbol not in _symbols:
+            self._dispatcher.compile(signature)
+            compiled = self._dispatcher.overloads[signature]
+            address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+            binding.add_symbol(symbol, address)
+            _symbols[symbol] = self, signature, compiled.signature.return_type
+        return symbol, _symbols[symbol][2]
+
+    def __reduce__(self):
+        return _find_shared, (self.function.__module__, self.function.__name__)
+
+
+def _find_shared(module, name):
+    """Return the `Shared` of a function, by where that is."""
+    return getattr(importlib.import_module(module), name).shared
+
+
+def _list_symbols(library):
+    """Return what compiled code calls by symbols: functions and their signatures."""
+    names = [function.name for function in library._final_module.functions if function.is_declaration]
+    return [_symbols[name][:2] for name in names if name.startswith(SYMBOL)]
+
+
+def shared(function):
+    """Compile a function by itself, for compiled code that calls it as it would call a kernel.
+
+    A kernel becomes part of each of its callers, and is optimised anew with each. A shared one is compiled once for
+    each signature, and kept on disk: callers know it by a symbol, whose address is found before they are loaded. For
+    what many callers have and what does enough in a call.
+    """
+    if JIT_DISABLED:
+        return function
+    made = Shared(function)
+    names = ", ".join(inspect.signature(function).parameters)
+    source = f"def {function.__name__}(typing_context, {names}):\n    return make_call(made, ({names},))\n"
+    scope = {"__name__": function.__module__, "make_call": call_shared, "made": made}
+    exec(source, scope)
+    called = intrinsic(scope[function.__name__])
+    called.shared = made
+    return called
+
+
 def user_cache_folder():
     """Return the folder that holds one folder of compiled code per digest, or None where no home is known."""
     if numba.config.CACHE_DIR:
@@ -486,6 +596,11 @@ def _find_modules(folder):
 # Of the files as they are imported: later they may be another version's.
 _PACKAGE = sys.modules[__name__.partition(".")[0]]
 DIGEST = source_digest(importlib.resources.files(_PACKAGE), __spec__.origin or "")
+
+
+def has_cache() -> bool:
+    """Return whether compiled code is kept on disk."""
+    return open_folder(user_cache_folder())[0] is not None
 
 
 def check_folder(path, *, is_own):
@@ -629,6 +744,11 @@ class _DigestCache(caching.NullCache):
         key = repr((self.function, signature, codegen.magic_tuple(), settings)).encode()
         return folder / f"{self.function}-{hashlib.sha256(key).hexdigest()[:16]}.code", hashlib.sha256(key)
 
+    def has(self, signature, codegen):
+        """Return whether there is a file for a signature, whatever is in it."""
+        folder, _ = open_folder(user_cache_folder())
+        return folder is not None and self._find_file(folder, signature, codegen)[0].exists()
+
     def load_overload(self, sig, target_context):
         found = self._load(sig, target_context)
         if found is None:
@@ -647,7 +767,10 @@ class _DigestCache(caching.NullCache):
             if content[:CHECKSUM_BYTES] != checksum.digest():
                 raise ValueError("not what it should hold, by its checksum")
             target_context.refresh()
-            return CompileResult._rebuild(target_context, *pickle.loads(content[CHECKSUM_BYTES:]))
+            called, reduced = pickle.loads(content[CHECKSUM_BYTES:])
+            for other, signature in called:
+                other.find(signature)
+            return CompileResult._rebuild(target_context, *reduced)
         except FileNotFoundError:
             return None
         except Exception as error:
@@ -661,7 +784,7 @@ class _DigestCache(caching.NullCache):
         if data.library.has_dynamic_globals:
             return None  # addresses in this process
         path, checksum = self._find_file(folder, sig, data.codegen)
-        content = serialize.dumps(data._reduce())
+        content = serialize.dumps((_list_symbols(data.library), data._reduce()))
         checksum.update(content)
         content = checksum.digest() + content
         try:

@@ -15,6 +15,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastnn._compiler.jit import emit_shared_call, shared
+
 INT, INDEX, BOOL, DOUBLE = ir.IntType(32), ir.IntType(64), ir.IntType(1), ir.DoubleType()
 
 
@@ -33,34 +35,55 @@ VECTOR_BITS, N_REGISTERS = _registers()
 # ran at 52 and 72 GFLOP/s (float64, float32) by four rows, at 35 and 62 by eight.
 ROWS = (8, 4, 2, 1) if N_REGISTERS == 32 else (4, 2, 1)
 PACKED_BYTES = 48 * 2**10  # of a panel, in the nearest cache or the next
+WHOLE = 0  # the case of a panel without a mask
 UNPACKED = 32  # rows that a panel is not copied for: 32 x 392 x 100 is a tenth faster without
 
 
-class _Product:  # pragma: no cover (called by the compiler, untraced)
-    """Emit ``out += scale * sum_k (a**k) b_k``, powers entry by entry.
+def find_deepest(n_terms):
+    """Return how many vectors a panel is wide at most, and how many rows of it a block has at most."""
+    # Accumulators, columns and a row's factor share the registers.
+    widest = 3 if n_terms == 1 else 2
+    return widest, PACKED_BYTES // (widest * n_terms * VECTOR_BITS // 8)
 
-    The emitted function takes pointers, strides in numbers, and sizes; it is shared
-    by all callers in a module. The powers are never stored: per entry of `a` the
-    bracket ``b_1 + a (b_2 + a b_3)`` is formed by Horner's rule.
 
-    Panels of columns and blocks of the inner dimension are outermost. What a block needs of
-    a panel is copied side by side for the tiles that share it, if they are many: rows of 512
-    numbers, 4 kB apart, all want the same few places of the cache. 64 x 512 x 512 in float64
-    runs at 79 GFLOP/s, 41 without, on a core whose peak is 99.
-    """
+def splat(builder, number, kind):  # pragma: no cover (called by the compiler, untraced)
+    """Return a vector of one number."""
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, number, INT(0))
+    everywhere = ir.Constant(ir.VectorType(INT, kind.count), [0] * kind.count)
+    return builder.shuffle_vector(first, undefined, everywhere)
 
-    def __init__(self, module, a_type, out_type, n_terms):
+
+def loop(builder, start, stop, step, carried, body):  # pragma: no cover (as above)
+    """Emit ``while k + step <= stop``, from `start` on; return the last k and what is carried."""
+    before = builder.block
+    head, inside, after = (builder.append_basic_block(name) for name in ("head", "inside", "after"))
+    builder.branch(head)
+    builder.position_at_end(head)
+    k, *phis = [builder.phi(value.type) for value in (start, *carried)]
+    for phi, value in zip((k, *phis), (start, *carried), strict=True):
+        phi.add_incoming(value, before)
+    end = builder.add(k, step)
+    builder.cbranch(builder.icmp_signed("<=", end, stop), inside, after)
+    builder.position_at_end(inside)
+    results = body(k, phis)
+    for phi, value in zip((k, *phis), (end, *results), strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return k, phis
+
+
+class Vectors:  # pragma: no cover (called by the compiler, untraced)
+    """What emits code for vectors of the widest registers there are: of one type, the last of a row masked."""
+
+    def __init__(self, module, out_type):
         self.out_type = out_type
         self.bytes = 8 if isinstance(out_type, ir.DoubleType) else 4
         self.lanes = VECTOR_BITS // (8 * self.bytes)
         self.vector = ir.VectorType(out_type, self.lanes)
         self.mask_type = ir.VectorType(BOOL, self.lanes)
-        self.widen = a_type != out_type
-        self.n_terms = n_terms
-        # Accumulators, columns and a row's factor share the registers.
-        self.widest = 3 if n_terms == 1 else 2
-        self.deepest = PACKED_BYTES // (self.widest * n_terms * VECTOR_BITS // 8)
-        pointer, vectors = out_type.as_pointer(), self.vector.as_pointer()
+        vectors = self.vector.as_pointer()
         suffix = f"v{self.lanes}f{8 * self.bytes}"
         parts = {
             "fmuladd": (self.vector, [self.vector] * 3, f"llvm.fmuladd.{suffix}"),
@@ -71,31 +94,19 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
             key: cgutils.get_or_insert_function(module, ir.FunctionType(result, arguments), name)
             for key, (result, arguments, name) in parts.items()
         }
-        arguments = [a_type.as_pointer(), INDEX, INDEX, *[pointer] * n_terms, INDEX, pointer, *[INDEX] * 4, out_type]
-        name = f"fastnn_product_{a_type}_{out_type}_{n_terms}"
+
+    def open(self, module, arguments, name):
+        """Make the function, shared by all callers in a module, and begin with its code."""
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
         self.function.linkage = "linkonce_odr"
         self.function.attributes.add("noinline")
-        self.a, self.a_row, self.a_column, *rest = self.function.args
-        self.b = rest[:n_terms]
-        self.b_row, self.out, self.out_row, self.n_rows, self.n_inner, self.n_columns, scale = rest[n_terms:]
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.scale = self.splat(scale, self.vector)
-        self.packed = [
-            cgutils.alloca_once(self.builder, self.vector, self.deepest * self.widest, f"packed{k}")
-            for k in range(n_terms)
-        ]
-        for buffer in self.packed:
-            buffer.align = VECTOR_BITS // 8
-        self.packs = self.builder.icmp_signed(">", self.n_rows, INDEX(UNPACKED))
-        self.emit_columns()
 
-    def splat(self, number, kind):
-        """Return a vector of one number."""
-        undefined = ir.Constant(kind, ir.Undefined)
-        first = self.builder.insert_element(undefined, number, INT(0))
-        everywhere = ir.Constant(ir.VectorType(INT, kind.count), [0] * kind.count)
-        return self.builder.shuffle_vector(first, undefined, everywhere)
+    def mask(self, n_left):
+        """Return which lanes of a vector are among so many numbers."""
+        lanes = ir.VectorType(INDEX, self.lanes)
+        inside = splat(self.builder, n_left, lanes)
+        return self.builder.icmp_signed("<", ir.Constant(lanes, list(range(self.lanes))), inside)
 
     def multiply_add(self, x, y, z):
         return self.builder.call(self.parts["fmuladd"], [x, y, z])
@@ -118,6 +129,46 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
         else:
             self.builder.call(self.parts["store"], [value, address, INT(self.bytes), mask])
 
+    def add(self, offset, v, total, mask):
+        """Add the scaled total of vector v from an offset on to the result."""
+        value = self.multiply_add(self.scale, total, self.load(self.out, offset, v, mask))
+        self.store(value, self.out, offset, v, mask)
+
+
+class _Product(Vectors):  # pragma: no cover (as above)
+    """Emit ``out += scale * sum_k (a**k) b_k``, powers entry by entry.
+
+    The emitted function takes pointers, strides in numbers, and sizes; it is shared
+    by all callers in a module. The powers are never stored: per entry of `a` the
+    bracket ``b_1 + a (b_2 + a b_3)`` is formed by Horner's rule.
+
+    Panels of columns and blocks of the inner dimension are outermost. What a block needs of
+    a panel is copied side by side for the tiles that share it, if they are many: rows of 512
+    numbers, 4 kB apart, all want the same few places of the cache. 64 x 512 x 512 in float64
+    runs at 79 GFLOP/s, 41 without, on a core whose peak is 99.
+    """
+
+    def __init__(self, module, a_type, out_type, n_terms):
+        super().__init__(module, out_type)
+        self.widen = a_type != out_type
+        self.n_terms = n_terms
+        self.widest, self.deepest = find_deepest(n_terms)
+        pointer = out_type.as_pointer()
+        arguments = [a_type.as_pointer(), INDEX, INDEX, *[pointer] * n_terms, INDEX, pointer, *[INDEX] * 4, out_type]
+        self.open(module, arguments, f"fastnn_product_{a_type}_{out_type}_{n_terms}")
+        self.a, self.a_row, self.a_column, *rest = self.function.args
+        self.b = rest[:n_terms]
+        self.b_row, self.out, self.out_row, self.n_rows, self.n_inner, self.n_columns, scale = rest[n_terms:]
+        self.scale = splat(self.builder, scale, self.vector)
+        self.packed = [
+            cgutils.alloca_once(self.builder, self.vector, self.deepest * self.widest, f"packed{k}")
+            for k in range(n_terms)
+        ]
+        for buffer in self.packed:
+            buffer.align = VECTOR_BITS // 8
+        self.packs = self.builder.icmp_signed(">", self.n_rows, INDEX(UNPACKED))
+        self.emit_columns()
+
     def emit_columns(self):
         """Emit the loop over panels of columns; four vectors left become two and two."""
         builder = self.builder
@@ -137,13 +188,20 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
         width = builder.select(many, INDEX(self.widest), vectors_left)
         if self.widest == 3:
             width = builder.select(builder.icmp_signed("==", vectors_left, INDEX(4)), INDEX(2), width)
-        choice = builder.switch(width, leave)
+        # A mask would take one of the registers, and a masked store a dozen cycles (AVX2, AMD): a panel that is whole
+        # and of the widest has none.
+        whole = builder.icmp_signed(">=", columns_left, INDEX(self.widest * self.lanes))
+        choice = builder.switch(builder.select(whole, INDEX(WHOLE), width), leave)
         ends = []
-        for n_vectors in range(1, self.widest + 1):
-            block = self.function.append_basic_block(f"panel{n_vectors}")
-            choice.add_case(INDEX(n_vectors), block)
+        for case in (WHOLE, *range(1, self.widest + 1)):
+            block = self.function.append_basic_block(f"panel{case}")
+            choice.add_case(INDEX(case), block)
             builder.position_at_end(block)
-            self.emit_blocks(column, columns_left, n_vectors)
+            n_vectors = case or self.widest
+            masks = [None] * n_vectors
+            if case != WHOLE:
+                masks[-1] = self.mask(builder.sub(columns_left, INDEX((n_vectors - 1) * self.lanes)))
+            self.emit_blocks(column, masks)
             ends.append((builder.add(column, INDEX(n_vectors * self.lanes)), builder.block))
             builder.branch(following)
         builder.position_at_end(following)
@@ -155,13 +213,9 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
         builder.position_at_end(leave)
         builder.ret_void()
 
-    def emit_blocks(self, column, columns_left, n_vectors):
-        """Emit the loop over blocks of the inner dimension, for one panel."""
+    def emit_blocks(self, column, masks):
+        """Emit the loop over blocks of the inner dimension, for one panel of a vector for each mask, None for none."""
         builder = self.builder
-        lanes = ir.VectorType(INDEX, self.lanes)
-        inside = self.splat(builder.sub(columns_left, INDEX((n_vectors - 1) * self.lanes)), lanes)
-        mask = builder.icmp_signed("<", ir.Constant(lanes, list(range(self.lanes))), inside)
-        masks = [*[None] * (n_vectors - 1), mask]
         before = builder.block
         head, pack, tiles, after = (builder.append_basic_block(name) for name in ("block", "pack", "tiles", "after"))
         builder.branch(head)
@@ -173,7 +227,7 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
         start = builder.add(builder.mul(block, self.b_row), column)
         straight = [builder.gep(b, [start]) for b in self.b]
         packed = [builder.bitcast(buffer, self.out_type.as_pointer()) for buffer in self.packed]
-        width = INDEX(n_vectors * self.lanes)
+        width = INDEX(len(masks) * self.lanes)
         builder.cbranch(self.packs, pack, tiles)
         builder.position_at_end(pack)
         k = builder.phi(INDEX)
@@ -235,7 +289,7 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
             number = builder.load(builder.gep(start, [a_offset]))
             if self.widen:
                 number = builder.fpext(number, self.out_type)
-            factor = self.splat(number, self.vector)
+            factor = splat(self.builder, number, self.vector)
             results.append([])
             for v in range(len(masks)):
                 bracket = b[-1][v]
@@ -254,8 +308,36 @@ class _Product:  # pragma: no cover (called by the compiler, untraced)
         for r, results_row in zip(rows, results, strict=True):
             offset = builder.add(builder.mul(r, self.out_row), column)
             for v, (result, mask) in enumerate(zip(results_row, masks, strict=True)):
-                value = self.multiply_add(self.scale, result, self.load(self.out, offset, v, mask))
-                self.store(value, self.out, offset, v, mask)
+                self.add(offset, v, result, mask)
+
+
+def make_code(module, name, emit, n_arguments):  # pragma: no cover (as above)
+    """Return a function of a module that is compiled by itself, of so many numbers and pointers: what `emit` emits.
+
+    That is called with a module and the arguments' types, and returns an LLVM function.
+    """
+    names = ", ".join(f"argument{k}" for k in range(n_arguments))
+    source = f"def code(typing_context, {names}):\n    return types.void({names}), generate\n"
+    source += f"def {name}({names}):\n    code({names})\n"
+
+    def generate(context, builder, signature, values):
+        builder.call(emit(builder.module, [value.type for value in values]), values)
+        return context.get_dummy_value()
+
+    scope = {"__name__": module, "types": types, "generate": generate}
+    exec(source, scope)
+    scope["code"] = intrinsic(scope["code"])
+    return shared(scope[name])
+
+
+def _make_product(n_terms):  # pragma: no cover (as above)
+    def emit(module, kinds):
+        return _Product(module, kinds[0].pointee, kinds[3].pointee, n_terms).function
+
+    return make_code(__name__, f"product_{n_terms}", emit, 10 + n_terms)
+
+
+product_1, product_2, product_3 = PRODUCTS = [_make_product(n_terms) for n_terms in (1, 2, 3)]
 
 
 @intrinsic
@@ -266,6 +348,9 @@ def add_tiles(typing_context, a, b, first, last, scale, out):  # pragma: no cove
     """
     n_terms = len(b)
     signature = types.void(a, b, types.intp, types.intp, out.dtype, out)
+    ours, theirs = types.CPointer(a.dtype), types.CPointer(out.dtype)
+    kinds = (ours, types.intp, types.intp, *[theirs] * n_terms, types.intp, theirs, *[types.intp] * 4, out.dtype)
+    symbol, result = PRODUCTS[n_terms - 1].shared.find(kinds)
 
     def generate(context, builder, signature, arguments):
         from numba.np import arrayobj  # 20 ms that an import of fastnn can do without
@@ -276,30 +361,25 @@ def add_tiles(typing_context, a, b, first, last, scale, out):  # pragma: no cove
         ]
         _, _, first, last, scale, out_value = arguments
         out_array = arrayobj.make_array(out)(context, builder, out_value)
-        a_type, out_type = context.get_value_type(a.dtype), context.get_value_type(out.dtype)
 
         def stride(array, axis, kind):
             return builder.sdiv(cgutils.unpack_tuple(builder, array.strides)[axis], INDEX(kind.bitwidth // 8))
 
-        name = f"fastnn_product_{a_type}_{out_type}_{n_terms}"
-        function = builder.module.globals.get(name) or _Product(builder.module, a_type, out_type, n_terms).function
         a_row, out_row = stride(a_array, 0, a.dtype), stride(out_array, 0, out.dtype)
-        builder.call(
-            function,
-            [
-                builder.gep(a_array.data, [builder.mul(first, a_row)]),
-                a_row,
-                stride(a_array, 1, a.dtype),
-                *[array.data for array in b_arrays],
-                stride(b_arrays[0], 0, out.dtype),
-                builder.gep(out_array.data, [builder.mul(first, out_row)]),
-                out_row,
-                builder.sub(last, first),
-                cgutils.unpack_tuple(builder, a_array.shape)[1],
-                cgutils.unpack_tuple(builder, out_array.shape)[1],
-                scale,
-            ],
-        )
+        values = [
+            builder.gep(a_array.data, [builder.mul(first, a_row)]),
+            a_row,
+            stride(a_array, 1, a.dtype),
+            *[array.data for array in b_arrays],
+            stride(b_arrays[0], 0, out.dtype),
+            builder.gep(out_array.data, [builder.mul(first, out_row)]),
+            out_row,
+            builder.sub(last, first),
+            cgutils.unpack_tuple(builder, a_array.shape)[1],
+            cgutils.unpack_tuple(builder, out_array.shape)[1],
+            scale,
+        ]
+        emit_shared_call(context, builder, symbol, result, kinds, values)
         return context.get_dummy_value()
 
     return signature, generate
@@ -334,25 +414,6 @@ class _Taps:  # pragma: no cover (called by the compiler, untraced)
             column = self.emit_strips(column, n_vectors)
         self.builder.ret_void()
 
-    def loop(self, start, stop, step, carried, body):
-        """Emit ``while k + step <= stop``, from `start` on; return the last k and what is carried."""
-        builder, before = self.builder, self.builder.block
-        head, inside, after = (self.function.append_basic_block(name) for name in ("head", "inside", "after"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        k, *phis = [builder.phi(value.type) for value in (start, *carried)]
-        for phi, value in zip((k, *phis), (start, *carried), strict=True):
-            phi.add_incoming(value, before)
-        end = builder.add(k, step)
-        builder.cbranch(builder.icmp_signed("<=", end, stop), inside, after)
-        builder.position_at_end(inside)
-        results = body(k, phis)
-        for phi, value in zip((k, *phis), (end, *results), strict=True):
-            phi.add_incoming(value, builder.block)
-        builder.branch(head)
-        builder.position_at_end(after)
-        return k, phis
-
     def place(self, base, offset, v):
         """Return the address of vector v from an offset on."""
         offset = self.builder.add(offset, INDEX(v * LANES))
@@ -364,12 +425,14 @@ class _Taps:  # pragma: no cover (called by the compiler, untraced)
         def strip(column, _):
             places = [self.place(self.out, column, v) for v in range(n_vectors)]
             sums = [self.builder.load(place, align=8) for place in places]
-            _, sums = self.loop(INDEX(0), self.n_rows, INDEX(1), sums, lambda i, sums: self.emit_row(column, i, sums))
+            _, sums = loop(
+                self.builder, INDEX(0), self.n_rows, INDEX(1), sums, lambda i, sums: self.emit_row(column, i, sums)
+            )
             for place, total in zip(places, sums, strict=True):
                 self.builder.store(total, place, align=8)
             return []
 
-        end, _ = self.loop(column, self.size, INDEX(n_vectors * LANES), [], strip)
+        end, _ = loop(self.builder, column, self.size, INDEX(n_vectors * LANES), [], strip)
         return end
 
     def emit_row(self, column, i, sums):
@@ -381,16 +444,14 @@ class _Taps:  # pragma: no cover (called by the compiler, untraced)
         def tap(j, sums):
             weight = builder.load(builder.gep(weights, [builder.mul(j, self.w_step)]))
             weight = weight if weight.type == DOUBLE else builder.fpext(weight, DOUBLE)
-            undefined = ir.Constant(self.vector, ir.Undefined)
-            first = builder.insert_element(undefined, weight, INT(0))
-            factor = builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(INT, LANES), [0] * LANES))
+            factor = splat(builder, weight, self.vector)
             start = builder.mul(j, self.size)
             return [
                 builder.call(self.fmuladd, [factor, builder.load(self.place(moved, start, v), align=8), total])
                 for v, total in enumerate(sums)
             ]
 
-        return self.loop(INDEX(0), self.n_taps, INDEX(1), sums, tap)[1]
+        return loop(self.builder, INDEX(0), self.n_taps, INDEX(1), sums, tap)[1]
 
 
 @intrinsic

@@ -14,6 +14,7 @@ from fastnn._engine.devices import end_reading, has_devices, read_weights
 from fastnn._engine.plan import count_stem, count_steps, find_plan
 from fastnn._engine.program import find_program, is_deep
 from fastnn._engine.recipe import Recipe, rest
+from fastnn._engine.sparse import list_inputs
 from fastnn._engine.threads import count_chunks, find_pace, take_turn
 from fastnn._engine.workspace import (
     borrow_work,
@@ -235,7 +236,7 @@ class Loop:
             arguments = self.layout, self.theta, here.data, task, rest(self.theta), self.work, self.batch_size
             take_steps(*arguments, stop - 1, stop, 0, totals, may_leave=True, recipe=self.recipe)
         factor = n_times * seconds / (time.perf_counter() - started)
-        message = SLOW.format(factor, np.abs(here.data.x).max(), self.task.eps)
+        message = SLOW.format(factor, abs(here.data.x).max(), self.task.eps)
         warnings.warn(message, stacklevel=find_caller())
 
     def _find_broken(self) -> str:
@@ -325,8 +326,8 @@ def measure(
     the others are nothing then.
     """
     totals = np.zeros((1, 2))
-    with borrow_work(layout, len(data.x), Method(task.method), theta.dtype, task.n_chunks, recipe) as work:
-        arguments = layout, theta, data, task, rest(theta), work, len(data.x), 0, 1, 0, totals
+    with borrow_work(layout, data.x.shape[0], Method(task.method), theta.dtype, task.n_chunks, recipe) as work:
+        arguments = layout, theta, data, task, rest(theta), work, data.x.shape[0], 0, 1, 0, totals
         _, end = take_steps(*arguments, may_leave=True, recipe=recipe)
         gradient = work.gradient.copy()
     if end == End.REFUSED:
@@ -338,13 +339,13 @@ def measure(
 
 def forward(layout: Layout, theta: Array, x: Array) -> Iterator[tuple[slice, Work]]:
     """Run samples forward, a block at a time; yield which samples they are, and their values."""
-    n_chunks = count_chunks(layout, Method.NONE, len(x))
+    n_chunks = count_chunks(layout, Method.NONE, x.shape[0])
     task = make_plain_task(-1, Method.NONE, n_chunks)
-    with borrow_work(layout, len(x), Method.NONE, theta.dtype, n_chunks) as work:
+    with borrow_work(layout, x.shape[0], Method.NONE, theta.dtype, n_chunks) as work:
         n_steps = count_steps(layout)
         block = work.measured.shape[1] // n_steps
-        for start in range(0, len(x), block):
-            part = x[start : start + block]
+        for start in range(0, x.shape[0], block):
+            part = validate.dense(x[start : start + block])
             data = make_data(part, np.empty((n_steps * len(part), 0), theta.dtype))
             totals = np.zeros((1, 2))
             take_steps(layout, theta, data, task, rest(theta), work, len(part), 0, 1, 0, totals, may_leave=True)
@@ -384,6 +385,7 @@ def take_steps(
         # The second term knows a deep network's curvature, also where it is none of a central difference.
         task = task._replace(n_terms=max(task.n_terms, 2))
     has_direct, n_rows, is_clipped = False, batch_size * count_steps(layout), update.clip_norm < math.inf
+    data, listed = list_inputs(layout, data, work)
 
     def run() -> tuple[int, End]:
         nonlocal first
@@ -393,15 +395,13 @@ def take_steps(
             own = rest(theta) if rests else update
             scheme = hand_scheme(work, update, recipe)
 
-            def call(program: Program, stop: int, plan: Task) -> tuple[int, int]:
-                result: tuple[int, int] = run_steps(
-                    program, dense, theta, data, n_rows, first, stop, done, plan, own, stem, scheme, space, totals
-                )
-                return result
+            def list_arguments(program: Program, stop: int = first, plan: Task = task) -> tuple[Any, ...]:
+                handed = own, stem, scheme, listed, space, totals
+                return program, dense, theta, data, n_rows, first, stop, done, plan, *handed
 
-            packed = (dense, theta, data, own, space), stem, scheme
+            packed = (dense, theta, data, own, space), stem, scheme, listed
             needs = layout, task, has_direct, has_devices(update), is_clipped, recipe
-            program = find_program(*needs, packed, lambda program: call(program, first, task))
+            program = find_program(*needs, packed, run_steps, list_arguments)
             pace = None
             if n_chunks > 1:
                 kind = *identify(layout), task.method, recipe, theta.dtype
@@ -412,7 +412,8 @@ def take_steps(
                     shares, n_samples = pace.plan()
                     stop = min(last, first + max(1, n_samples // batch_size))
                 started = time.perf_counter()
-                reached, end = call(program, stop, task._replace(n_chunks=n_chunks if shares else 1))
+                plan = task._replace(n_chunks=n_chunks if shares else 1)
+                reached, end = run_steps(*list_arguments(program, stop, plan))
                 if pace and reached > first:
                     pace.note((reached - first) * batch_size, time.perf_counter() - started)
                 first = reached

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._compiler.jit import ADDRESS
+from fastnn._compiler.ahead import compile_all
+from fastnn._compiler.jit import ADDRESS, is_compiled, sign
 from fastnn._engine.plan import StemPlan, find_plan, has_series, is_pulled
 from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import load_layer
@@ -17,11 +18,12 @@ from fastnn.kernels.descent import run_descent
 from fastnn.kernels.devices import run_devices, run_stem_devices
 from fastnn.kernels.direct import Rise, run_carry, run_direct
 from fastnn.kernels.forward import run_forward, run_inputs
-from fastnn.kernels.layers import FUNCTIONS, MODULES, Kind
+from fastnn.kernels.layers import FUNCTIONS, MODULES
 from fastnn.kernels.layers.maps import Part
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.series.carried import run_carried
 from fastnn.kernels.series.expansion import is_curved_above, run_expansion
+from fastnn.kernels.sparse import run_sparse_descent, run_sparse_inputs
 from fastnn.kernels.stem import (
     run_stem_add,
     run_stem_back,
@@ -52,6 +54,8 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_clip: (),
     run_stem_devices: (),
 }
+# What takes the place of others where the inputs are listed, and is handed the lists.
+SPARSE_UNITS: dict[Any, Any] = {run_inputs: run_sparse_inputs, run_descent: run_sparse_descent}
 # Those that have changes carried up to the loss.
 CARRYING = {run_direct, run_stem_direct, run_stem_down, run_recurrent}
 
@@ -69,6 +73,7 @@ def list_units(
     on_devices: bool,
     is_clipped: bool = False,
     recipe: Recipe | None = None,
+    is_listed: bool = False,
 ) -> Units:
     """Return the units of each phase of a step; those of `Phase.DIRECT` are left out until they are needed."""
     units: Units = {Phase.INPUTS: [run_inputs], Phase.FORWARD: [run_forward]}
@@ -90,6 +95,8 @@ def list_units(
     if on_devices:
         phase = Phase.WRITE if is_clipped or (recipe and recipe.moves) else Phase.DESCENT
         units.setdefault(phase, []).extend([run_stem_devices, run_devices] if plan else [run_devices])
+    if is_listed:
+        units = {phase: [SPARSE_UNITS.get(unit, unit) for unit in listed] for phase, listed in units.items()}
     return dict(sorted(units.items()))
 
 
@@ -157,11 +164,10 @@ def find_program(
     is_clipped: bool,
     recipe: Recipe | None,
     packed: tuple[Any, ...],
-    call: Callable[[Program], object],
+    entry: Any,
+    list_arguments: Callable[[Program], tuple[Any, ...]],
 ) -> Program:
-    """Return the program of a step, its units compiled; what calls them is compiled by calling it once.
-
-    Ctrl-C does not wait for either.
+    """Return the program of a step, its units compiled, and what calls them; Ctrl-C does not wait for that.
 
     Parameters
     ----------
@@ -169,61 +175,83 @@ def find_program(
         See `list_units`.
     packed : tuple
         What units are handed packed: what all have to do with; the `Stem`, or an empty tuple without layers below the
-        dense ones; and the scheme with what it has below, or an empty tuple. Addresses are written into these: of
-        layers' units, and of what carries changes up.
-    call : callable
-        It runs a program without taking a step.
+        dense ones; the scheme with what it has below, or an empty tuple; and the lists of inputs, or an empty tuple.
+        Addresses are written into these: of layers' units, and of what carries changes up.
+    entry, list_arguments : callable
+        What runs a program, and what it is called with.
     """
-    units = list_units(layout, task, needs_direct, on_devices, is_clipped, recipe)
-    shared, stem, scheme = packed
+    shared, stem, scheme, listed = packed
+    work: Work = shared[-1]
+    units = list_units(layout, task, needs_direct, on_devices, is_clipped, recipe, bool(listed))
     key = shared[1].dtype, *((phase, unit) for phase in units for unit in units[phase])
     below: Any = scheme[1] if scheme else ()
-    handed = {unit: packed for unit in find_own(recipe)} | {unit: (shared, stem) for unit in STEM_UNITS}
+    handed = {unit: packed[:3] for unit in find_own(recipe)} | {unit: (shared, stem) for unit in STEM_UNITS}
+    handed |= dict.fromkeys(SPARSE_UNITS.values(), packed)
+    listed_units = [unit for phase in units for unit in units[phase]]
+    carries = CARRYING | find_own(recipe) if recipe and recipe.is_carried else CARRYING
+    rise = shared, Rise(0, 0, 0, 0.0, 0, 0, 0)
+
+    lacks_layers = bool(stem) and not stem.units[:, 0].all()
+    lacks_below = bool(below) and not below.units[0]
+    lacks_carry = not work.carry[0] and any(unit in carries for unit in listed_units)
+    if not (lacks_layers or lacks_below or lacks_carry or key not in _programs):
+        return _programs[key]
+    wanted = [name for unit in listed_units for name in STEM_UNITS.get(unit, ())]
+    if below:
+        dense, _, data, update, _ = shared
+        packed_below = (dense, below.theta[0], data, update, below.work), below.stem
+
+    def list_wanted() -> list[tuple[Any, tuple[Any, ...]]]:
+        """Return what is called, and with what: what takes long to compile first, and what takes as long last."""
+        phases = sorted(units, key=lambda phase: phase in (Phase.INPUTS, Phase.FORWARD))
+        found = [(unit, (handed.get(unit, shared), *ARGUMENTS)) for phase in phases for unit in units[phase]]
+        middle: list[tuple[Any, tuple[Any, ...]]] = [(run_carry, rise)] if lacks_carry else []
+        if lacks_layers:
+            middle += _list_layers(layout, wanted, (shared, stem))
+        if lacks_below:
+            middle += [*_list_layers(layout, ["forward"], packed_below), (run_stem_forward, (packed_below, *ARGUMENTS))]
+        return found[:1] + middle + found[1:]
 
     def compile_units() -> None:
         load_layer()
-        addresses = [unit.address((handed.get(unit, shared), *ARGUMENTS)) for phase in units for unit in units[phase]]
-        counts = [len(units.get(phase, [])) for phase in Phase]
-        program = Program(
-            units=np.array(addresses, ADDRESS),
-            starts=np.cumsum([0, *counts], dtype=np.int64),
-        )
-        call(program)
-        _programs[key] = program
+        if is_compiled(entry):
+            nothing = Program(np.empty(0, ADDRESS), np.empty(0, np.int64))
+            jobs = [(unit.dispatcher, unit.sign(arguments)) for unit, arguments in list_wanted()]
+            compile_all([*jobs, (entry, sign(list_arguments(nothing)))])
+        if lacks_layers:
+            _write_addresses(layout, wanted, (shared, stem))
+        if lacks_below:
+            _write_addresses(layout, ["forward"], packed_below)
+            below.units[0] = run_stem_forward.address((packed_below, *ARGUMENTS))
+        if lacks_carry:
+            work.carry[0] = run_carry.address(rise)
+        if key not in _programs:
+            addresses = [unit.address((handed.get(unit, shared), *ARGUMENTS)) for unit in listed_units]
+            counts = [len(units.get(phase, [])) for phase in Phase]
+            program = Program(
+                units=np.array(addresses, ADDRESS),
+                starts=np.cumsum([0, *counts], dtype=np.int64),
+            )
+            _programs[key] = program
 
-    def compile_carry() -> None:
-        work.carry[0] = run_carry.address((shared, Rise(0, 0, 0, 0.0, 0, 0, 0)))
-
-    def compile_layers(wanted: list[str], packed: tuple[Any, ...]) -> None:
-        plan = find_plan(layout)
-        assert plan
-        for kind in set(plan.kinds):
-            addresses = _find_addresses(kind, wanted, packed)
-            for layer in np.flatnonzero([other == kind for other in plan.kinds]):
-                packed[1].units[layer] = addresses
-
-    def compile_below() -> None:
-        dense, _, data, update, _ = shared
-        packed = (dense, below.theta[0], data, update, below.work), below.stem
-        compile_layers(["forward"], packed)
-        below.units[0] = run_stem_forward.address((packed, *ARGUMENTS))
-
-    if stem and not stem.units[:, 0].all():
-        wanted = [name for phase in units for unit in units[phase] for name in STEM_UNITS.get(unit, ())]
-        call_apart(lambda: compile_layers(wanted, (shared, stem)))
-    if below and not below.units[0]:
-        call_apart(compile_below)
-    work: Work = shared[-1]
-    carries = CARRYING | find_own(recipe) if recipe and recipe.is_carried else CARRYING
-    if not work.carry[0] and any(unit in carries for phase in units for unit in units[phase]):
-        call_apart(compile_carry)
-    if key not in _programs:
-        call_apart(compile_units)
+    call_apart(compile_units)
     return _programs[key]
 
 
-def _find_addresses(kind: Kind, wanted: list[str], packed: tuple[Any, ...]) -> list[Any]:
-    """Return a row of `Stem.units`: what a kind of layer does, compiled if it is wanted."""
-    arguments = packed, Part(0, 0, 0, 0, 0, 0.0, 0)
-    named = {name: getattr(MODULES[kind], name, None) for name in FUNCTIONS}
-    return [unit.address(arguments) if unit and name in wanted else 0 for name, unit in named.items()]
+def _list_layers(layout: Layout, wanted: list[str], packed: tuple[Any, ...]) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Return the units that layers have of some names, and what they are called with."""
+    plan = find_plan(layout)
+    assert plan
+    named = [getattr(MODULES[kind], name, None) for kind in set(plan.kinds) for name in FUNCTIONS if name in wanted]
+    return [(unit, (packed, Part(0, 0, 0, 0, 0, 0.0, 0))) for unit in named if unit]
+
+
+def _write_addresses(layout: Layout, wanted: list[str], packed: tuple[Any, ...]) -> None:
+    """Write a row of `Stem.units` for each layer: what it does, compiled if it is wanted."""
+    plan = find_plan(layout)
+    assert plan
+    called = dict(_list_layers(layout, wanted, packed))
+    for layer, kind in enumerate(plan.kinds):
+        for k, name in enumerate(FUNCTIONS):
+            unit: Any = getattr(MODULES[kind], name, None)
+            packed[1].units[layer, k] = unit.address(called[unit]) if unit in called and name in wanted else 0

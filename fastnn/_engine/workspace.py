@@ -307,23 +307,24 @@ def borrow_work(
 
 def make_plain_task(loss: int, method: Method, n_chunks: int) -> Task:
     """Return what kernels are told where nothing is perturbed: a loss (-1 for none), and perhaps its slope."""
-    return Task(loss, int(method), False, 1.0, 1, 0.0, False, False, n_chunks)
+    return Task(loss, int(method), False, 1.0, 1, 0.0, 0.0, False, False, n_chunks)
 
 
 def make_data(x: Array, y: Array, order: Array | None = None) -> Data:
     """Return samples for kernels, in the order given or as they stand; y has a row for each, or for each of its steps.
 
     Read-only views: kernels have no business writing there, and the user's own
-    read-only arrays need no second compilation.
+    read-only arrays need no second compilation. Sparse rows stay as they are; `sparse.list_inputs` sees to them.
     """
     if order is None:
-        order = np.arange(len(x)).reshape(1, -1)
-    n_steps = len(y) // len(x)
+        order = np.arange(x.shape[0]).reshape(1, -1)
+    n_steps = len(y) // x.shape[0]
     if n_steps > 1:
         order = (order[..., None] * n_steps + np.arange(n_steps)).reshape(len(order), -1)
-    views = [array.view() for array in (x, y, order)]
+    views = [array.view() if isinstance(array, np.ndarray) else array for array in (x, y, order)]
     for array in views:
-        array.flags.writeable = False
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
     return Data(*views)
 
 

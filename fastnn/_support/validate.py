@@ -146,7 +146,7 @@ def generator(name: str, value: int | np.random.Generator | None) -> np.random.G
 def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> Array:
     """Return value as a C-contiguous array of finite numbers, without a copy where it already is one."""
     if type(value) is not np.ndarray:
-        if hasattr(value, "toarray"):
+        if is_sparse(value):
             raise TypeError(f"{name} is a sparse matrix; pass {name}.toarray() if it fits in memory")
         if hasattr(value, "collect"):
             raise TypeError(f"{name} is a lazy frame; pass {name}.collect()")
@@ -187,6 +187,30 @@ def array(name: str, value: ArrayLike, to: np.dtype[Any], *, hint: str = "") -> 
         advice = "" if "weights" in name else "; drop or fill such samples"
         raise ValueError(f"{name} has NaN or infinity, first at index {first}{advice}")
     return result
+
+
+def is_sparse(value: object) -> bool:
+    """Return whether a value is a sparse matrix or array, as SciPy has them."""
+    return hasattr(value, "toarray")
+
+
+def dense(x: Any) -> Array:
+    """Return samples, of which sparse rows are written out."""
+    result: Array = x.toarray() if is_sparse(x) else x
+    return result
+
+
+def sparse_rows(name: str, value: Any, to: np.dtype[Any]) -> Any:
+    """Return a sparse matrix as compressed rows of finite numbers, each column once and in order; a copy if need be."""
+    if value.ndim != 2:
+        raise ValueError(f"{name} must have shape (n_samples, n_inputs), got {value.shape}")
+    rows = value.tocsr()
+    numbers = array(f"{name}.data", rows.data, to) if rows.data.size else rows.data.astype(to)
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+        numbers = array(f"{name}.data", rows.data, to) if rows.data.size else numbers
+    return type(rows)((numbers, rows.indices, rows.indptr), shape=rows.shape)
 
 
 def is_finite(values: Array) -> bool:
@@ -238,8 +262,8 @@ def tokens(X: ArrayLike, n_steps: int, n_tokens: int, to: np.dtype[Any]) -> Arra
 
 
 def features(X: ArrayLike, n_inputs: int, to: np.dtype[Any]) -> Array:
-    """Return X as (n_samples, n_inputs)."""
-    result = array("X", X, to)
+    """Return X as (n_samples, n_inputs); a sparse matrix as sparse rows."""
+    result = sparse_rows("X", X, to) if is_sparse(X) else array("X", X, to)
     if result.ndim != 2 or result.shape[1] != n_inputs:
         advice = ""
         if result.ndim == 1:

@@ -7,24 +7,29 @@ from fastnn.kernels.products import add_series_product
 from fastnn.kernels.work import COEFFICIENTS, DELTA, A, Method, span, values
 
 
+@kernel(returns_view=True)
+def take_coefficients(layout, layer, block, task, work):
+    """Return this layer's coefficients, three of (n_samples, n_out). Those of terms that are not there are not read."""
+    n_samples = block.n_samples
+    c1 = values(layout, work, DELTA, layer + 1, n_samples)
+    c2 = values(layout, work, COEFFICIENTS[min(1, task.n_terms - 1)], layer + 1, n_samples)
+    c3 = values(layout, work, COEFFICIENTS[task.n_terms - 1], layer + 1, n_samples)
+    return c1, c2, c3
+
+
 @kernel
 def add_gradient(layout, layer, block, task, inputs, first, last, scale, work, out):
     """Add this layer's coefficients times inputs (n, n_samples), and powers of these, to rows of out (n, n_out)."""
-    n_samples = block.n_samples
-    c1 = values(layout, work, DELTA, layer + 1, n_samples)
-    # Terms that are not there are not read: any array will do.
-    c2 = values(layout, work, COEFFICIENTS[min(1, task.n_terms - 1)], layer + 1, n_samples)
-    c3 = values(layout, work, COEFFICIENTS[task.n_terms - 1], layer + 1, n_samples)
+    c1, c2, c3 = take_coefficients(layout, layer, block, task, work)
     add_series_product(inputs, c1, c2, c3, task.n_terms, first, last, scale, out)
 
 
-@unit
-def run_descent(packed, block, task, step, chunk):
+@kernel(inline=True)
+def descend(layout, theta, optimizer, block, task, step, chunk, has_first, work):
     """Add the block's gradient of this chunk's rows of every W, the bias going with the last; then move them.
 
-    The fused step of plain SGD adds straight to the weights.
+    The fused step of plain SGD adds straight to the weights. Of some inputs the first W has its own already.
     """
-    layout, theta, _, optimizer, work = unpack(packed)
     out, scale = target(optimizer, block, theta, work.gradient)
     for layer in range(layout.activations.size):
         n_in, n_out = layout.sizes[layer], layout.sizes[layer + 1]
@@ -33,7 +38,8 @@ def run_descent(packed, block, task, step, chunk):
         if task.method != Method.DIRECT:
             before = values(layout, work, A, layer, block.n_samples).T
             w = weights(layout, out, layer)
-            add_gradient(layout, layer, block, task, before, first, last, scale, work, w)
+            if layer > 0 or not has_first:
+                add_gradient(layout, layer, block, task, before, first, last, scale, work, w)
             if owns_bias:
                 ones = view(work.ones, 0, block.n_samples, 1).T
                 b = view(out, weights_start(layout, layer) + n_in * n_out, 1, n_out)
@@ -45,3 +51,10 @@ def run_descent(packed, block, task, step, chunk):
             update(optimizer, step, decay, start + first * n_out, start + last * n_out, work.gradient, theta)
             if owns_bias:
                 update(optimizer, step, 0.0, middle, end, work.gradient, theta)
+
+
+@unit
+def run_descent(packed, block, task, step, chunk):
+    """Add the block's gradient of this chunk's parameters, and move them."""
+    layout, theta, _, optimizer, work = unpack(packed)
+    descend(layout, theta, optimizer, block, task, step, chunk, False, work)

@@ -30,10 +30,10 @@ from fastnn.kernels.work import (
 
 
 @kernel(inline=True)
-def add_inputs(layout, theta, n_samples, part, first, last, work):
-    """Write what a part of the inputs of samples first to last adds to the first layer's z, and how large they are.
+def begin_inputs(layout, theta, n_samples, part, first, last, work):
+    """Note how large a part of the inputs of samples first to last is, and begin with what it adds to.
 
-    Of the second part, z is left in place of a.
+    That is the first layer's z, (n_samples, n_units), and of the second part z in place of a.
     """
     x = values(layout, work, A, 0, n_samples)
     b = biases(layout, theta, 0)
@@ -43,19 +43,38 @@ def add_inputs(layout, theta, n_samples, part, first, last, work):
         work.measured[LARGEST_INPUT + part, n] = largest_size(x[n, begin:end])
         for k in range(b.size):
             z[n, k] = b[k] if part == 0 else z.dtype.type(0.0)
+
+
+@kernel(inline=True)
+def add_inputs(layout, theta, n_samples, part, first, last, work):
+    """Write what a part of the inputs of samples first to last adds to the first layer's z, and how large they are.
+
+    Of the second part, z is left in place of a.
+    """
+    begin_inputs(layout, theta, n_samples, part, first, last, work)
+    x = values(layout, work, A, 0, n_samples)
+    begin, end = span(x.shape[1], part, count_parts(layout))
+    z = values(layout, work, Z if part == 0 else A, 1, n_samples)
     add_product(x[:, begin:end], weights(layout, theta, 0)[begin:end], first, last, z)
+
+
+@kernel
+def share_of_part(layout, n_samples, part, chunk, n_chunks):
+    """Return the first and last of the samples whose part of the inputs is this chunk's."""
+    n_parts = count_parts(layout)
+    tiles = (n_samples + 7) // 8
+    first = min(max(n_parts * tiles * chunk // n_chunks - part * tiles, 0) * 8, n_samples)
+    last = min(max(n_parts * tiles * (chunk + 1) // n_chunks - part * tiles, 0) * 8, n_samples)
+    return first, last
 
 
 @kernel(inline=True)
 def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
     """Copy this chunk's share of the samples, some samples' part of the inputs, and take it into the first layer."""
-    n_parts = count_parts(layout)
-    tiles = (block.n_samples + 7) // 8
     x = values(layout, work, A, 0, block.n_samples)
-    for part in range(n_parts):
-        first = min(max(n_parts * tiles * chunk // n_chunks - part * tiles, 0) * 8, block.n_samples)
-        last = min(max(n_parts * tiles * (chunk + 1) // n_chunks - part * tiles, 0) * 8, block.n_samples)
-        begin, end = span(x.shape[1], part, n_parts)
+    for part in range(count_parts(layout)):
+        first, last = share_of_part(layout, block.n_samples, part, chunk, n_chunks)
+        begin, end = span(x.shape[1], part, count_parts(layout))
         for n in range(first, last):
             source = data.order[block.row, block.start + n]
             copy(data.x[source, begin:end], x[n, begin:end])

@@ -11,6 +11,15 @@ if JIT_DISABLED:
             out[first:last] += (scale * (power @ term))[first:last]
             power = power * a
 
+    def add_listed(a, lists, counts, b, first, last, scale, out):
+        """Do what the compiled loops do."""
+        for r in range(first, last):
+            columns = lists[r, : counts[r]]
+            power = a[r, columns]
+            for term in b:
+                out[r] += scale * (power @ term[columns])
+                power = power * a[r, columns]
+
     def add_taps(weights, w_pitch, w_step, moved, m_pitch, n_rows, n_taps, out):
         """Do what the compiled taps do."""
         for i in range(n_rows):
@@ -19,6 +28,7 @@ if JIT_DISABLED:
                 out += weights[i * w_pitch + j * w_step] * moved[start : start + out.size]
 
 else:
+    from fastnn._compiler.listed import add_listed  # type: ignore[assignment]
     from fastnn._compiler.tile import add_taps as add_taps  # type: ignore[assignment]
     from fastnn._compiler.tile import add_tiles  # type: ignore[assignment]
 
@@ -33,6 +43,24 @@ def add_product(a, b, first, last, out):
 def add_scaled_product(a, b, first, last, scale, out):
     """Add scale times a (n, m) times b (m, p) to rows first to last of out (n, p)."""
     add_tiles(a, (b,), first, last, out.dtype.type(scale), out)
+
+
+@kernel
+def add_listed_product(a, lists, counts, b, first, last, out):
+    """Add what `add_product` does, of row i of `a` the first counts[i] columns that lists (n, m) has."""
+    add_listed(a, lists, counts, (b,), first, last, out.dtype.type(1.0), out)
+
+
+@kernel(inline=True)
+def add_listed_series(a, lists, counts, b1, b2, b3, n_terms, first, last, scale, out):
+    """Add what `add_series_product` does, of `a` what is listed."""
+    factor = out.dtype.type(scale)
+    if n_terms == 1:
+        add_listed(a, lists, counts, (b1,), first, last, factor, out)
+    elif n_terms == 2:
+        add_listed(a, lists, counts, (b1, b2), first, last, factor, out)
+    else:
+        add_listed(a, lists, counts, (b1, b2, b3), first, last, factor, out)
 
 
 @kernel(inline=True)

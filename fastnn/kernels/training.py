@@ -62,7 +62,9 @@ MOST_DIRECT = 2e7
 
 
 @entry_point(parallel=True)
-def run_steps(program, layout, theta, data, batch_size, first, last, done, task, optimizer, stem, scheme, work, totals):
+def run_steps(
+    program, layout, theta, data, batch_size, first, last, done, task, optimizer, stem, scheme, listed, work, totals
+):
     """Take training steps first to last; return how far that went, and why no further.
 
     A step that an end prevents is not taken: parameters are as before it.
@@ -71,11 +73,12 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
     taken before step 0. totals (n_epochs, 2) gathers each epoch's summed loss and
     number of correct predictions, measured before each step. With Optimizer.NONE the
     gradient of the mean loss is left in work.gradient. Without layers below the dense ones, stem is an empty tuple;
-    scheme is one where the task's method says all, else a `schemes.scheme.Scheme` and what it has below.
+    scheme is one where the task's method says all, else a `schemes.scheme.Scheme` and what it has below; and listed
+    is one unless the inputs are mostly zero, else a `sparse.Listed`.
     """
     n = data.order.shape[1]
     n_batches = (n + batch_size - 1) // batch_size
-    packed = pack(((layout, theta, data, optimizer, work), stem, scheme))
+    packed = pack(((layout, theta, data, optimizer, work), stem, scheme, listed))
     starts = program.starts
     before = sum_direct(work)
     for step in range(first, last):
@@ -103,6 +106,7 @@ def run_steps(program, layout, theta, data, batch_size, first, last, done, task,
                     task.eps,
                     n_terms,
                     task.tolerance,
+                    task.enough,
                     task.strict,
                     task.together,
                     task.n_chunks,

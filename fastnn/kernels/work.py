@@ -65,6 +65,7 @@ class Task(NamedTuple):
     eps: float
     n_terms: int  # of the series; three when those leave out too much
     tolerance: float  # of what a series leaves out, relative to the layer's differences
+    enough: float  # the same, of two terms, above which there are three
     strict: bool  # refuse a sample whose series leaves out more, else measure it directly
     together: bool  # all entries of an array perturbed at once; directly only
     n_chunks: int  # threads to share the work; 1 is the serial path

@@ -440,7 +440,7 @@ class Network(Named):
     def _run_checked(self, x: Array, levels: Sequence[int]) -> Forward:
         """Run checked samples forward, a block at a time, and keep the levels asked for."""
         result = Forward(
-            *([np.empty((len(x), *self._level_shapes[k - 1]), self._dtype) for k in levels] for _ in range(2))
+            *([np.empty((x.shape[0], *self._level_shapes[k - 1]), self._dtype) for k in levels] for _ in range(2))
         )
         places, n_steps = self._find_places(), count_steps(self._layout)
         for part, work in forward(self._layout, self._theta, x):

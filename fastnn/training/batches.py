@@ -26,7 +26,7 @@ def check_batches(batches: Any, epochs: int, **others: object) -> None:
     for name, value in others.items():
         if value is not None:
             raise ValueError(f"{name} needs all samples at once; of batches, {INSTEAD[name]}")
-    if (not isinstance(batches, Iterable) and not callable(batches)) or hasattr(batches, "__array__"):
+    if (not isinstance(batches, Iterable) and not callable(batches)) or hasattr(batches, "shape"):
         raise TypeError(
             f"y is missing, or X must be an iterable of batches (X, y), or a function that returns one; got "
             f"{validate.show(batches)}"

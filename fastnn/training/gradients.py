@@ -37,6 +37,8 @@ from fastnn.training.schemes import (
 TOLERANCE = 1e-8
 # A float32 network's own rounding is as large.
 TOLERANCE32 = 8 * float(np.finfo(np.float32).eps)
+# What it may leave out without a third term, in float64. At the default eps that is a few roundings.
+ENOUGH = 1e-11
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,8 +62,8 @@ class Perturbation(Brief):
         How the differences are evaluated. "direct" recomputes, for each weight, what
         it touches, carrying the *change* of every value. "series" expands the change
         of the loss in powers of the nudge, for all weights of a layer at once, at one
-        to a few times back-propagation's price: three terms, or in float32 two where
-        they are enough. What it leaves out is bounded (see
+        to a few times back-propagation's price: two terms where they are enough, to 1e-11 of the layer's
+        differences in float64, else three. What it leaves out is bounded (see
         `fastnn.kernels.series`), and a sample whose bound is above 1e-8 of the layer's
         differences (1e-6 in float32) is refused. "auto" takes the series, and measures
         directly those inputs of such samples whose own nudges are too large. Both measure
@@ -90,7 +92,7 @@ class Perturbation(Brief):
     Notes
     -----
     Values are computed in the network's dtype, the direct kernel's changes in float64.
-    Differences are right to the rounding of the dtype: about 1e-13 of the layer's
+    Differences are right to about the rounding of the dtype: 1e-12 of the layer's
     largest in float64, and 1e-6 in float32, where two float32 losses subtracted
     would be noise. A rectifier's kink is found to the rounding of its pre-activation.
 
@@ -157,13 +159,13 @@ class Perturbation(Brief):
     def make_task(self, loss: Loss, dtype: np.dtype[Any], n_chunks: int) -> Task:
         """Return what kernels are told."""
         central = self.scheme == "central"
-        n_terms, tolerance = 3, TOLERANCE
+        n_terms, tolerance, enough = 3, TOLERANCE, ENOUGH
         if dtype == np.float32:
-            tolerance = TOLERANCE32
-            if self.eps * self.eps < np.finfo(np.float32).eps:  # what the third term weighs
-                n_terms = 1 if central else 2
+            tolerance = enough = TOLERANCE32
+        if self.eps * self.eps < min(enough, float(np.finfo(np.float32).eps)):  # what the third term weighs
+            n_terms = 1 if central else 2
         strict = self.evaluate == "series"
-        return Task(int(loss), int(self.method), central, self.eps, n_terms, tolerance, strict, False, n_chunks)
+        return Task(int(loss), int(self.method), central, self.eps, n_terms, tolerance, enough, strict, False, n_chunks)
 
     @property
     def method(self) -> Method:
@@ -270,7 +272,7 @@ def find_gradient(
 ) -> Array:
     """Return the gradient of checked samples' mean loss, flat."""
     recipe = make_recipe(network, method, readout)
-    n_chunks = count_chunks(network._layout, method.method, len(data.x) * count_passes(recipe))
+    n_chunks = count_chunks(network._layout, method.method, data.x.shape[0] * count_passes(recipe))
     task = method.make_task(code, network.dtype, n_chunks)
     theta, gains = network._theta, None
     if devices is not None:
@@ -332,8 +334,8 @@ def split_data(
     n_steps = _count_targets(network)
     weigh(loss, targets, sample_weight, class_weight, n_steps)
     weights = None if sample_weight is None else np.asarray(sample_weight)
-    each = targets.reshape(len(x), -1, targets.shape[1])
-    strata = find_strata(loss, targets) if n_steps is None else np.zeros(len(x))
+    each = targets.reshape(x.shape[0], -1, targets.shape[1])
+    strata = find_strata(loss, targets) if n_steps is None else np.zeros(x.shape[0])
     parts = []
     for rows, by_class in zip(hold_out(strata, fraction, is_drawn), (class_weight, None), strict=True):
         chosen = each[rows].reshape(-1, targets.shape[1])
@@ -357,4 +359,4 @@ def _check_samples(network: Network, loss: Loss, X: ArrayLike, y: ArrayLike) -> 
     advice = ""
     if len(outputs) == 1 and any(vars(layer).get("return_sequences") is False for layer in network.layers):
         advice = "; for a result of each step, give the last recurrent layer return_sequences=True"
-    return x, encode_targets(loss, y, len(x), outputs, network.dtype, advice)
+    return x, encode_targets(loss, y, x.shape[0], outputs, network.dtype, advice)

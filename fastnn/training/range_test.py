@@ -96,7 +96,7 @@ def learning_rate_range_test(
     lowest = validate.number("lowest", lowest, low=0.0, open_low=True)
     highest = validate.number("highest", highest, low=lowest, open_low=True)
     n_steps = validate.integer("n_steps", n_steps, low=10)
-    n_samples = len(check_data(trainer.network, trainer._loss, X, y).x)
+    n_samples = check_data(trainer.network, trainer._loss, X, y).x.shape[0]
     samples, targets = np.asarray(X), np.asarray(y)
     trial = copy.deepcopy(trainer)
     trial._batch_size, trial._position = None, None

@@ -38,7 +38,7 @@ def make_reading(readout: Readout, run: int) -> Reading:
 
 def _make_task(loss: Loss, method: Method, eps: float, scheme: str, n_chunks: int, together: bool = False) -> Task:
     """Return what kernels are told where nothing is expanded into a series."""
-    return Task(int(loss), int(method), scheme == "central", eps, 1, 0.0, False, together, n_chunks)
+    return Task(int(loss), int(method), scheme == "central", eps, 1, 0.0, 0.0, False, together, n_chunks)
 
 
 def _plan_directions(kind: Kind, n_weights: int, q: int, seed: int, central: bool, shaping: Shaping) -> Plan:

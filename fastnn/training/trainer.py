@@ -382,12 +382,12 @@ class Trainer(Named):
         if self.devices:
             self.devices._warn_of_nudge("eps", getattr(self.gradient, "eps", 0.0))
             write_weights(self._update, self._n_steps, self.network._theta)
-        if self._position and (data is None or self._position.order.shape[1] != len(data.x)):
+        if self._position and (data is None or self._position.order.shape[1] != data.x.shape[0]):
             self._position = None  # other samples: an epoch of their own
         run: Run = partial(self._run_batches, X, validation)
         n_steps = 0
         if data is not None:
-            loop = self._make_loop(len(data.x))
+            loop = self._make_loop(data.x.shape[0])
             run = partial(self._run, loop, data, validation)
             n_steps = max(0, epochs * loop.n_batches - (self._position.batch if self._position else 0))
         with Interrupt() as interrupt:
@@ -449,7 +449,7 @@ class Trainer(Named):
         interrupt: Interrupt,
     ) -> None:
         """Run up to that many epochs from where training stands, and keep count of everything."""
-        n_samples = len(data.x)
+        n_samples = data.x.shape[0]
         counts = len(data.y), self._count_predictions(data)
         rng = self._rng if self._shuffle and loop.n_batches > 1 else None
         before = self._position or Position(draw_orders(n_samples, n_epochs, rng), 0, np.zeros(2), 0.0)
@@ -495,8 +495,8 @@ class Trainer(Named):
         totals, seconds, n_rows, n_predictions = np.zeros((1, 2)), np.zeros(1), 0, 0.0
         loop, n_samples = None, 0
         for count, data in enumerate(read_batches(batches, self.network, self._loss, interrupt), 1):
-            if loop is None or len(data.x) != n_samples:
-                n_samples = len(data.x)
+            if loop is None or data.x.shape[0] != n_samples:
+                n_samples = data.x.shape[0]
                 loop = self._make_loop(n_samples, loop)
             loop.update = self._update
             order = draw_orders(n_samples, 1, self._rng if self._shuffle and loop.n_batches > 1 else None)
@@ -553,8 +553,8 @@ class Trainer(Named):
         if self._samples is None:
             raise ValueError("Alignment measures on samples that are there from the beginning: fit(X, y), not batches")
         x, y, _ = self._samples
-        size = min(self._batch_size or len(x), len(x))
-        data = make_data(x[:size], y[: size * (len(y) // len(x))])
+        size = min(self._batch_size or x.shape[0], x.shape[0])
+        data = make_data(x[:size], y[: size * (len(y) // x.shape[0])])
         network, steps = self.network, self._n_steps
         estimator, readout = reseed(self.gradient, steps), reseed(self.readout, steps)
         truth = find_gradient(network, self._loss, data, Backprop())
@@ -706,7 +706,7 @@ class Trainer(Named):
     def _measure(self, data: Data) -> Evaluation:
         """Return the mean loss, accuracy and metrics over checked samples."""
         network = self.network
-        n_chunks = count_chunks(network._layout, Method.NONE, len(data.x))
+        n_chunks = count_chunks(network._layout, Method.NONE, data.x.shape[0])
         task = make_plain_task(int(self._loss), Method.NONE, n_chunks)
         loss, correct, _ = measure(network._layout, network._theta, data, task)
         accuracy = correct / self._count_predictions(data) if self._loss.classifies else None

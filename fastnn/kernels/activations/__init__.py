@@ -27,7 +27,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from fastnn._compiler.jit import by_code, kernel
+from fastnn._compiler.jit import by_code, kernel, shared
 from fastnn.kernels.activations import (
     elu,
     gelu,
@@ -181,20 +181,32 @@ def _expand_any(code, z, a, slope, second, third):
         second[k], third[k] = taylor(code, z[k], a[k], slope[k])
 
 
-# Writes activations and slopes of any units of one kind, each (n,).
-activate = by_code(
-    "activate", "z, a, slope", _gather("value_and_slope", _activate_all, looped=True), default=_activate_any
+_activate = by_code(
+    "_activate", "z, a, slope", _gather("value_and_slope", _activate_all, looped=True), default=_activate_any
 )
-# Writes `taylor` of any units of one kind, each (n,).
-taylor_units = by_code(
-    "taylor_units", "z, a, slope, second, third", _gather("taylor", _expand_all, looped=True), default=_expand_any
+_taylor_units = by_code(
+    "_taylor_units", "z, a, slope, second, third", _gather("taylor", _expand_all, looped=True), default=_expand_any
 )
+
+
+@shared
+def activate(code, z, a, slope):
+    """Write activations and slopes of any units of one kind, each (n,)."""
+    _activate(code, z, a, slope)
+
+
+@shared
+def taylor_units(code, z, a, slope, second, third):
+    """Write `taylor` of any units of one kind, each (n,)."""
+    _taylor_units(code, z, a, slope, second, third)
+
+
 _change_small_block = by_code(
     "_change_small_block", "z, a, slope, t", _gather("change", _change_all, looped=True), default=_change_any
 )
 
 
-@kernel
+@shared
 def change_block(code, z, a, slope, t):
     """Replace perturbations t (n,) of one unit by f(z + t) - f(z); the identity's are that already."""
     if code == Activation.IDENTITY:
@@ -210,7 +222,7 @@ _change_small_units = by_code(
 )
 
 
-@kernel
+@shared
 def change_units(code, z, a, slope, t):
     """Replace perturbations t (n,), one of each unit, by f(z + t) - f(z); the identity's are that already."""
     if code == Activation.IDENTITY:

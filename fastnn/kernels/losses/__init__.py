@@ -37,7 +37,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from fastnn._compiler.jit import by_code, kernel
+from fastnn._compiler.jit import by_code, kernel, shared
 from fastnn.kernels.losses import (
     absolute_error,
     binary_cross_entropy,
@@ -89,10 +89,42 @@ def _by_loss(name, arguments, inline=False):
 sample_loss = _by_loss("sample_loss", "code, z, a, slope, y", inline=True)
 count_correct = _by_loss("count_correct", "a, y", inline=True)
 output_delta = _by_loss("output_delta", "code, a, slope, y, scale, delta", inline=True)
-curve_outputs = _by_loss("curve_outputs", "code, z, a, slope, y, scale, second, third")
-residual_scale = _by_loss("residual_scale", "code, a, slope, y")
-add_loss_change = _by_loss("add_change", "code, z, a, slope, y, moved, factor, scratch, total")
-add_loss_curvature = _by_loss(
-    "add_loss_curvature", "code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3"
+_curve_outputs = _by_loss("curve_outputs", "code, z, a, slope, y, scale, second, third", inline=True)
+_residual_scale = _by_loss("residual_scale", "code, a, slope, y", inline=True)
+_add_change = _by_loss("add_change", "code, z, a, slope, y, moved, factor, scratch, total", inline=True)
+_add_loss_curvature = _by_loss(
+    "add_loss_curvature",
+    "code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3",
+    inline=True,
 )
-bound_loss = _by_loss("bound_loss", "code, n_moved, n_terms, u1, u2, u3, u4")
+_bound_loss = _by_loss("bound_loss", "code, n_moved, n_terms, u1, u2, u3, u4", inline=True)
+
+
+@shared
+def curve_outputs(loss, code, z, a, slope, y, scale, second, third):
+    """Do what the loss's function of that name does; as the others below."""
+    _curve_outputs(loss, code, z, a, slope, y, scale, second, third)
+
+
+@shared
+def residual_scale(loss, code, a, slope, y):
+    """Return what the higher coefficients are proportional to."""
+    return _residual_scale(loss, code, a, slope, y)
+
+
+@shared
+def add_loss_change(loss, code, z, a, slope, y, moved, factor, scratch, total):
+    """Add the change of the loss."""
+    _add_change(loss, code, z, a, slope, y, moved, factor, scratch, total)
+
+
+@shared
+def add_loss_curvature(loss, code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3):
+    """Add the loss's coefficients along z of all outputs."""
+    _add_loss_curvature(loss, code, a, slope, y, scale, curvature2, curvature3, both, u1, u2, w1, w2, mean, d2, d3)
+
+
+@shared
+def bound_loss(loss, code, n_moved, n_terms, u1, u2, u3, u4):
+    """Return what bounds the next coefficient."""
+    return _bound_loss(loss, code, n_moved, n_terms, u1, u2, u3, u4)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from fastnn._compiler.jit import by_code, kernel
+from fastnn._compiler.jit import by_code, kernel, shared
 from fastnn.kernels.optimizers import adagrad, adam, adamw, momentum, nesterov, rmsprop, sgd, sign_sgd
 
 
@@ -86,7 +86,7 @@ def target(optimizer, block, theta, gradient):
     return gradient, 1.0
 
 
-@kernel
+@shared
 def update(optimizer, step, decay, first, last, gradient, theta):
     """Move parameters first to last, each with that weight decay: the step number `step`, counted from 1.
 

@@ -12,7 +12,8 @@
 
 A sample keeps its series in a layer while eps**K max|a|**(K + 1) times the bound, or the
 mean of that over the samples, is at most `Task.tolerance` times the layer's size: the
-mean of the largest first-order difference max|c1| max|a|. Elsewhere its inputs do that are
+mean of the largest first-order difference max|c1| max|a|. Without a third term it is `Task.enough` times that, else
+the block gets one. Elsewhere its inputs do that are
 small enough: with L times what is allowed, those up to max|a| / L**(1 / K), since the
 bound of a smaller perturbation is less by the power K + 1 at least, and its own difference by
 the first. So truncation adds at most the tolerance times that size to any entry, and beside a
@@ -61,7 +62,7 @@ def decide(layout, block, task, work):
         for n in range(n_samples):
             size += work.checks[SIZE, layer, n]
             bound += work.checks[BOUND, layer, n]
-        allowed = task.tolerance * size
+        allowed = (task.tolerance if task.n_terms > 2 else task.enough) * size
         for n in range(n_samples):
             left_out = n_samples * work.checks[BOUND, layer, n]
             kept = min(bound, left_out) <= allowed
