@@ -239,6 +239,16 @@ def test_mapped_files(tmp_path):
     same_bits(trainer, whole)
 
 
+def test_in_blocks():
+    """Each batch is measured of its own samples, also where the next has as many."""
+    whole, trainer = make_trainer(4, False, block_size=2), make_trainer(4, False, block_size=2)
+    whole.fit(X, Y, 3)
+    trainer.fit(cut(4, 8), epochs=3)
+    same_bits(trainer, whole)
+    with pytest.raises(ValueError, match="a cluster takes X and y, not batches"):
+        trainer.fit(cut(4), client=object())
+
+
 def test_sparse_rows():
     scipy_sparse = pytest.importorskip("scipy.sparse")
     rows = scipy_sparse.csr_array(np.where(X > 0.5, X, 0.0))

@@ -97,6 +97,23 @@ def test_whatever_finds_the_gradient(make_case, chunks, monkeypatch, stack, grad
         assert is_near(train(0.3 * norm).weights, naive.sgd(weights, decay(weights, naive.clipped(g, 0.3 * norm)), 0.1))
 
 
+def test_in_blocks(make_case):
+    """Of samples that are there, and of batches that come one after another."""
+    trained = []
+    for block_size, is_whole in ((None, True), (2, True), (2, False)):
+        case = make_case(("squared_error", "identity"), ("tanh", 1))
+        options = {"gradient": fastnn.Backprop(), "optimizer": fastnn.SGD(0.1), "batch_size": None, "shuffle": False}
+        trainer = fastnn.Trainer(case.network, clip_norm=0.3, block_size=block_size, **options)
+        trainer.fit(*((case.x, case.y, 5) if is_whole else ([(case.x, case.y)], None, 5)))
+        trained.append(case.network.weights)
+    assert is_near(trained[1], trained[0])
+    assert all(np.array_equal(w, other) for w, other in zip(*trained[1:], strict=True))
+    network = fastnn.mlp(1, 1, seed=0)
+    options = {"loss": "absolute_error", "gradient": fastnn.Backprop(), "block_size": 1}
+    with pytest.raises(FloatingPointError, match="a weight is not finite"):
+        fastnn.Trainer(network, clip_norm=1.0, **options).fit([[1e200]], [0.0])
+
+
 def test_in_float32(make_case):
     case = make_case(("squared_error", "identity"), ("tanh", 1), "float32")
     weights, g = [w.copy() for w in case.network.weights], case.gradient(fastnn.Backprop())

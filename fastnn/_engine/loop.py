@@ -5,6 +5,7 @@ import time
 import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -119,8 +120,7 @@ class Loop:
         self.batch_size = batch_size
         self.n_batches = -(-n_samples // batch_size)
         self.done = self._begun = done
-        block = min(batch_size, n_samples)
-        self.work = make_work(layout, block, Method(task.method), theta.dtype, task.n_chunks, recipe)
+        self.n_samples = n_samples
         self._before: Snapshot | None = None
         self._previous = previous
         self._elapsed = 0.0
@@ -133,6 +133,16 @@ class Loop:
         # Also when steps are quick: any of them may have its perturbations measured directly.
         self._may_be_long = at_most > LONG_SECONDS
         self._is_long = self._may_be_long
+
+    @cached_property
+    def work(self) -> Work:
+        """The workspace of all steps."""
+        task, block = self.task, min(self.batch_size, self.n_samples)
+        return make_work(self.layout, block, Method(task.method), self.theta.dtype, task.n_chunks, self.recipe)
+
+    def draw_orders(self, epochs: int, rng: np.random.Generator | None) -> Array:
+        """See `draw_orders`."""
+        return draw_orders(self.n_samples, epochs, rng)
 
     def run(self, data: Data, first: int, totals: Array, seconds: Array) -> Iterator[int]:
         """Run epochs, one row of data.order after another, and yield where each compiled call ends.
@@ -318,16 +328,24 @@ def draw_orders(n_samples: int, epochs: int, rng: np.random.Generator | None) ->
 
 
 def measure(
-    layout: Layout, theta: Array, data: Data, task: Task, recipe: Recipe | None = None
+    layout: Layout,
+    theta: Array,
+    data: Data,
+    task: Task,
+    recipe: Recipe | None = None,
+    batch_size: int = 0,
+    batch: int = 0,
+    done: int = 0,
 ) -> tuple[float, float, Array]:
     """Return the summed loss, the number of correct predictions, and the gradient of the mean loss.
 
+    That is of all samples; or, with a batch size, of such a batch of the order, when so many steps were done before.
     The gradient is flat, and empty when the task's method is NONE. A loss that is not finite is inf, and
     the others are nothing then.
     """
-    totals = np.zeros((1, 2))
-    with borrow_work(layout, data.x.shape[0], Method(task.method), theta.dtype, task.n_chunks, recipe) as work:
-        arguments = layout, theta, data, task, rest(theta), work, data.x.shape[0], 0, 1, 0, totals
+    totals, batch_size = np.zeros((1, 2)), batch_size or data.x.shape[0]
+    with borrow_work(layout, batch_size, Method(task.method), theta.dtype, task.n_chunks, recipe) as work:
+        arguments = layout, theta, data, task, rest(theta), work, batch_size, batch, batch + 1, done - batch, totals
         _, end = take_steps(*arguments, may_leave=True, recipe=recipe)
         gradient = work.gradient.copy()
     if end == End.REFUSED:

@@ -57,6 +57,12 @@ def rest(theta: Array) -> Update:
     return Update(int(Optimizer.NONE), 0.0, 0.0, math.inf, np.zeros(0), np.zeros((0, 0), theta.dtype))
 
 
+def find_edges(shapes: list[tuple[int, ...]]) -> tuple[Array, Array]:
+    """Return where arrays of such shapes begin in theta and the last ends, and which are biases, 1 or 0."""
+    edges = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
+    return edges.astype(np.int64), np.array([len(shape) == 1 for shape in shapes], np.int64)
+
+
 def count_bytes(recipe: Recipe | None, layout: Layout, dtype: np.dtype[Any], n_chunks: int) -> int:
     """Return how much workspace an estimate takes of each sample."""
     if recipe is None:
@@ -82,8 +88,7 @@ def make_scheme(
     from fastnn.kernels.schemes.scheme import PART, Scheme  # kernels of schemes are imported when one is used
 
     plan, sizes = recipe.plan, layout.sizes
-    arrays = [shape for layer in shapes for shape in layer]
-    edges = np.cumsum([0, *(math.prod(shape) for shape in arrays)])
+    edges, are_biases = find_edges([shape for layer in shapes for shape in layer])
     totals = [sum(math.prod(shape) for shape in layer) for layer in shapes]
     quotas = zip(np.cumsum([0, *totals]), totals, recipe.counts, strict=False)
     n_parameters, n_units = int(edges[-1]), int(places[:, 2].sum()) + n_steps * int(sizes[1:].sum())
@@ -93,8 +98,8 @@ def make_scheme(
         reading=recipe.reading,
         redraw=recipe.redraw,
         rescales=recipe.rescales,
-        edges=edges.astype(np.int64),
-        are_biases=np.array([len(shape) == 1 for shape in arrays], np.int64),
+        edges=edges,
+        are_biases=are_biases,
         quotas=np.array(list(quotas), np.int64).reshape(-1, 3),
         order=np.arange(max(totals) if recipe.counts else plan.n_rows),
         held=np.full(2, -1),

@@ -55,6 +55,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "optimizer": [type(trainer.optimizer).__name__, asdict(trainer.optimizer)],
         "learning_rate": trainer.learning_rate,
         "batch_size": trainer._batch_size,
+        "block_size": trainer._block_size,
         "shuffle": trainer._shuffle,
         "clip_norm": trainer.clip_norm,
         "random": state,
@@ -91,6 +92,7 @@ def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[Metric
             gradient=files.rebuild(METHODS, description["gradient"]),
             optimizer=files.rebuild(OPTIMIZERS, description["optimizer"]),
             batch_size=description["batch_size"],
+            block_size=description.get("block_size"),  # not in the first files
             shuffle=description["shuffle"],
             clip_norm=description.get("clip_norm"),  # not in the first files
             seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),

@@ -12,8 +12,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastnn._engine.blocks import BlockLoop, Here, Job, make_stand_in
 from fastnn._engine.devices import write_weights
-from fastnn._engine.loop import Diverged, Loop, count_passes, draw_orders, measure
+from fastnn._engine.loop import Diverged, Loop, count_passes, measure
+from fastnn._engine.plan import count_steps
 from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import make_data, make_plain_task
 from fastnn._support import html, validate
@@ -21,10 +23,10 @@ from fastnn._support.choices import LossName, MetricName
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.names import Named, named_arguments
 from fastnn._support.validate import Array
-from fastnn.callbacks import Callback
+from fastnn.callbacks import Alignment, Callback
 from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.losses import MODULES
-from fastnn.kernels.work import Data, Method
+from fastnn.kernels.work import Data, Method, Task
 from fastnn.model.losses import count_rows, find_counted, find_loss
 from fastnn.model.metrics import Metric, check_metrics, measure_metric
 from fastnn.model.network import Network
@@ -46,6 +48,7 @@ from fastnn.training.gradients import (
 from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, History, make_history, name_columns
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
+from fastnn.training.parts import is_collection, list_paths, open_files
 
 # What runs up to so many epochs.
 Run = Callable[[int, Hooks, Interrupt], None]
@@ -96,6 +99,12 @@ class Trainer(Named):
         How the loss is read, in every reading that an estimate of the gradient takes; for `Perturbation`,
         `RandomDirections` and, each sample's by itself, `NodePerturbation`. Noise is put on exact differences, by the
         law of those of noisy readings: no loss is computed again for it. The history's losses are exact.
+    block_size : int or None, default None
+        A batch is cut into blocks of so many samples, each of which is measured by itself, here or, with
+        ``fit(client=)``, by the workers of a cluster; their gradients are summed in float64, block after block. So the
+        bits depend on it, and not on who measures. Noise on units is drawn by the sample's place in its batch.
+        Not for readouts and devices, nor for directions weighed by sign or ranks, which are of whole batches. None is
+        the whole batch, in which plain SGD adds straight to the weights.
     devices : fastnn.hardware.Devices or None, default None
         What the weights are kept on. They are written when `fit` begins, and after each step; the
         network's weights are what acts then, and what is set otherwise is written by the next `fit`. Where a gradient
@@ -134,6 +143,7 @@ class Trainer(Named):
         clip_norm: float | None = None,
         metrics: Iterable[MetricName | Metric] = (),
         readout: Readout | None = None,
+        block_size: int | None = None,
         devices: Devices | None = None,
     ) -> None:
         validate.instance("network", network, (Network,))
@@ -154,6 +164,8 @@ class Trainer(Named):
         self._metrics = check_metrics(metrics, self._loss)
         self._readout = readout
         self._devices = devices
+        self._block_size = None if block_size is None else validate.integer("block_size", block_size, low=1)
+        self._check_blocks()
         self._update = optimizer.make_update(network._theta)._replace(clip_norm=clip_norm or math.inf)
         if devices:
             self._update = devices._carry(self._update)
@@ -182,7 +194,7 @@ class Trainer(Named):
         """Return what a trainer was made with, by name, and its learning rate of now."""
         names = ("loss", "gradient", "optimizer", "batch_size", "shuffle")
         given = [(name, str(getattr(self, name))) for name in names]
-        rare = ("clip_norm", "readout", "devices")
+        rare = ("clip_norm", "block_size", "readout", "devices")
         others = [(name, str(value)) for name in rare if (value := getattr(self, name)) is not None]
         rate = [("learning_rate", f"{self.learning_rate:g}")] * (self.learning_rate != self._optimizer.lr)
         return [("network", self._network._summary().removeprefix("Network: ")), *given, *others, *rate]
@@ -216,6 +228,11 @@ class Trainer(Named):
     def batch_size(self) -> int | None:
         """Samples a step; None is all of them."""
         return self._batch_size
+
+    @property
+    def block_size(self) -> int | None:
+        """Samples of a batch that are measured at once; None is all of them."""
+        return self._block_size
 
     @property
     def shuffle(self) -> bool:
@@ -278,6 +295,7 @@ class Trainer(Named):
         class_weight: Mapping[int, float] | str | None = None,
         callbacks: Iterable[Callback] = (),
         progress: bool | None = None,
+        client: Any = None,
     ) -> History:
         """Train for some epochs; a second call goes on where the first one stopped.
 
@@ -300,7 +318,10 @@ class Trainer(Named):
             bit from the end of an epoch, if the same batches come.
         y : array_like, shape (n_samples,) + output_shape
             For categorical cross-entropy also integer labels, (n_samples,), or of sequences
-            (n_samples, n_steps); of one output also the same shape.
+            (n_samples, n_steps); of one output also the same shape. With a `block_size`, X and y may be the paths of a
+            ``.npy`` file each, or lists of such, which are mapped; with a client also Dask arrays or frames, which stay
+            where they are. No block is of two files or partitions: an epoch has whole blocks of all in a new order,
+            and what is left of each at its end.
         epochs : int, default 1
             Passes over the samples, at least 0; an epoch that an interrupt left
             unfinished is the first of them. A generator has one.
@@ -327,6 +348,9 @@ class Trainer(Named):
             A progress bar, by tqdm, and a line on standard error if code is compiled first, which a first run
             waits for. None shows them, the bar if the run takes more than two seconds and tqdm is installed, where
             standard error is a terminal or this is a notebook, unless the environment variable ``TQDM_DISABLE`` is set.
+        client : dask.distributed.Client or None, default None
+            Whose workers measure the blocks of each batch, with the bits that they have at home. Needs a `block_size`.
+            Validation data are measured at home.
 
         Returns
         -------
@@ -339,6 +363,11 @@ class Trainer(Named):
             the kind described; nothing has changed then.
         ImportError
             With ``progress=True`` and without tqdm.
+        RuntimeError
+            If a worker has another fastnn, numba or numpy, or a block ends every worker that measures it.
+        ConnectionError
+            If for half a minute no worker answers. As always when `fit` raises, the network has the weights of the
+            last whole step, and the next `fit` goes on from there.
         FloatingPointError
             If the loss, a weight or the optimiser's state overflows, in the last step,
             too. The network keeps the weights from before the step that made it so.
@@ -362,9 +391,13 @@ class Trainer(Named):
         called = make_progress(progress) + checked
         data, validation = None, None
         samples: Any = X  # or batches of them
+        whole = {"sample_weight": sample_weight, "class_weight": class_weight, "validation_split": validation_split}
         if y is None:
-            whole = {"sample_weight": sample_weight, "class_weight": class_weight, "validation_split": validation_split}
+            if client is not None:
+                raise ValueError("a cluster takes X and y, not batches that come one after another")
             check_batches(X, epochs, **whole)
+        elif list_paths(X) or (client is not None and (is_collection(X) or is_collection(y))):
+            self._check_parts(whole, checked)
         elif validation_split is not None:
             share = validate.number("validation_split", validation_split, low=0, high=1, open_low=True, open_high=True)
             if validation_data is not None:
@@ -379,28 +412,78 @@ class Trainer(Named):
                     f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
                 )
             validation = check_data(self.network, self._loss, *validation_data)
+        loop = None if y is None else self._make_loop(data or (X, y), client)
         if self.devices:
             self.devices._warn_of_nudge("eps", getattr(self.gradient, "eps", 0.0))
             write_weights(self._update, self._n_steps, self.network._theta)
-        if self._position and (data is None or self._position.order.shape[1] != data.x.shape[0]):
+        if self._position and (loop is None or self._position.order.shape[1] != loop.n_samples):
             self._position = None  # other samples: an epoch of their own
         run: Run = partial(self._run_batches, X, validation)
         n_steps = 0
-        if data is not None:
-            loop = self._make_loop(data.x.shape[0])
+        if loop is not None:
+            data = data or make_stand_in(loop.n_samples, count_steps(loop.layout))
             run = partial(self._run, loop, data, validation)
             n_steps = max(0, epochs * loop.n_batches - (self._position.batch if self._position else 0))
         with Interrupt() as interrupt:
             history = self._fit(run, data, n_steps, validation is not None, epochs, ahead, called, interrupt)
         return replace(history, interrupted=True) if interrupt.is_pressed() else history
 
-    def _make_loop(self, n_samples: int, previous: Loop | None = None) -> Loop:
-        """Return what takes steps on so many samples, after those that another one took."""
-        network, batch_size = self.network, min(self._batch_size or n_samples, n_samples)
-        n_chunks = count_chunks(network._layout, self.gradient.method, batch_size * count_passes(self._recipe))
-        task = self.gradient.make_task(self._loss, network.dtype, n_chunks)
-        steps = n_samples, batch_size, self._n_steps
-        return Loop(network._layout, network._theta, task, self._update, *steps, self._recipe, previous)
+    def _check_blocks(self) -> None:
+        """Refuse blocks of what is measured of whole batches."""
+        if self._block_size is not None:
+            for name in ("readout", "devices"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"block_size does not go with {name}: the loss of a whole batch is read there")
+            if shaping := getattr(self.gradient, "shaping", None):
+                raise ValueError(f"block_size does not go with shaping={shaping!r}, which is of whole batches' losses")
+
+    def _check_parts(self, whole: Mapping[str, object], callbacks: list[Callback]) -> None:
+        """Refuse what looks at all samples where they are in parts."""
+        for name, value in whole.items():
+            if value is not None:
+                raise ValueError(f"{name} is for samples at hand, and these are in parts")
+        if any(isinstance(callback, Alignment) for callback in callbacks):
+            raise ValueError("Alignment is for samples at hand, and these are in parts")
+        if self._block_size and (self._batch_size or 0) % self._block_size:
+            raise ValueError(
+                f"where samples are in parts, batches are of whole blocks, and batch_size={self._batch_size} is no "
+                f"multiple of block_size={self._block_size}"
+            )
+
+    def _make_loop(self, samples: Data | tuple[Any, Any], client: Any, previous: Loop | None = None) -> Loop:
+        """Return what takes steps, on checked samples or on X and y in parts, after those that another one took."""
+        network, n_passes = self.network, count_passes(self._recipe)
+        layout = network._layout
+
+        def make_task(n_together: int) -> Task:
+            n_chunks = count_chunks(layout, self.gradient.method, n_together * n_passes)
+            return self.gradient.make_task(self._loss, network.dtype, n_chunks)
+
+        if self._block_size is None:
+            if client is not None or not isinstance(samples, Data):
+                what = "samples in files" if client is None else "a cluster"
+                raise ValueError(
+                    f"{what} takes batches in blocks, of a size that bits depend on: Trainer(block_size=...)"
+                )
+            n_samples = samples.x.shape[0]
+            batch_size = min(self._batch_size or n_samples, n_samples)
+            steps = n_samples, batch_size, self._n_steps
+            return Loop(layout, network._theta, make_task(batch_size), self._update, *steps, self._recipe, previous)
+        block_size = min(self._block_size, self._batch_size or self._block_size)
+        job = Job(layout, make_task(block_size), self._recipe, block_size)
+        source: Any
+        if client is not None:
+            with validate.optional("fit(client=...)", "dask"):
+                from fastnn.training.cluster import Cluster
+            source = Cluster(client, job, network, self._loss, samples)
+        elif isinstance(samples, Data):
+            source = Here(job, [(samples.x, samples.y)])
+        else:
+            source = Here(job, open_files(*samples, network, self._loss))
+        n_samples = sum(source.sizes)
+        batch_size = min(self._batch_size or n_samples, n_samples)
+        state = network._theta, self._update
+        return BlockLoop(source.sizes, source.measure, job, *state, batch_size, self._n_steps, previous)
 
     def _fit(
         self,
@@ -449,10 +532,9 @@ class Trainer(Named):
         interrupt: Interrupt,
     ) -> None:
         """Run up to that many epochs from where training stands, and keep count of everything."""
-        n_samples = data.x.shape[0]
         counts = len(data.y), self._count_predictions(data)
         rng = self._rng if self._shuffle and loop.n_batches > 1 else None
-        before = self._position or Position(draw_orders(n_samples, n_epochs, rng), 0, np.zeros(2), 0.0)
+        before = self._position or Position(loop.draw_orders(n_epochs, rng), 0, np.zeros(2), 0.0)
         self._position = before  # whatever happens, what was drawn is visited
         loop.update = self._update
         if rng:
@@ -495,11 +577,11 @@ class Trainer(Named):
         totals, seconds, n_rows, n_predictions = np.zeros((1, 2)), np.zeros(1), 0, 0.0
         loop, n_samples = None, 0
         for count, data in enumerate(read_batches(batches, self.network, self._loss, interrupt), 1):
-            if loop is None or data.x.shape[0] != n_samples:
+            if loop is None or self._block_size or data.x.shape[0] != n_samples:  # blocks are measured of one loop's
                 n_samples = data.x.shape[0]
-                loop = self._make_loop(n_samples, loop)
+                loop = self._make_loop(data, None, loop)
             loop.update = self._update
-            order = draw_orders(n_samples, 1, self._rng if self._shuffle and loop.n_batches > 1 else None)
+            order = loop.draw_orders(1, self._rng if self._shuffle and loop.n_batches > 1 else None)
             try:
                 for _ in loop.run(make_data(data.x, data.y, order), 0, totals, seconds):
                     self._n_steps = loop.done

@@ -95,3 +95,13 @@ def update(optimizer, step, decay, first, last, gradient, theta):
     if optimizer.code != Optimizer.NONE and optimizer.clip_norm == math.inf:
         lr, rates, moments = optimizer.lr, optimizer.rates, optimizer.moments
         _move(optimizer.code, step, lr, decay, rates, moments, first, last, gradient, theta)
+
+
+@kernel(inline=True)
+def move(optimizer, step, edges, are_biases, first, last, gradient, theta):
+    """Move parameters first to last of arrays that begin at `edges` (n_arrays + 1,); biases do not decay."""
+    for array in range(edges.size - 1):
+        begin, end = max(edges[array], first), min(edges[array + 1], last)
+        if begin < end:
+            decay = 0.0 if are_biases[array] != 0 else optimizer.weight_decay
+            update(optimizer, step, decay, begin, end, gradient, theta)

@@ -5,8 +5,9 @@ import math
 from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
 from fastnn.kernels.counter import draw_normals, fill_normals, shuffle
 from fastnn.kernels.estimators import MASK, NOISE
+from fastnn.kernels.optimizers import move
 from fastnn.kernels.readings import read_change
-from fastnn.kernels.schemes.scheme import PART, move_part, own_entries
+from fastnn.kernels.schemes.scheme import PART, own_entries
 from fastnn.kernels.work import LOSS
 
 # Columns of Scheme.quotas, a row a layer: where it begins, how many weights it has, and how many are perturbed.
@@ -77,7 +78,7 @@ def run_move(packed, block, task, step, chunk):
     if scheme.quotas.shape[0] > 0:
         for k in range(first, last):
             gradient[k] *= scheme.drawn[0, k]
-    move_part(scheme, step, first, last, gradient, theta)
+    move(scheme.update, step, scheme.edges, scheme.are_biases, first, last, gradient, theta)
 
 
 UNITS = {"INPUTS": run_mask, "MOVE": run_move}

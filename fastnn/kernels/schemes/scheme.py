@@ -11,7 +11,7 @@ from fastnn.kernels.directions import fill_entries, find_place, find_scale, prep
 from fastnn.kernels.estimators import Kind, Plan, Reading
 from fastnn.kernels.layers.maps import Stem
 from fastnn.kernels.layout import biases, weights
-from fastnn.kernels.optimizers import Update, update
+from fastnn.kernels.optimizers import Update, move
 from fastnn.kernels.products import add_product, add_scaled_product
 from fastnn.kernels.vectors import clear, copy
 from fastnn.kernels.work import PERTURBATIONS, SLOPE, A, Work, Z, change_scratch, count_parts, total_scratch, values
@@ -218,16 +218,6 @@ def own_entries(n, chunk, n_chunks):
 
 
 @kernel(inline=True)
-def move_part(scheme, step, first, last, gradient, theta):
-    """Move weights and biases first to last along the gradient."""
-    for array in range(scheme.edges.size - 1):
-        begin, end = max(scheme.edges[array], first), min(scheme.edges[array + 1], last)
-        if begin < end:
-            decay = 0.0 if scheme.are_biases[array] != 0 else scheme.update.weight_decay
-            update(scheme.update, step, decay, begin, end, gradient, theta)
-
-
-@kernel(inline=True)
 def combine(scheme, step, chunk, n_chunks, gradient, theta):
     """Write this chunk's entries of the directions' sum, each times what it is weighed by, and move the weights.
 
@@ -249,4 +239,4 @@ def combine(scheme, step, chunk, n_chunks, gradient, theta):
         out = line(gradient, start, n)
         for k in range(n):
             out[k] = total[k] + weight * there[k]
-        move_part(scheme, step, start, start + n, gradient, theta)
+        move(scheme.update, step, scheme.edges, scheme.are_biases, start, start + n, gradient, theta)

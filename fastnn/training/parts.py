@@ -1,0 +1,75 @@
+"""Samples in parts, which are checked and kept where they are read."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn._support.validate import Array
+from fastnn.kernels.losses import Loss
+from fastnn.model.network import Network
+from fastnn.training.gradients import check_data
+
+
+def is_collection(value: object) -> bool:
+    """Return whether something is a Dask array, frame or series."""
+    return hasattr(value, "to_delayed")
+
+
+def list_paths(value: object) -> list[str]:
+    """Return the .npy files that something names, in absolute terms, none if it is no such path and no list of them."""
+    paths: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+    named = [os.path.abspath(os.fsdecode(path)) for path in paths if isinstance(path, str | os.PathLike)]
+    return named if len(named) == len(paths) and all(path.endswith(".npy") for path in named) else []
+
+
+def list_files(X: object, y: object) -> list[tuple[str, str]]:
+    """Return pairs of files, none if X and y are no files."""
+    files = list_paths(X), list_paths(y)
+    if bool(files[0]) != bool(files[1]):
+        raise TypeError("X and y must both be .npy files, or neither")
+    if len(files[0]) != len(files[1]):
+        raise ValueError(f"X is {len(files[0])} files, and y {len(files[1])}: each of X needs its own of y")
+    return list(zip(*files, strict=True))
+
+
+class Mapped:
+    """Rows of a file, which whoever unpickles this maps anew, and which take no memory of their own."""
+
+    def __init__(self, path: str, shape: tuple[int, ...]) -> None:
+        self._path, self._shape = path, shape
+        self.rows = np.load(path, mmap_mode="r").view(np.ndarray).reshape(shape)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mapped, (self._path, self._shape)
+
+
+def open_part(number: int, X: Any, y: Any, network: Network, loss: Loss) -> tuple[Array | Mapped, Array | Mapped]:
+    """Return checked samples and targets of a part, of which files are mapped, unless they have to be converted."""
+    found = [np.load(part, mmap_mode="r") if isinstance(part, str) else part for part in (X, y)]
+    try:
+        data = check_data(network, loss, *found)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{X if isinstance(X, str) else f'part {number}'}: {error}") from None
+    return _keep(X, found[0], data.x), _keep(y, found[1], data.y)
+
+
+def _keep(source: object, mapped: object, checked: Array) -> Array | Mapped:
+    """Return what was checked, or, where that is the file itself, what maps it."""
+    if isinstance(source, str) and np.may_share_memory(mapped, checked):
+        return Mapped(source, checked.shape)
+    return checked
+
+
+def find_rows(kept: Array | Mapped) -> Array:
+    """Return the rows of what `open_part` returns."""
+    return kept.rows if isinstance(kept, Mapped) else kept
+
+
+def open_files(X: object, y: object, network: Network, loss: Loss) -> list[tuple[Array, Array]]:
+    """Return checked samples and targets of files, mapped."""
+    return [
+        (find_rows(kept), find_rows(targets))
+        for kept, targets in (open_part(0, *pair, network, loss) for pair in list_files(X, y))
+    ]
