@@ -1,9 +1,9 @@
-"""Measure steps on a local cluster, fit the model of docs/howto/cluster.md to them, and print its tables.
+"""Measure steps on a local Dask cluster, fit a model to them, and print the tables of docs/howto/cluster.md.
 
     python asv_bench/cluster.py
 
-Overheads are of steps with next to nothing to compute; the speed-up is of a step of 100 ms or more on two workers of
-one thread each and on one, in turns.
+Overheads are of steps with next to nothing to compute; the speed-up is of a step of more than 100 ms on two workers of
+one thread each and on one, in turns. Workers beyond two are extrapolated.
 """
 
 import os
@@ -17,17 +17,13 @@ import numpy as np
 import fastnn
 from fastnn.callbacks import Callback
 
-WIDTHS = 30, 3_000, 30_000, 300_000  # of y = relu(x w) v: 3 parameters each, and one
+WIDTHS = 30, 30_000, 300_000  # of y = relu(x w) v: 3 parameters each, and one
 N_BLOCKS = 2, 8
-# What a step computes on one thread, in seconds, its parameters, and bytes a number.
-NETWORKS = {
-    "784-100-10, perturbation, batch 4,096": (0.0193 * 4096 / 4096, 79_510, 8),
-}
-CLUSTERS = 1, 2, 8, 64, 1000
+WORKERS = 1, 2, 8, 64, 1000
 
 
 class Clock(Callback):
-    """Times of steps, without the first ones."""
+    """Times of steps, but for the first two."""
 
     def on_fit_begin(self, trainer, n_steps):
         self.times = [time.perf_counter()]
@@ -39,7 +35,7 @@ class Clock(Callback):
         return statistics.median(np.diff(self.times)[2:])
 
 
-def time_steps(trainer, X, y, epochs, client):
+def time_steps(trainer, X, y, epochs, client=None):
     clock = Clock()
     trainer.fit(X, y, epochs, client=client, callbacks=[clock])
     return clock.median()
@@ -48,7 +44,7 @@ def time_steps(trainer, X, y, epochs, client):
 def start(n_workers):
     from distributed import Client
 
-    return Client(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
+    return Client(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", direct_to_workers=True)
 
 
 def measure_overheads():
@@ -62,46 +58,101 @@ def measure_overheads():
                     options = {"gradient": fastnn.Backprop(), "optimizer": fastnn.SGD(0.0), "batch_size": None}
                     trainer = fastnn.Trainer(network, block_size=1, **options)
                     X, y = np.ones((n_blocks, 1)), np.ones(n_blocks)
-                    here = time_steps(trainer, X, y, 12, None)
-                    there = time_steps(trainer, X, y, 25, client)
-                    rows.append((n_workers, n_blocks, network.n_parameters, there - here / n_workers))
-                    print(f"{n_workers} workers, {n_blocks} blocks, {network.n_parameters:,} parameters: "
-                          f"{1e3 * there:.1f} ms a step, {1e3 * here:.2f} at home", flush=True)  # fmt: skip
+                    here, there = time_steps(trainer, X, y, 12), time_steps(trainer, X, y, 22, client)
+                    rows.append((n_workers, n_blocks, network.n_parameters, max(there - here / n_workers, 1e-3)))
+                    cells = n_workers, n_blocks, f"{network.n_parameters:,}", f"{1e3 * here:.1f}", f"{1e3 * there:.0f}"
+                    print("|", " | ".join(map(str, cells)), "|", flush=True)
     return rows
 
 
 def fit_model(rows):
     """Return seconds a step, a block, a number that is sent to a worker, and one that a block sends back."""
-    table = np.array(rows)
-    workers, n_blocks, size, seconds = table.T
-    terms = np.stack([np.ones(len(table)), n_blocks, size * workers, size * n_blocks], axis=1)
-    weights = 1 / seconds  # relative errors
     from scipy.optimize import nnls
 
-    found, _ = nnls(terms * weights[:, None], seconds * weights)
-    error = np.abs(terms @ found / seconds - 1)
-    return found, error
+    workers, n_blocks, size, seconds = np.array(rows).T
+    terms = list_terms(workers, n_blocks, size).T
+    found, _ = nnls(terms / seconds[:, None], np.ones(len(seconds)))  # relative errors
+    return found, np.abs(terms @ found / seconds - 1)
+
+
+def list_terms(workers, n_blocks, size):
+    return np.array([np.ones_like(size, float), n_blocks, size * workers, size * n_blocks], float)
+
+
+def make_lenet():
+    layers = [
+        *(fastnn.Conv2D(6, 5, "relu", padding="same"), fastnn.MaxPool2D(2), fastnn.Conv2D(16, 5, "relu")),
+        *(fastnn.MaxPool2D(2), fastnn.Dense(120, "relu"), fastnn.Dense(84, "relu"), fastnn.Dense(10, "softmax")),
+    ]
+    return fastnn.Network((28, 28, 1), layers, seed=0, dtype="float32")
+
+
+# A network, and the samples of its batch.
+NETWORKS = {
+    "784-200-100-10, 1,024 samples": (lambda: fastnn.mlp(784, 200, 100, 10, output="softmax", seed=0), 1024),
+    "LeNet-5, float32, 1,024 samples": (make_lenet, 1024),
+    "LSTM of 64 units over 28 steps, 256 samples": (
+        lambda: fastnn.Network((28, 28), [fastnn.LSTM(64), fastnn.Dense(10, "softmax")], seed=0),
+        256,
+    ),
+}
+N_SAMPLES = 64  # that are measured of it
+
+
+def measure_computing():
+    """Return, of each network, its parameters and the seconds that its batch takes on one thread at home."""
+    found = {}
+    for name, (make, n_samples) in NETWORKS.items():
+        network = make()
+        X, y = make_samples(network, N_SAMPLES)
+        trainer = make_trainer(network, N_SAMPLES)
+        seconds = time_steps(trainer, X, y, 6) * n_samples / N_SAMPLES
+        found[name] = network.n_parameters, seconds
+        print(f"{name}: {network.n_parameters:,} parameters, {seconds:.2f} s a step on one thread", flush=True)
+    return found
+
+
+def make_samples(network, n_samples):
+    rng = np.random.default_rng(0)
+    return rng.random((n_samples, *network.input_shape)).astype(network.dtype), rng.integers(0, 10, n_samples)
+
+
+def make_trainer(network, block_size):
+    options = {"loss": "categorical_cross_entropy", "optimizer": fastnn.SGD(0.0), "batch_size": None}
+    return fastnn.Trainer(network, block_size=block_size, **options)
 
 
 def measure_scaling(times=5):
     """Return the median ratio of a step on one worker to that on two, and both steps."""
-    rng = np.random.default_rng(0)
-    network = fastnn.mlp(784, 200, 100, 10, output="softmax", seed=0)
-    X, y = rng.random((1024, 784)), rng.integers(0, 10, 1024)
-    options = {"loss": "categorical_cross_entropy", "gradient": fastnn.Perturbation(), "batch_size": None}
-    trainer = fastnn.Trainer(network, block_size=128, **options)
+    make, n_samples = NETWORKS["784-200-100-10, 1,024 samples"]
+    network = make()
+    X, y = make_samples(network, n_samples)
+    trainer = make_trainer(network, n_samples // 4)
     with start(1) as one, start(2) as two:
         rounds = [[time_steps(trainer, X, y, 8, client) for client in (one, two)] for _ in range(times)]
     found = np.array(rounds)
     return np.median(found[:, 0] / found[:, 1]), np.median(found, axis=0)
 
 
+def extrapolate(model, computing):
+    """Print seconds a step by the model, a block a worker, and the ratio to one worker."""
+    for name, (size, seconds) in computing.items():
+        steps = [seconds / n + list_terms(np.array(n), np.array(n), np.array(size)) @ model for n in WORKERS]
+        cells = [f"{step:.2f} ({steps[0] / step:.1f})" for step in steps]
+        print(f"| {name} | {size:,} | " + " | ".join(cells) + " |")
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     ratio, (one, two) = measure_scaling()
-    print(f"a step of {1e3 * one:.0f} ms on one worker, {1e3 * two:.0f} on two: {ratio:.2f} times as fast")
-    found, error = fit_model(measure_overheads())
-    print("ms a step, ms a block, ns a number to a worker, ns a number from a block:",
-          *(f"{scale * value:.2f}" for scale, value in zip((1e3, 1e3, 1e9, 1e9), found, strict=True)))  # fmt: skip
-    print(f"off by {100 * np.median(error):.0f} % (median), {100 * error.max():.0f} % (most)")
+    print(f"a step of {1e3 * one:.0f} ms on one worker, {1e3 * two:.0f} on two: {ratio:.2f} times as fast", flush=True)
+    model, errors = fit_model(measure_overheads())
+    print(
+        "a step {:.1f} ms, a block {:.1f} ms, a number to a worker {:.0f} ns, a number from a block {:.0f} ns".format(
+            *model * [1e3, 1e3, 1e9, 1e9]
+        )
+    )
+    print(f"off by {100 * np.median(errors):.0f} % (median), {100 * errors.max():.0f} % (most)", flush=True)
+    extrapolate(model, measure_computing())
+    print(f"load {os.getloadavg()[0]:.1f}")

@@ -326,6 +326,17 @@ def test_the_same_bits_on_any_number_of_workers(clients, method):
         np.testing.assert_array_equal(trainer.history.validation_loss, here.history.validation_loss)
 
 
+def test_sparse_samples(client):
+    sparse = pytest.importorskip("scipy.sparse")
+    x = np.where(np.abs(X) < 1, 0.0, X)
+    here, *there = (make_trainer() for _ in range(3))
+    here.fit(x, Y)
+    there[0].fit(sparse.csr_array(x), Y)
+    there[1].fit(sparse.csr_array(x), Y, client=client)
+    for trainer in there:
+        same_bits(trainer, here)
+
+
 @pytest.mark.parametrize("stack", test_layers.STACKS if JIT_DISABLED else ["caption"])  # compiled for half a minute
 def test_layers_of_every_kind(client, stack):
     case = test_layers.Case(stack, n_samples=5)
@@ -443,6 +454,42 @@ def test_what_is_lost_is_laid_out_again(client, cluster, monkeypatch):
     there.fit(X, Y, 3, client=client)
     same_bits(here, there)
     assert len(calls) > there.n_steps == 9
+
+
+def test_workers_that_leave_while_they_measure(client, cluster, monkeypatch):
+    real, here, there = cluster.measure_piece, make_trainer(), make_trainer()
+    answers = [*({"tcp://a": 1},) * 3, {}]
+
+    def slow(*arguments):
+        if answers:
+            time.sleep(0.2)
+        return real(*arguments)
+
+    monkeypatch.setattr(cluster, "measure_piece", slow)
+    monkeypatch.setattr(cluster, "POLL", 0.02)
+    monkeypatch.setattr(client, "nthreads", lambda: answers.pop(0) if answers else {"tcp://a": 1})
+    here.fit(X, Y)
+    there.fit(X, Y, client=client)
+    assert not answers
+    same_bits(here, there)
+
+
+def test_an_answer_that_may_never_come(cluster, monkeypatch):
+    """It is waited for as long as all are there that were, and somebody wants it."""
+    monkeypatch.setattr(cluster, "POLL", 0.02)
+    made, there = cluster.Cluster.__new__(cluster.Cluster), {"tcp://a": 1, "tcp://b": 1}
+    made._client, made._workers = SimpleNamespace(nthreads=lambda: there), set(there)
+    assert made._ask(lambda: time.sleep(0.1) or 5, [0]) == 5
+    del there["tcp://b"]
+    never = threading.Event()
+    with pytest.raises(TimeoutError, match="lost: tcp://b"):
+        made._ask(never.wait, [0])
+    with pytest.raises(ZeroDivisionError):
+        made._ask(lambda: 1 // 0, [0])
+    stop = [0]
+    threading.Timer(0.1, lambda: stop.__setitem__(0, 1)).start()
+    assert made._ask(never.wait, stop) == ([], [])
+    never.set()
 
 
 def test_what_is_lost_again_and_again(client, cluster, monkeypatch):

@@ -56,12 +56,11 @@ def measure_piece(job: Job, theta: Array, x: Array, y: Array, rows: Array, slot:
     A sample's noise is drawn by its place in the batch: so the rows stand where their slot begins, behind room that
     nobody looks at. They are copied, since what came over a wire may not be aligned, for which nothing is compiled.
     """
-    n_samples, n_rows = x.shape[0], len(rows)
-    n_steps = len(y) // n_samples
+    n_rows, n_steps = len(rows), len(y) // x.shape[0]
     batch = slot if job.recipe and job.recipe.of_units else 0
     order = np.zeros((1, batch * job.block_size + n_rows), np.int64)
     order[0, -n_rows:] = np.arange(n_rows)
-    data = make_data(x[rows], y.reshape(n_samples, n_steps, -1)[rows].reshape(n_rows * n_steps, -1), order)
+    data = make_data(x[rows], y.reshape(x.shape[0], n_steps, -1)[rows].reshape(n_rows * n_steps, -1), order)
     return measure(job.layout, theta, data, job.task, job.recipe, job.block_size, batch, done)
 
 

@@ -69,7 +69,7 @@ def run_piece(
 
 def count_samples(samples: Samples) -> int:
     """Return how many samples a part has."""
-    return len(find_rows(samples[0]))
+    return int(find_rows(samples[0]).shape[0])
 
 
 def describe() -> str:
@@ -104,7 +104,8 @@ class Cluster:
     def _check_workers(self) -> set[str]:
         """Return who is there, or raise unless somebody is, and all have what the trainer has."""
 
-        def look() -> Any:  # pickled by value: it says what is missing also where nothing of fastnn is
+        # Pickled by value: it says what is missing also where nothing of fastnn is.
+        def look() -> Any:  # pragma: no cover (called by workers, untraced)
             try:
                 from llvmlite.binding import get_host_cpu_name
 

@@ -15,7 +15,8 @@ import fastnn
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="distributed is not installed")
 
 COMMON = """
-import json, os, random, signal, sys, threading, time, warnings
+import contextlib, faulthandler, json, os, random, signal, sys, threading, time, warnings
+faulthandler.dump_traceback_later(800, exit=True)
 warnings.simplefilter("ignore")
 import dask
 dask.config.set({"distributed.scheduler.allowed-failures": 1000, "distributed.scheduler.worker-ttl": "5s"})
@@ -34,6 +35,7 @@ def make():
     return fastnn.Trainer(network, **options)
 
 def start(n_workers):
+    make().fit(X, y)  # compiled once, not by every worker
     options = {"n_workers": n_workers, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50}
     cluster = LocalCluster(**options)
     return cluster, Client(cluster)
@@ -65,12 +67,14 @@ def kill():
     rng = random.Random(0)
     while n_kills < N_KILLS:
         time.sleep(rng.uniform(0.0, 1.0))
-        nanny = rng.choice(list(cluster.workers.values()))
-        try:
-            os.kill(nanny.process.pid, signal.SIGKILL)
-        except (AttributeError, TypeError, ProcessLookupError):
-            continue  # it is being started
-        n_kills += 1
+        # A nanny gives up for good whose worker dies while it is being started.
+        nannies = [nanny for nanny in cluster.workers.values() if nanny.worker_address in cluster.scheduler.workers]
+        if nannies:
+            with contextlib.suppress(AttributeError, TypeError, ProcessLookupError):  # it has just died
+                os.kill(rng.choice(nannies).process.pid, signal.SIGKILL)
+                n_kills += 1
+        if len(cluster.workers) < 3:
+            cluster.scale(3)
 
 if __name__ == "__main__":
     cluster, client = start(3)
@@ -100,7 +104,8 @@ if __name__ == "__main__":
     trainer, stop = make(), StopOne()
     trainer.fit(X, y, 5, client=client, callbacks=[stop])
     report(steps=trainer.n_steps, same=at_home(trainer), seconds=stop.seconds)
-    os.kill(stop.pid, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # its nanny ended it
+        os.kill(stop.pid, signal.SIGKILL)
     client.close()
     cluster.close()
 """
