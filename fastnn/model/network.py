@@ -255,7 +255,7 @@ class Network(Named):
 
         Parameters
         ----------
-        X : array_like, shape (n_samples,) + input_shape
+        X : array_like or sparse matrix, shape (n_samples,) + input_shape
 
         Returns
         -------
@@ -317,7 +317,7 @@ class Network(Named):
 
         Parameters
         ----------
-        X : array_like, shape (n_samples,) + input_shape
+        X : array_like or sparse matrix, shape (n_samples,) + input_shape
 
         Returns
         -------

@@ -215,7 +215,7 @@ def gradient(
     ----------
     network : Network
         Left as it is, bit for bit.
-    X : array_like, shape (n_samples,) + input_shape
+    X : array_like or sparse matrix, shape (n_samples,) + input_shape
     y : array_like, shape (n_samples,) + output_shape
         For categorical cross-entropy also integer labels, (n_samples,), or of sequences
         (n_samples, n_steps); of one output also the same shape.

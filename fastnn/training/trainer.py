@@ -308,7 +308,11 @@ class Trainer(Named):
 
         Parameters
         ----------
-        X : array_like, shape (n_samples,) + input_shape, or iterable of (X, y)
+        X : array_like, sparse matrix or iterable of (X, y)
+            Samples, shape (n_samples,) + input_shape. A matrix or array of `scipy.sparse` where the first layer is a
+            `Dense`, as it is: only what is not zero is multiplied. Of dense arrays that are mostly zero that is found
+            out; the numbers have the same bits.
+
             Without y, batches that come one after another, so that not all samples have to be in memory: anything that
             can be gone through, such as a list, a generator or a loader, or a function that returns that, of pairs
             (X, y) or (X, y, sample_weight), weights whose common size is of no account in each. A batch that is larger
