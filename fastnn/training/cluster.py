@@ -163,6 +163,7 @@ class Cluster:
                 answers = call_apart(partial(self._measure, theta.copy(), done, pieces, stop), stop)
             except LOST as error:
                 self._wait_for_workers(error)
+                reason = error
                 continue
             except KilledWorker as error:
                 raise RuntimeError(f"a block of samples ended every worker that measured it: {error}") from error
@@ -170,12 +171,15 @@ class Cluster:
                 self._timed.append((time.perf_counter() - started, pieces, answers))
                 self._advise()
             return [found for found, _, _ in answers]
-        raise ConnectionError(f"workers were lost {MOST_TRIES} times in one step; {KEPT}")
+        raise ConnectionError(f"workers were lost {MOST_TRIES} times in one step ({reason}); {KEPT}") from reason
 
     def _measure(self, theta: Array, done: int, pieces: list[Piece], stop: list[int]) -> list[Answer]:
         """Have workers measure pieces, and return their answers in order, unless nobody waits for them any more."""
         client, parts = self._client, self._parts
-        self._parts, weights = self._ask(lambda: (parts or self._lay_out(), self._send(theta)), stop)
+        try:
+            self._parts, weights = self._ask(lambda: (parts or self._lay_out(), self._send(theta)), stop)
+        except Exception as error:  # of workers that die meanwhile Dask says many things: that it cannot delete data
+            raise ConnectionError(f"nothing could be sent: {error!r}") from error
         columns = zip(*((self._parts[part], rows, slot) for part, rows, slot in pieces), strict=True)
         settings = {"job": self._job, "theta": weights, "done": done, "digest": DIGEST}
         futures = client.map(run_piece, *columns, **settings, pure=False)
