@@ -502,6 +502,7 @@ def test_what_is_lost_again_and_again(client, cluster, monkeypatch):
         return real(values, **options)
 
     monkeypatch.setattr(client, "scatter", lose)
+    monkeypatch.setattr(cluster, "POLL", 0.02)
     with pytest.raises(ConnectionError, match=r"10 times in one step .*delete data.*; the network keeps"):
         trainer.fit(X, Y, client=client)
 
@@ -631,6 +632,7 @@ def test_processes(tmp_path):
 
 @needs_dask
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:PerturbationClassifier took max_iter")
 def test_a_search_on_joblibs_backend(client):
     joblib = pytest.importorskip("joblib")
     model_selection = pytest.importorskip("sklearn.model_selection")

@@ -157,12 +157,12 @@ class Cluster:
 
     def measure(self, theta: Array, done: int, pieces: list[Piece]) -> list[Found]:
         """See `blocks.Measure`; what is lost with a worker is laid out anew, and the step begun again."""
-        for _ in range(MOST_TRIES):
+        for tries in range(MOST_TRIES):
             started, stop = time.perf_counter(), [0]
             try:
                 answers = call_apart(partial(self._measure, theta.copy(), done, pieces, stop), stop)
             except LOST as error:
-                self._wait_for_workers(error)
+                self._wait_for_workers(error, POLL * tries)
                 reason = error
                 continue
             except KilledWorker as error:
@@ -216,11 +216,16 @@ class Cluster:
                 raise TimeoutError(f"lost: {', '.join(lost)}")
         return [], []
 
-    def _wait_for_workers(self, error: BaseException) -> None:
-        """Wait until somebody is there, who has nothing of what was laid out; or say that nobody came."""
+    def _wait_for_workers(self, error: BaseException, seconds: float) -> None:
+        """Wait so long, and until somebody is there, who has nothing of what was laid out; or say that nobody came."""
         self._parts = []
+
+        def wait_for_them() -> None:
+            time.sleep(seconds)
+            self._client.wait_for_workers(1, timeout=PATIENCE)
+
         try:
-            call_apart(lambda: self._client.wait_for_workers(1, timeout=PATIENCE))
+            call_apart(wait_for_them)
         except LOST:
             raise ConnectionError(f"no worker has answered for {PATIENCE:g} s ({error}); {KEPT}") from error
 

@@ -64,15 +64,17 @@ class Stop(Callback):
 
 def kill():
     global n_kills
-    rng = random.Random(0)
+    rng, reached = random.Random(0), 0
     while n_kills < N_KILLS:
-        time.sleep(rng.uniform(0.0, 1.0))
+        time.sleep(rng.uniform(0.0, 0.5))
+        if trainer.n_steps == reached:
+            continue  # who is killed before it has loaded its code takes no step ever
         # A nanny gives up for good whose worker dies while it is being started.
         nannies = [nanny for nanny in cluster.workers.values() if nanny.worker_address in cluster.scheduler.workers]
         if nannies:
             with contextlib.suppress(AttributeError, TypeError, ProcessLookupError):  # it has just died
                 os.kill(rng.choice(nannies).process.pid, signal.SIGKILL)
-                n_kills += 1
+                n_kills, reached = n_kills + 1, trainer.n_steps
         if len(cluster.workers) < 3:
             cluster.scale(3)
 
