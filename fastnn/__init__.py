@@ -5,6 +5,7 @@ import typing
 
 from fastnn import callbacks as callbacks
 from fastnn import hardware as hardware
+from fastnn._support.names import refuse_of_package as _refuse
 from fastnn.interop.imports import from_sklearn as from_sklearn
 from fastnn.interop.imports import from_torch as from_torch
 from fastnn.model.layers import GRU as GRU
@@ -61,7 +62,7 @@ else:
 
     def __getattr__(name):
         if name not in _LATE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise AttributeError(_refuse(name, __dir__()))
         globals()[name] = found = getattr(importlib.import_module(_LATE[name]), name)
         return found
 

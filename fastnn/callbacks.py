@@ -49,7 +49,7 @@ class Callback:
     """
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
-        """Prepare for a call of `fastnn.Trainer.fit` that is to take n_steps steps."""
+        """Prepare for a call of `fastnn.Trainer.fit` that is to take n_steps steps, 0 if nobody knows how many."""
 
     def on_steps(self, trainer: "Trainer") -> None:
         """Look at a trainer after some steps: all that were taken in about a tenth of a second, or one."""

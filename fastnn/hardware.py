@@ -200,7 +200,7 @@ class Devices:
 
     def _act(self, theta: Array) -> tuple[Array, Array]:
         """Return what weights act as, written and read once, and their gains."""
-        update = self._carry(Update(0, 0.0, 0.0, np.zeros(0), np.zeros((0, theta.size), theta.dtype)))
+        update = self._carry(Update(0, 0.0, 0.0, float("inf"), np.zeros(0), np.zeros((0, theta.size), theta.dtype)))
         acting = theta.copy()
         write_weights(update, 0, acting)
         read_weights(update, 0, acting)

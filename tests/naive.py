@@ -306,6 +306,12 @@ def decayed(weights, gradients, weight_decay):
     return [g if k % 2 else g + weight_decay * w for k, (w, g) in enumerate(zip(weights, gradients, strict=True))]
 
 
+def clipped(gradients, clip_norm):
+    """Return gradients that are shortened, all by one factor, to that norm if they are longer."""
+    norm = np.sqrt(sum((g * g).sum() for g in gradients))
+    return [g * (clip_norm / norm) for g in gradients] if norm > clip_norm else gradients
+
+
 def sgd(weights, gradients, lr):
     return [w - lr * g for w, g in zip(weights, gradients, strict=True)]
 

@@ -811,7 +811,7 @@ def test_every_entry_point_has_one_version_a_dtype():
             trainer.evaluate(a, b)
             network.predict(a)
             fastnn.gradient(network, a, b, method=fastnn.Backprop())
-    print(len(training.run_steps.signatures), len(forward.run_forward._dispatcher.signatures))
+    print(len(training.run_steps.signatures), len(forward.run_forward.dispatcher.signatures))
     """
     if numba.config.DISABLE_JIT:
         pytest.skip("nothing is compiled with the JIT disabled")

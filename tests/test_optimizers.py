@@ -84,6 +84,7 @@ def test_only_the_gradient_is_fused():
     for optimizer in OPTIMIZERS:
         assert bool(fused(optimizer.make_update(theta), block)) == (optimizer == fastnn.SGD(0.1))
     assert not fused(fastnn.SGD(0.1, weight_decay=1e-300).make_update(theta), block)
+    assert not fused(fastnn.SGD(0.1).make_update(theta)._replace(clip_norm=1e300), block)
     assert not fused(fastnn.SGD(0.1).make_update(theta), block._replace(closes=False))
 
 

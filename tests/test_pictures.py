@@ -82,6 +82,26 @@ def history(ax):
         axes.tick_params(which="minor", left=False, labelleft=False)
 
 
+def range_test(ax):
+    """A loss that falls, rises, and jitters, and where it falls steepest."""
+    rates = np.geomspace(1e-4, 1, 40)
+    smoothed = 2 - 1.5 / (1 + (0.02 / rates) ** 2) + 4 * rates**2
+    losses = smoothed + 0.1 * np.sin(np.arange(40) * 2.0)
+    fastnn.plot.range_test(fastnn.RangeTest(rates, losses, smoothed, 0.0125), ax)
+    ax.set(xticks=[1e-3, 1e-1], yticks=[0, 1, 2])
+
+
+def metrics(ax):
+    """A panel for each metric of one's own."""
+    t = np.arange(30)
+    found = {"validation_f1": 0.9 - 0.6 * 0.9**t}
+    loss, accuracy = 2 * 0.8**t + 0.05, 1 - 0.6 * 0.9**t
+    fastnn.plot.history(fastnn.History(loss, accuracy, loss + 0.1, accuracy - 0.05, 0 * t, metrics=found), ax)
+    for axes in ax.figure.axes:
+        axes.set(yticks=[0.1, 1] if axes is ax else [0.5, 1])
+        axes.tick_params(which="minor", left=False, labelleft=False)
+
+
 def gradient_check(ax):
     """Truncation and rounding."""
     rng = np.random.default_rng(0)
@@ -154,6 +174,12 @@ def decision_regions(ax):
     ax.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
 
 
+def confusion(ax):
+    """How many of each class are taken for which."""
+    made, X, labels = make_classes()
+    fastnn.plot.confusion(made, X * [1, -0.6], labels, ax)
+
+
 def misclassified(ax):
     """Images with what they are taken for."""
     made = fastnn.mlp(16, 3, output="softmax", seed=0)
@@ -163,8 +189,8 @@ def misclassified(ax):
 
 
 NETWORKS = [network, grouped, images, stacks, named, steps]
-CURVES = [history, comparison, gradient_check, loss_along, approach, decision_regions]
-DRAWINGS = [*NETWORKS, *CURVES, weights, filters, feature_maps, misclassified]
+CURVES = [history, metrics, range_test, comparison, gradient_check, loss_along, approach, decision_regions]
+DRAWINGS = [*NETWORKS, *CURVES, weights, filters, feature_maps, confusion, misclassified]
 
 
 def draw(drawing, path):
@@ -214,6 +240,8 @@ def test_pictures(drawing, tmp_path):
         (steps, {_steps: {"BLUE": "green"}}),
         (history, {_curves: {"ORANGE": _base.BLUE}}),
         (history, {_curves: {"add_legend": lambda *_: None}}),
+        (metrics, {_curves: {"GAP": 0.2}}),
+        (range_test, {_curves: {"ORANGE": _base.BLUE}}),
         (comparison, {_curves: {"add_legend": lambda *_: None}}),
         (gradient_check, {_curves: {"add_legend": lambda *_: None}}),
         (loss_along, {_ideas: {"ORANGE": _base.BLUE}}),

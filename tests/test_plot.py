@@ -1,6 +1,7 @@
 """What is drawn is what the network holds, and nothing covers anything else."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -253,6 +254,26 @@ def test_axes_that_are_given_are_split():
         assert both[1].y1 == pytest.approx(place.y1)
         assert both[0].y1 < both[1].y0
         assert above.get_ylim()[1] <= 1
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_own_metrics_have_a_panel_each(classes):
+    found = {"validation_f1": np.linspace(0.1, 0.9, 6), "validation_my_own": np.linspace(5, 1, 6)}
+    history = dataclasses.replace(fit(6, classes=classes, held=True), metrics=found)
+    for given in (None, pyplot.figure().add_axes((0.2, 0.1, 0.6, 0.8))):
+        ax = fastnn.plot.history(history, given)
+        panels = sorted(ax.figure.axes, key=lambda axes: axes.get_position().y0)
+        assert panels[0] is ax
+        names = ["loss", *["accuracy"] * classes, "f1", "my_own"]
+        assert [panel.get_ylabel() for panel in panels] == names
+        for low, high in itertools.pairwise(panels):
+            assert low.get_position().y1 < high.get_position().y0
+        lines = curves(ax)
+        np.testing.assert_array_equal(lines["validation my_own"].get_ydata(), found["validation_my_own"])
+        assert lines["validation f1"] in panels[-2].lines
+        assert len({panel.yaxis.label.get_color() for panel in panels}) == len(panels)
+        (best,) = [line for line in panels[-1].lines if line.get_label() == "best: epoch 6"]
+        assert best.get_xydata().tolist() == [[6, 1.0]]
 
 
 def test_history_of_one_epoch_is_visible():

@@ -21,7 +21,15 @@ RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(11, 3)), RNG.integers(0, 2, 11)
 
 
-def make_trainer(optimizer=OPTIMIZERS[3], gradient=GRADIENTS[0], batch_size=4, shuffle=True, seed=0, dtype="float64"):
+def make_trainer(
+    optimizer=OPTIMIZERS[3],
+    gradient=GRADIENTS[0],
+    batch_size=4,
+    shuffle=True,
+    seed=0,
+    dtype="float64",
+    clip_norm=None,
+):
     network = fastnn.mlp(3, 4, 2, hidden="tanh", output="softmax", seed=0, dtype=dtype)
     return fastnn.Trainer(
         network,
@@ -31,6 +39,7 @@ def make_trainer(optimizer=OPTIMIZERS[3], gradient=GRADIENTS[0], batch_size=4, s
         batch_size=batch_size,
         shuffle=shuffle,
         seed=seed,
+        clip_norm=clip_norm,
     )
 
 
@@ -57,6 +66,7 @@ class SaveAll(Callback):
         {"shuffle": False},
         {"batch_size": None},
         {"dtype": "float32"},
+        {"clip_norm": 0.05},
         {"gradient": GRADIENTS[1]},
         {"gradient": GRADIENTS[2]},
         {"gradient": fastnn.RandomDirections(3, 0.1, "walsh", "forward")},
@@ -77,6 +87,7 @@ def test_from_every_epoch_and_every_step_within(tmp_path, monkeypatch, optimizer
         assert trainer.n_steps == int(name)
         assert trainer.optimizer == optimizer
         assert trainer.gradient == whole.gradient
+        assert trainer.clip_norm == whole.clip_norm
         trainer.fit(X, Y, 4 - trainer.n_epochs, (X[:3], Y[:3]))
         same_bits(trainer, whole)
         np.testing.assert_array_equal(trainer.history.validation_loss, whole.history.validation_loss)

@@ -3,6 +3,7 @@
 Nothing runs it: mypy reports an error that is not found as an unused "ignore".
 """
 
+from collections.abc import Iterator
 from typing import assert_type
 
 import numpy as np
@@ -18,6 +19,15 @@ other = fastnn.Network(2, layers, dtype="float32", init="standard_normal")
 trainer = fastnn.Trainer(network, loss="categorical_cross_entropy", optimizer=fastnn.Adam(0.01))
 history = trainer.fit(X, y, epochs=3, callbacks=[EarlyStopping("loss"), Checkpoint("run.safetensors")])
 assert_type(history, fastnn.History)
+
+
+def load() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    yield X, y
+
+
+trainer.fit(load, epochs=3)
+trainer.fit(load())
+trainer.fit([(X, y), (X, y, y)], epochs=3)
 assert_type(trainer.evaluate(X, y).loss, float)
 fastnn.gradient(network, X, y, loss="categorical_cross_entropy", method=fastnn.Perturbation(scheme="central"))
 model = PerturbationClassifier((10,), random_state=0)

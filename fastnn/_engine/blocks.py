@@ -91,14 +91,22 @@ class BlockLoop(Loop):
         Samples in each part; no block is of two.
     measure : Measure
     job : Job
-    theta, update, batch_size, done
+    theta, update, batch_size, done, previous
         As for `Loop`.
     """
 
     def __init__(
-        self, sizes: Sequence[int], measure: Measure, job: Job, theta: Array, update: Update, batch_size: int, done: int
+        self,
+        sizes: Sequence[int],
+        measure: Measure,
+        job: Job,
+        theta: Array,
+        update: Update,
+        batch_size: int,
+        done: int,
+        previous: Loop | None = None,
     ) -> None:
-        super().__init__(job.layout, theta, job.task, update, sum(sizes), batch_size, done, job.recipe)
+        super().__init__(job.layout, theta, job.task, update, sum(sizes), batch_size, done, job.recipe, previous)
         self._is_watched = False
         self._sizes, self._measure, self._block_size = sizes, measure, job.block_size
         self._edges, self._are_biases = find_edges(parameter_shapes(job.layout))
@@ -124,7 +132,11 @@ class BlockLoop(Loop):
             gradient += np.multiply(found[2], len(piece.rows) / len(rows), dtype=np.float64)
         if not math.isfinite(loss):
             return step, End.DIVERGED
-        update = start.update._replace(moments=self.update.moments)
+        update = start.update._replace(moments=self.update.moments, clip_norm=math.inf)
+        with np.errstate(over="ignore"):
+            norm = math.sqrt(np.square(gradient).sum())
+        if norm > start.update.clip_norm:
+            gradient *= start.update.clip_norm / norm if norm < math.inf else math.nan
         slope = gradient.astype(self.theta.dtype)
         move(update, start.done + step + 1, self._edges, self._are_biases, slope, self.theta)
         totals[epoch] += loss, correct

@@ -96,6 +96,8 @@ class Loop:
         Steps taken before.
     recipe : Recipe or None
         How the gradient is estimated, where the task's method alone does not say.
+    previous : Loop or None
+        Which took the steps before, on other samples; it takes back the last of them if the first loss here says so.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class Loop:
         batch_size: int,
         done: int = 0,
         recipe: Recipe | None = None,
+        previous: "Loop | None" = None,
     ) -> None:
         self.layout = layout
         self.theta = theta
@@ -119,6 +122,7 @@ class Loop:
         self.done = self._begun = done
         self.n_samples = n_samples
         self._before: Snapshot | None = None
+        self._previous = previous
         self._elapsed = 0.0
         self._is_watched = task.method == Method.SERIES
         passes = count_passes(recipe)
@@ -194,7 +198,7 @@ class Loop:
                 if self._is_watched and self._before and self._elapsed >= PATIENCE:  # the first call compiled
                     self._is_watched = False
                     self._warn_of_direct(here, stop, elapsed / (stop - first))
-                self._before = here
+                self._before, self._previous = here, None
                 first = stop
             except Diverged:
                 raise
@@ -267,8 +271,9 @@ class Loop:
         """Take back the step before `reached`."""
         if reached > here.first:
             self._replay(here, reached - 1)
-        elif self._before is not None:
-            self._replay(self._before, self.done - self._before.done - 1)
+        elif (last := self._previous or self)._before is not None:
+            last._replay(last._before, last.done - last._before.done - 1)
+            self.done = last.done
         # Else the very first loss is not finite: there is no step to take back.
 
     def _replay(self, start: Snapshot, stop: int) -> None:
@@ -397,14 +402,14 @@ def take_steps(
     if is_deep(layout, task):
         # The second term knows a deep network's curvature, also where it is none of a central difference.
         task = task._replace(n_terms=max(task.n_terms, 2))
-    has_direct, n_rows = False, batch_size * count_steps(layout)
+    has_direct, n_rows, is_clipped = False, batch_size * count_steps(layout), update.clip_norm < math.inf
     data, listed = list_inputs(layout, data, work)
 
     def run() -> tuple[int, End]:
         nonlocal first
         with take_turn(task.n_chunks) as n_chunks:
             dense, space, stem = hand_over(layout, work)
-            rests = recipe is not None and recipe.moves and not has_devices(update)
+            rests = recipe is not None and recipe.moves and not (has_devices(update) or is_clipped)
             own = rest(theta) if rests else update
             scheme = hand_scheme(work, update, recipe)
 
@@ -413,7 +418,7 @@ def take_steps(
                 return program, dense, theta, data, n_rows, first, stop, done, plan, *handed
 
             packed = (dense, theta, data, own, space), stem, scheme, listed
-            needs = layout, task, has_direct, has_devices(update), recipe
+            needs = layout, task, has_direct, has_devices(update), is_clipped, recipe
             program = find_program(*needs, packed, run_steps, list_arguments)
             pace = None
             if n_chunks > 1:

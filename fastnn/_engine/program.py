@@ -13,6 +13,7 @@ from fastnn._engine.threads import load_layer
 from fastnn._engine.workspace import make_plain_task
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
+from fastnn.kernels.clipping import run_clip, run_norm, run_stem_clip
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.devices import run_devices, run_stem_devices
 from fastnn.kernels.direct import Rise, run_carry, run_direct
@@ -50,6 +51,7 @@ STEM_UNITS: dict[Any, tuple[str, ...]] = {
     run_stem_down: ("reach", "want", "start", "carry", "pull"),
     run_stem_found: (),
     run_stem_descent: (),
+    run_stem_clip: (),
     run_stem_devices: (),
 }
 # What takes the place of others where the inputs are listed, and is handed the lists.
@@ -69,6 +71,7 @@ def list_units(
     task: Task,
     needs_direct: bool,
     on_devices: bool,
+    is_clipped: bool = False,
     recipe: Recipe | None = None,
     is_listed: bool = False,
 ) -> Units:
@@ -86,8 +89,11 @@ def list_units(
         _add_stem(units, Method(task.method), plan)
     if recipe:
         _add_scheme(units, recipe, plan is not None)
+    if is_clipped:
+        units[Phase.NORM] = [run_norm]
+        units[Phase.CLIP] = [run_clip, run_stem_clip] if plan else [run_clip]
     if on_devices:
-        phase = Phase.WRITE if recipe and recipe.moves else Phase.DESCENT
+        phase = Phase.WRITE if is_clipped or (recipe and recipe.moves) else Phase.DESCENT
         units.setdefault(phase, []).extend([run_stem_devices, run_devices] if plan else [run_devices])
     if is_listed:
         units = {phase: [SPARSE_UNITS.get(unit, unit) for unit in listed] for phase, listed in units.items()}
@@ -155,6 +161,7 @@ def find_program(
     task: Task,
     needs_direct: bool,
     on_devices: bool,
+    is_clipped: bool,
     recipe: Recipe | None,
     packed: tuple[Any, ...],
     entry: Any,
@@ -164,7 +171,7 @@ def find_program(
 
     Parameters
     ----------
-    layout, task, needs_direct, on_devices, recipe
+    layout, task, needs_direct, on_devices, is_clipped, recipe
         See `list_units`.
     packed : tuple
         What units are handed packed: what all have to do with; the `Stem`, or an empty tuple without layers below the
@@ -175,7 +182,7 @@ def find_program(
     """
     shared, stem, scheme, listed = packed
     work: Work = shared[-1]
-    units = list_units(layout, task, needs_direct, on_devices, recipe, bool(listed))
+    units = list_units(layout, task, needs_direct, on_devices, is_clipped, recipe, bool(listed))
     key = shared[1].dtype, *((phase, unit) for phase in units for unit in units[phase])
     below: Any = scheme[1] if scheme else ()
     handed = {unit: packed[:3] for unit in find_own(recipe)} | {unit: (shared, stem) for unit in STEM_UNITS}

@@ -54,7 +54,7 @@ class Recipe(NamedTuple):
 
 def rest(theta: Array) -> Update:
     """Return the optimiser that leaves the parameters as they are."""
-    return Update(int(Optimizer.NONE), 0.0, 0.0, np.zeros(0), np.zeros((0, 0), theta.dtype))
+    return Update(int(Optimizer.NONE), 0.0, 0.0, math.inf, np.zeros(0), np.zeros((0, 0), theta.dtype))
 
 
 def find_edges(shapes: list[tuple[int, ...]]) -> tuple[Array, Array]:

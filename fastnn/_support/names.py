@@ -15,6 +15,12 @@ _OF_LAYER = "each layer has its own: fastnn.Dense(100, 'relu'); for fastnn.mlp, 
 _OF_NETWORK = "weights are the network's: network.weights is [W1, b1, W2, b2, ...]"
 _STOPPING = "give fit callbacks=[fastnn.callbacks.EarlyStopping(...)]"
 _DECAY = "weight decay is the optimizer's: optimizer=fastnn.SGD(0.1, weight_decay=1e-4)"
+_CLIP = "the gradient's norm is clipped by the trainer: fastnn.Trainer(network, clip_norm=1.0)"
+_DROPOUT = (
+    "there is no dropout; against overfitting there are weight decay, optimizer=fastnn.SGD(0.1, weight_decay=1e-3), "
+    "and fastnn.callbacks.EarlyStopping()"
+)
+_NORMALIZATION = "there is none; scale the inputs, with scikit-learn's StandardScaler or by fastnn.tables"
 _CHECKPOINT = "save(path), and fastnn.load(path); a run that is to go on: trainer.save, fastnn.Trainer.resume"
 _TRAINER = "that is said to the trainer: fastnn.Trainer(network, ...)"
 
@@ -48,7 +54,8 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "lr": "learning_rate",
         "model": "network",
         "score": "evaluate(X, y)",
-        "partial_fit": "fit again: it goes on where it stopped",
+        "partial_fit": "fit again: it goes on where it stopped; or fit(batches) of pairs (X, y)",
+        "fit_generator": "fit(batches, epochs=...), pairs (X, y) from a generator or a loader",
         "train": "fit(X, y, epochs=...)",
         "compile": "there is nothing to compile: loss and optimizer are the trainer's arguments",
         "predict_proba": "predict(X) has the probabilities of a sigmoid or softmax output layer",
@@ -75,6 +82,23 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     },
 }
 
+# Of what is read from the package.
+PACKAGE = {
+    "Dropout": _DROPOUT,
+    "Sequential": "layers are given at once: fastnn.Network(n_inputs, [fastnn.Dense(...), ...])",
+    "Model": "Network",
+    "Linear": "Dense",
+    "BatchNormalization": _NORMALIZATION,
+    "BatchNorm1d": _NORMALIZATION,
+    "BatchNorm2d": _NORMALIZATION,
+    "LayerNormalization": _NORMALIZATION,
+    "LayerNorm": _NORMALIZATION,
+    "EarlyStopping": "fastnn.callbacks.EarlyStopping",
+    "ModelCheckpoint": "fastnn.callbacks.Checkpoint",
+    "MLPClassifier": "fastnn.sklearn.PerturbationClassifier",
+    "MLPRegressor": "fastnn.sklearn.PerturbationRegressor",
+}
+
 # Of what is set, by the name of its class, and holds for as long as there is the object.
 FIXED = {
     "Network": ": make another, with fastnn.Network; its weights can be set, network.weights = [W1, b1, ...]",
@@ -99,9 +123,12 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "method": "gradient",
         "model": "network",
         "criterion": "loss",
+        **dict.fromkeys(("clipnorm", "global_clipnorm", "max_norm", "max_grad_norm", "gradient_clip_val"), "clip_norm"),
+        "clipvalue": _CLIP,
         "verbose": "fit(progress=True) shows a bar",
         "callbacks": "callbacks are fit's",
         "early_stopping": _STOPPING,
+        "dropout": _DROPOUT,
     },
     "Trainer.fit": {
         "n_epochs": "epochs",
@@ -114,7 +141,10 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "optimizer": _TRAINER,
         "loss": _TRAINER,
         "metrics": _TRAINER,
+        "clip_norm": _TRAINER,
         "early_stopping": _STOPPING,
+        "steps_per_epoch": "an epoch is a pass over the batches: fit(batches, epochs=...)",
+        "generator": "X",
         "restore_best_weights": "it is EarlyStopping's: callbacks=[fastnn.callbacks.EarlyStopping(...)]",
         "x": "X",
         "Y": "y",
@@ -127,10 +157,12 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "n_inputs": "input_shape",
         "input_dim": "input_shape",
         "kernel_initializer": "init",
+        "dropout": _DROPOUT,
     },
     "mlp": {
         "activation": "hidden, and output for the last layer",
         "hidden_layer_sizes": "sizes are given one by one: fastnn.mlp(n_inputs, 100, n_outputs)",
+        "dropout": _DROPOUT,
         "random_state": "seed",
         "loss": _TRAINER,
         "optimizer": _TRAINER,
@@ -144,6 +176,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "bias": "every layer has a bias",
         "kernel_initializer": "init is the network's: fastnn.Network(..., init='fan_in')",
         "kernel_regularizer": _DECAY,
+        "dropout": _DROPOUT,
     },
     **{
         name: {
@@ -156,6 +189,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
             "params": "the trainer has the weights: fastnn.Trainer(network, optimizer=...)",
             "nesterovs_momentum": "nesterov",
             "rho": "alpha",
+            **dict.fromkeys(("clip_norm", "clipnorm", "global_clipnorm", "max_grad_norm", "clipvalue"), _CLIP),
         }
         for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
     },
@@ -207,6 +241,12 @@ def _hint(name: str, table: Mapping[str, str], known: Sequence[str]) -> str:
     if not near:
         return ""
     return f"; did you mean {near!r}?" if near in known else f": {near}"
+
+
+def refuse_of_package(name: str, known: Sequence[str]) -> str:
+    """Return the message about what the package does not have, of the names that it has."""
+    hint = "" if name.startswith("_") else _hint(name, PACKAGE, [other for other in known if other[0] != "_"])
+    return f"module 'fastnn' has no attribute {name!r}{hint}"
 
 
 class Named:

@@ -125,7 +125,7 @@ def move(optimizer, step, decay, first, last, gradient, theta):
     gains = line(moments, (n_moments + GAINS) * n, n)
     for k in range(first, last):  # the slope with the setting, where a gain acts on every nudge
         gradient[k] *= gains[k]
-    own = Update(int64(numbers[CODE]), optimizer.lr, optimizer.weight_decay, rates, moments)
+    own = Update(int64(numbers[CODE]), optimizer.lr, optimizer.weight_decay, math.inf, rates, moments)
     update(own, step, decay, first, last, gradient, wanted)
     write(numbers, gains, step, STEP, first, last, wanted, acting, acting)
     read(numbers, step + 1, first, last, acting, theta)

@@ -195,7 +195,7 @@ def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, 
         room.before[k] = theta[k]
     if n_good:
         decay = optimizer.weight_decay  # of all weights: which are biases, nobody says
-        timed = Update(optimizer.code, rate, decay, optimizer.rates, optimizer.moments)
+        timed = Update(optimizer.code, rate, decay, math.inf, optimizer.rates, optimizer.moments)
         update(timed, step + 1, decay, 0, theta.size, room.gradient, theta)
     if bounds.size:
         for k in range(theta.size):

@@ -30,7 +30,9 @@ class Phase(IntEnum):
     DESCENT = 6  # parameters
     READ = 7  # directions, or parameters; only with a scheme, as are the next two
     MOVE = 8  # parameters
-    WRITE = 9  # parameters; only on devices
+    NORM = 9  # parts of the gradient; only where it is clipped, as is the next one
+    CLIP = 10  # parameters
+    WRITE = 11  # parameters; only on devices
 
 
 N_PHASES = len(Phase)

@@ -47,6 +47,15 @@ def sum_sizes(row):
     return total
 
 
+@kernel(fastmath={"reassoc", "contract"})
+def dot(a, b):
+    """Return the product of two vectors, in which order is the compiler's choice; one for all numbers of threads."""
+    total = 0.0
+    for k in range(a.size):
+        total += float(a[k]) * float(b[k])
+    return total
+
+
 @kernel
 def add_curvature(p2, p3, both, u1, u2, d2, d3):
     """Add p2 u1**2 to d2, and, if both, 2 p2 u1 u2 + p3 u1**3 to d3; all (n_perturbations,)."""

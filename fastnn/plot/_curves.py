@@ -21,13 +21,13 @@ from fastnn.training.trainer import Trainer
 
 # Weights that `gradient_check` measures: enough for a norm, few enough for a plain loop.
 MAX_CHECKED = 64
-# Of axes that are split, the share that parts the two panels.
+# Of axes that are split, the share that parts two panels.
 GAP = 0.06
 Along = Literal["epoch", "seconds", "queries"]
 
 
 def history(history: History, ax: Axes | None = None, *, x: Along = "epoch") -> Axes:
-    """Draw the loss of each epoch and, in a panel above, the accuracy.
+    """Draw the loss of each epoch and, in panels above, the accuracy and the trainer's own metrics.
 
     A dot marks the best epoch: that of the least validation loss, or without validation of the least loss.
 
@@ -36,7 +36,7 @@ def history(history: History, ax: Axes | None = None, *, x: Along = "epoch") -> 
     history : History
         Of at least one epoch.
     ax : matplotlib.axes.Axes, optional
-        Where to draw, default a new figure. With an accuracy, these Axes become the lower of two panels.
+        Where to draw, default a new figure. With an accuracy or metrics, these Axes become the lowest of the panels.
     x : {"epoch", "seconds", "queries"}, default "epoch"
         What they are drawn against: by the end of each epoch, the epochs, their time since the first one began,
         or the queries, if they were counted.
@@ -63,31 +63,36 @@ def history(history: History, ax: Axes | None = None, *, x: Along = "epoch") -> 
     validate.choice("x", x, get_args(Along))
     if x == "queries" and history.queries is None:
         raise ValueError("history has no queries: they are counted where readings of the loss could tell the gradient")
+    columns = history.to_dict()
+    own = [name.removeprefix("validation_") for name in history.metrics]
+    names = ["loss", *["accuracy"] * ("accuracy" in columns), *own]
     if ax is None:
-        ax = new_axes(6.4, 4.0 if history.accuracy is None else 5.2)
+        ax = new_axes(6.4, 2.8 + 1.2 * len(names))
     along: Any = {"seconds": np.cumsum(history.seconds), "queries": history.queries}.get(x)
     if along is None:
         along = np.arange(1, len(history) + 1)
-    panels: list[Any] = [ax]
-    if history.accuracy is not None:
-        panels.append(_split(ax))
+    panels = _split(ax, len(names))
     losses = history.loss if history.validation_loss is None else history.validation_loss
     best = int(np.argsort(losses, kind="stable")[0])  # nan sorts last
-    lines = []
-    for panel, colour, name in zip(panels, (BLUE, ORANGE), ("loss", "accuracy"), strict=False):
+    lines: list[Any] = []
+    for k, (panel, name) in enumerate(zip(panels, names, strict=True)):
+        colour = {"loss": BLUE, "accuracy": ORANGE}.get(name, f"C{k + 2}")  # matplotlib's first two are much the same
+        drawn: list[Any] = []
         for kind, dashes in ((name, "-"), (f"validation {name}", "--")):
-            values = getattr(history, kind.replace(" ", "_"))
+            values = columns.get(kind.replace(" ", "_"))
             if values is not None:
                 style = {"color": colour, "label": kind, "clip_on": False, "zorder": 3}
-                lines += panel.plot(along, values, dashes, marker="o" if len(history) == 1 else "", **style)
+                drawn += panel.plot(along, values, dashes, marker="o" if len(history) == 1 else "", **style)
         # The last curve is that of the validation, if there is one.
-        spot = along[best], lines[-1].get_ydata()[best]
+        spot = along[best], drawn[-1].get_ydata()[best]
         marks = panel.plot(*spot, "o", color=colour, clip_on=False, zorder=4, label=f"best: epoch {best + 1:,}")
         panel.set_ylabel(name, color=colour)
         panel.grid(axis="y", alpha=0.25)
+        if name == "accuracy":
+            _bound(panel)
+        if name not in own:  # those are alone in their panels, which have their names
+            lines += drawn
     ax.set(xlabel=x, yscale="log")
-    if len(panels) > 1:
-        _bound(panels[1])
     if x == "epoch":
         room = ax.get_window_extent().width / ax.figure.dpi
         ax.set_xticks(_find_ticks(len(history), max(2, int(1.5 * room))))
@@ -97,20 +102,24 @@ def history(history: History, ax: Axes | None = None, *, x: Along = "epoch") -> 
     return ax
 
 
-def _split(ax: Any) -> Any:
-    """Make Axes the lower half of their place, and return new ones above."""
+def _split(ax: Any, n_panels: int) -> list[Any]:
+    """Cut the place of Axes into panels, and return them, the Axes first, as the lowest, and new ones above."""
+    if n_panels == 1:
+        return [ax]
     figure, spec = ax.figure, ax.get_subplotspec()
     if spec is not None:
-        above, below = spec.subgridspec(2, 1)
-        ax.set_subplotspec(below)
-        upper = figure.add_subplot(above, sharex=ax)
+        *places, lowest = spec.subgridspec(n_panels, 1)
+        ax.set_subplotspec(lowest)
+        panels = [figure.add_subplot(place, sharex=ax) for place in reversed(places)]
     else:
         box = ax.get_position()
-        half = (1 - GAP) / 2 * box.height
-        ax.set_position(Bbox.from_bounds(box.x0, box.y0, box.width, half))
-        upper = figure.add_axes((box.x0, box.y1 - half, box.width, half), sharex=ax)
-    upper.tick_params(labelbottom=False)
-    return upper
+        height = (1 - (n_panels - 1) * GAP) / n_panels * box.height
+        starts = [box.y0 + k * (height + GAP * box.height) for k in range(n_panels)]
+        ax.set_position(Bbox.from_bounds(box.x0, box.y0, box.width, height))
+        panels = [figure.add_axes((box.x0, start, box.width, height), sharex=ax) for start in starts[1:]]
+    for panel in panels:
+        panel.tick_params(labelbottom=False)
+    return [ax, *panels]
 
 
 def _bound(ax: Any) -> None:

@@ -57,6 +57,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "batch_size": trainer._batch_size,
         "block_size": trainer._block_size,
         "shuffle": trainer._shuffle,
+        "clip_norm": trainer.clip_norm,
         "random": state,
         "readout": asdict(trainer.readout) if trainer.readout else None,
         "devices": asdict(trainer.devices) if trainer.devices else None,
@@ -93,6 +94,7 @@ def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[Metric
             batch_size=description["batch_size"],
             block_size=description.get("block_size"),  # not in the first files
             shuffle=description["shuffle"],
+            clip_norm=description.get("clip_norm"),  # not in the first files
             seed=np.random.Generator(GENERATORS[description["random"]["bit_generator"]](0)),
             readout=Readout(**read) if (read := description.get("readout")) else None,  # not in the first files
             devices=Devices(**found) if (found := description.get("devices")) else None,  # not in the first files

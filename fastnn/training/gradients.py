@@ -357,6 +357,6 @@ def _check_samples(network: Network, loss: Loss, X: ArrayLike, y: ArrayLike) -> 
     x = network.check_inputs(X)
     outputs = network.output_shape
     advice = ""
-    if len(outputs) == 1 and any(getattr(layer, "return_sequences", None) is False for layer in network.layers):
+    if len(outputs) == 1 and any(vars(layer).get("return_sequences") is False for layer in network.layers):
         advice = "; for a result of each step, give the last recurrent layer return_sequences=True"
     return x, encode_targets(loss, y, x.shape[0], outputs, network.dtype, advice)

@@ -61,9 +61,10 @@ class History(Named):
     validation_loss, validation_accuracy : ndarray, shape (epochs,), or None
         Measured after the epoch; None without validation data.
     seconds : ndarray, shape (epochs,)
-        Time of the epoch: of its steps, compilation included, and of its validation.
+        Time of the epoch: of its steps, compilation included, and of its validation; not of what brings batches.
     interrupted : bool
-        Whether Ctrl-C came. The next `fit` finishes the epoch that was begun.
+        Whether Ctrl-C came. The next `fit` finishes the epoch that was begun, or begins it anew if its samples came as
+        batches.
     queries : ndarray, shape (epochs,), or None
         How often the loss of a batch would have been read by the end of the epoch, over all calls of `fit`, if
         nothing but readings told of the network: what its gradient takes a step, `Perturbation.queries`, times the

@@ -143,7 +143,7 @@ class _ProgressBar(Callback):
         self._begun = 0
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
-        self._bar = self._make_bar(total=n_steps, unit="step", delay=self._delay, dynamic_ncols=True)
+        self._bar = self._make_bar(total=n_steps or None, unit="step", delay=self._delay, dynamic_ncols=True)
         self._begun = trainer.n_steps
 
     def on_steps(self, trainer: "Trainer") -> None:

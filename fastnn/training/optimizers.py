@@ -40,7 +40,7 @@ class Optimizer(ABC):
         module = kernels.MODULES[self.code]
         rates = np.array([getattr(self, name) for name in module.RATES], np.float64)
         moments = np.zeros((module.N_MOMENTS, theta.size), theta.dtype)
-        return kernels.Update(int(self.code), self.lr, self.weight_decay, rates, moments)
+        return kernels.Update(int(self.code), self.lr, self.weight_decay, math.inf, rates, moments)
 
 
 @named_fields

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain, compress
@@ -31,6 +31,7 @@ from fastnn.model.losses import count_rows, find_counted, find_loss
 from fastnn.model.metrics import Metric, check_metrics, measure_metric
 from fastnn.model.network import Network
 from fastnn.training import checkpoint
+from fastnn.training.batches import Batches, check_batches, read_batches
 from fastnn.training.checkpoint import Position
 from fastnn.training.comparison import align, reseed
 from fastnn.training.gradients import (
@@ -48,6 +49,9 @@ from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, Histo
 from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 from fastnn.training.parts import is_collection, list_paths, open_files
+
+# What runs up to so many epochs.
+Run = Callable[[int, Hooks, Interrupt], None]
 
 
 class Trainer(Named):
@@ -79,6 +83,11 @@ class Trainer(Named):
         Visit the samples in a new order each epoch.
     seed : int, numpy.random.Generator or None, default 0
         For the order.
+    clip_norm : float or None, default None
+        Positive: a gradient that is longer is shortened to this norm before the step [1]_, as PyTorch's
+        ``clip_grad_norm_`` and Keras's ``global_clipnorm`` do it. The norm is that of the whole gradient of the batch's
+        mean loss, of all weights and biases, or of what is estimated in its place, without weight decay. On devices,
+        it is that with the weights as they act. None clips nothing.
     metrics : list of str and callables, default ()
         What is measured besides, with the validation data of `fit` and in `evaluate`: ``"r2"``, ``"mae"``, the mean
         over outputs; ``"f1"`` of classes, of several the mean over them; or a function of (y_true, y_pred) that returns
@@ -107,6 +116,10 @@ class Trainer(Named):
         If an argument is not of the kind described, or the loss does not go with the
         network's output layer.
 
+    References
+    ----------
+    .. [1] Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", 2013, section 3.2.
+
     Examples
     --------
     >>> import fastnn
@@ -127,6 +140,7 @@ class Trainer(Named):
         batch_size: int | None = 32,
         shuffle: bool = True,
         seed: int | np.random.Generator | None = 0,
+        clip_norm: float | None = None,
         metrics: Iterable[MetricName | Metric] = (),
         readout: Readout | None = None,
         block_size: int | None = None,
@@ -144,12 +158,15 @@ class Trainer(Named):
         self._batch_size = None if batch_size is None else validate.integer("batch_size", batch_size, low=1)
         self._shuffle = validate.flag("shuffle", shuffle)
         self._rng = validate.generator("seed", seed)
+        if clip_norm is not None:
+            clip_norm = validate.number("clip_norm", clip_norm, low=0.0, open_low=True)
+        self._clip_norm = clip_norm
         self._metrics = check_metrics(metrics, self._loss)
         self._readout = readout
         self._devices = devices
         self._block_size = None if block_size is None else validate.integer("block_size", block_size, low=1)
         self._check_blocks()
-        self._update = optimizer.make_update(network._theta)
+        self._update = optimizer.make_update(network._theta)._replace(clip_norm=clip_norm or math.inf)
         if devices:
             self._update = devices._carry(self._update)
         self._n_steps = 0
@@ -177,8 +194,8 @@ class Trainer(Named):
         """Return what a trainer was made with, by name, and its learning rate of now."""
         names = ("loss", "gradient", "optimizer", "batch_size", "shuffle")
         given = [(name, str(getattr(self, name))) for name in names]
-        options = ("block_size", "readout", "devices")
-        others = [(name, str(value)) for name in options if (value := getattr(self, name)) is not None]
+        rare = ("clip_norm", "block_size", "readout", "devices")
+        others = [(name, str(value)) for name in rare if (value := getattr(self, name)) is not None]
         rate = [("learning_rate", f"{self.learning_rate:g}")] * (self.learning_rate != self._optimizer.lr)
         return [("network", self._network._summary().removeprefix("Network: ")), *given, *others, *rate]
 
@@ -223,6 +240,11 @@ class Trainer(Named):
         return self._shuffle
 
     @property
+    def clip_norm(self) -> float | None:
+        """What the gradient is clipped to, if it is."""
+        return self._clip_norm
+
+    @property
     def readout(self) -> Readout | None:
         """How the loss is read, if not exactly."""
         return self._readout
@@ -263,8 +285,8 @@ class Trainer(Named):
     @named_arguments
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: ArrayLike | Batches,
+        y: ArrayLike | None = None,
         epochs: int = 1,
         validation_data: tuple[ArrayLike, ...] | None = None,
         *,
@@ -286,9 +308,18 @@ class Trainer(Named):
 
         Parameters
         ----------
-        X : array_like or sparse matrix, shape (n_samples,) + input_shape
-            A matrix or array of `scipy.sparse` where the first layer is a `Dense`, as it is: only what is not zero
-            is multiplied. Of dense arrays that are mostly zero that is found out; the numbers have the same bits.
+        X : array_like, sparse matrix or iterable of (X, y)
+            Samples, shape (n_samples,) + input_shape. A matrix or array of `scipy.sparse` where the first layer is a
+            `Dense`, as it is: only what is not zero is multiplied. Of dense arrays that are mostly zero that is found
+            out; the numbers have the same bits.
+
+            Without y, batches that come one after another, so that not all samples have to be in memory: anything that
+            can be gone through, such as a list, a generator or a loader, or a function that returns that, of pairs
+            (X, y) or (X, y, sample_weight), weights whose common size is of no account in each. A batch that is larger
+            than the trainer's is cut, and shuffled, within itself; a step takes samples of one of them only. Two of
+            them are in memory at a time. All samples in one batch are the same as all at once, bit for bit. An epoch
+            that is left unfinished is begun anew by the next `fit`; so it is after `resume`, which goes on bit for
+            bit from the end of an epoch, if the same batches come.
         y : array_like, shape (n_samples,) + output_shape
             For categorical cross-entropy also integer labels, (n_samples,), or of sequences
             (n_samples, n_steps); of one output also the same shape. With a `block_size`, X and y may be the paths of a
@@ -297,7 +328,7 @@ class Trainer(Named):
             and what is left of each at its end.
         epochs : int, default 1
             Passes over the samples, at least 0; an epoch that an interrupt left
-            unfinished is the first of them.
+            unfinished is the first of them. A generator has one.
         validation_data : (X, y) or (X, y, sample_weight) or None
             Measured after each epoch, not trained on.
         validation_split : float or None, default None
@@ -344,37 +375,61 @@ class Trainer(Named):
         FloatingPointError
             If the loss, a weight or the optimiser's state overflows, in the last step,
             too. The network keeps the weights from before the step that made it so.
+
+        Examples
+        --------
+        Samples that come some at a time:
+
+        >>> import fastnn
+        >>> def load():
+        ...     for k in range(3):  # files, say
+        ...         yield [[k], [k + 1]], [3 * k, 3 * k + 3]
+        >>> trainer = fastnn.Trainer(fastnn.mlp(1, 1, seed=0))
+        >>> len(trainer.fit(load, epochs=5))
+        5
         """
         epochs = validate.integer("epochs", epochs, low=0)
         checked = check_callbacks(callbacks)
         # What looks at an epoch's end needs compiled calls to stop there; a bar does not.
         ahead = 1 if checked or not (validation_data is None and validation_split is None) else epochs
         called = make_progress(progress) + checked
-        validation, samples = None, None
-        if list_paths(X) or (client is not None and (is_collection(X) or is_collection(y))):
-            whole = {"sample_weight": sample_weight, "class_weight": class_weight, "validation_split": validation_split}
+        data, validation = None, None
+        samples: Any = X  # or batches of them
+        whole = {"sample_weight": sample_weight, "class_weight": class_weight, "validation_split": validation_split}
+        if y is None:
+            if client is not None:
+                raise ValueError("a cluster takes X and y, not batches that come one after another")
+            check_batches(X, epochs, **whole)
+        elif list_paths(X) or (client is not None and (is_collection(X) or is_collection(y))):
             self._check_parts(whole, checked)
         elif validation_split is not None:
             share = validate.number("validation_split", validation_split, low=0, high=1, open_low=True, open_high=True)
             if validation_data is not None:
                 raise ValueError("validation_data and validation_split are two ways to say the same: give one of them")
             weights = sample_weight, class_weight
-            samples, validation = split_data(self.network, self._loss, X, y, *weights, share, self._shuffle)
+            data, validation = split_data(self.network, self._loss, samples, y, *weights, share, self._shuffle)
         else:
-            samples = check_data(self.network, self._loss, X, y, sample_weight, class_weight)
+            data = check_data(self.network, self._loss, samples, y, sample_weight, class_weight)
         if validation_data is not None:
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
                 raise TypeError(
                     f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
                 )
             validation = check_data(self.network, self._loss, *validation_data)
-        loop = self._make_loop(samples or (X, y), client)
-        data = samples or make_stand_in(loop.n_samples, count_steps(loop.layout))
+        loop = None if y is None else self._make_loop(data or (X, y), client)
         if self.devices:
             self.devices._warn_of_nudge("eps", getattr(self.gradient, "eps", 0.0))
             write_weights(self._update, self._n_steps, self.network._theta)
+        if self._position and (loop is None or self._position.order.shape[1] != loop.n_samples):
+            self._position = None  # other samples: an epoch of their own
+        run: Run = partial(self._run_batches, X, validation)
+        n_steps = 0
+        if loop is not None:
+            data = data or make_stand_in(loop.n_samples, count_steps(loop.layout))
+            run = partial(self._run, loop, data, validation)
+            n_steps = max(0, epochs * loop.n_batches - (self._position.batch if self._position else 0))
         with Interrupt() as interrupt:
-            history = self._fit(loop, data, validation, epochs, ahead, called, interrupt)
+            history = self._fit(run, data, n_steps, validation is not None, epochs, ahead, called, interrupt)
         return replace(history, interrupted=True) if interrupt.is_pressed() else history
 
     def _check_blocks(self) -> None:
@@ -399,8 +454,8 @@ class Trainer(Named):
                 f"multiple of block_size={self._block_size}"
             )
 
-    def _make_loop(self, samples: Data | tuple[Any, Any], client: Any) -> Loop:
-        """Return what takes the steps, on checked samples or on X and y in parts."""
+    def _make_loop(self, samples: Data | tuple[Any, Any], client: Any, previous: Loop | None = None) -> Loop:
+        """Return what takes steps, on checked samples or on X and y in parts, after those that another one took."""
         network, n_passes = self.network, count_passes(self._recipe)
         layout = network._layout
 
@@ -417,7 +472,7 @@ class Trainer(Named):
             n_samples = samples.x.shape[0]
             batch_size = min(self._batch_size or n_samples, n_samples)
             steps = n_samples, batch_size, self._n_steps
-            return Loop(layout, network._theta, make_task(batch_size), self._update, *steps, self._recipe)
+            return Loop(layout, network._theta, make_task(batch_size), self._update, *steps, self._recipe, previous)
         block_size = min(self._block_size, self._batch_size or self._block_size)
         job = Job(layout, make_task(block_size), self._recipe, block_size)
         source: Any
@@ -432,24 +487,22 @@ class Trainer(Named):
         n_samples = sum(source.sizes)
         batch_size = min(self._batch_size or n_samples, n_samples)
         state = network._theta, self._update
-        return BlockLoop(source.sizes, source.measure, job, *state, batch_size, self._n_steps)
+        return BlockLoop(source.sizes, source.measure, job, *state, batch_size, self._n_steps, previous)
 
     def _fit(
         self,
-        loop: Loop,
-        data: Data,
-        validation: Data | None,
+        run: Run,
+        data: Data | None,
+        n_steps: int,
+        is_validated: bool,
         epochs: int,
         ahead: int,
         callbacks: list[Callback],
         interrupt: Interrupt,
     ) -> History:
         """Run epochs, so many ahead at a time, until they are done, a callback stops them or Ctrl-C does."""
-        if self._position and self._position.order.shape[1] != data.x.shape[0]:
-            self._position = None  # other samples: an epoch of their own
-        begun = self._position.batch if self._position else 0
         first_row = len(self._rows)
-        classifies, is_validated = self._loss.classifies, validation is not None
+        classifies = self._loss.classifies
         measured = (True, classifies, is_validated, is_validated and classifies, True, self._step_queries is not None)
         own = name_columns(self._metrics)[len(COLUMNS) :] if is_validated else []
         self._told = ("epoch", *compress(COLUMNS, measured), *own, "learning_rate")
@@ -459,20 +512,12 @@ class Trainer(Named):
         history = None
         try:
             try:
-                hooks.begin(max(0, epochs * loop.n_batches - begun))
+                hooks.begin(n_steps)
                 while not self._is_stopping and (left := first_row + epochs - len(self._rows)):
-                    self._run(loop, data, validation, min(ahead, left), hooks, interrupt)
+                    run(min(ahead, left), hooks, interrupt)
             except KeyboardInterrupt as error:
                 interrupt.note(error)
             history = make_history(self._rows[first_row:], interrupt.error is not None, self._metrics)
-        except Diverged as event:
-            self._n_steps = loop.done
-            self._position = None
-            raise FloatingPointError(
-                f"{event.what} not finite at epoch {event.epoch + 1}, batch {event.batch + 1} of {loop.n_batches}, "
-                f"with {self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or "
-                "inputs scaled to about 1. The network keeps the weights from before the step that led there"
-            ) from None
         finally:
             try:
                 hooks.end(history)
@@ -491,6 +536,7 @@ class Trainer(Named):
         interrupt: Interrupt,
     ) -> None:
         """Run up to that many epochs from where training stands, and keep count of everything."""
+        counts = len(data.y), self._count_predictions(data)
         rng = self._rng if self._shuffle and loop.n_batches > 1 else None
         before = self._position or Position(loop.draw_orders(n_epochs, rng), 0, np.zeros(2), 0.0)
         self._position = before  # whatever happens, what was drawn is visited
@@ -508,7 +554,7 @@ class Trainer(Named):
                 if validation and whole:  # Ctrl-C does not wait for its measurement: the next fit makes up for it
                     unmeasured = Position(before.order, reached, totals[0].copy(), float(seconds[0]))
                     self._n_steps, self._position = loop.done, unmeasured
-                rows = self._make_rows(totals[counted:whole], seconds[counted:whole], data, validation)
+                rows = self._make_rows(totals[counted:whole], seconds[counted:whole], *counts, validation)
                 for k, row in enumerate(rows, counted + 1):  # the last one ended with the step before `batch`
                     row[QUERIES] = (loop.done - batch - (whole - k) * loop.n_batches) * (self._step_queries or math.nan)
                 left = before.order[whole:] if rng else before.order
@@ -525,14 +571,55 @@ class Trainer(Named):
                 if self._is_stopping:
                     return
         except Diverged as event:
-            raise Diverged(first_row + event.epoch, event.batch, event.what) from None
+            self._n_steps, self._position = loop.done, None
+            raise self._explain(event, first_row + event.epoch, loop.n_batches) from None
 
-    def _make_rows(self, totals: Array, seconds: Array, data: Data, validation: Data | None) -> list[Array]:
-        """Return what was measured in some epochs, the last of which has just ended."""
+    def _run_batches(
+        self, batches: Any, validation: Data | None, n_epochs: int, hooks: Hooks, interrupt: Interrupt
+    ) -> None:
+        """Run one epoch, however many it may be, over samples that come some at a time."""
+        totals, seconds, n_rows, n_predictions = np.zeros((1, 2)), np.zeros(1), 0, 0.0
+        loop, n_samples = None, 0
+        for count, data in enumerate(read_batches(batches, self.network, self._loss, interrupt), 1):
+            if loop is None or self._block_size or data.x.shape[0] != n_samples:  # blocks are measured of one loop's
+                n_samples = data.x.shape[0]
+                loop = self._make_loop(data, None, loop)
+            loop.update = self._update
+            order = loop.draw_orders(1, self._rng if self._shuffle and loop.n_batches > 1 else None)
+            try:
+                for _ in loop.run(make_data(data.x, data.y, order), 0, totals, seconds):
+                    self._n_steps = loop.done
+                    hooks.tell({})
+                    loop.update = self._update
+                    self._is_stopping |= interrupt.error is not None
+                    if self._is_stopping:
+                        return
+            except Diverged as event:
+                self._n_steps = loop.done
+                raise self._explain(event, len(self._rows), loop.n_batches, f" of given batch {count}") from None
+            n_rows, n_predictions = n_rows + len(data.y), n_predictions + self._count_predictions(data)
+        (row,) = self._make_rows(totals, seconds, n_rows, n_predictions, validation)
+        row[QUERIES] = self._n_steps * (self._step_queries or math.nan)
+        self._rows.append(row)
+        hooks.tell(self._name(row))
+        self._is_stopping |= interrupt.error is not None
+
+    def _explain(self, event: Diverged, epoch: int, n_batches: int, where: str = "") -> FloatingPointError:
+        """Return what `fit` raises when a step does not come out finite, in an epoch counted from 0."""
+        return FloatingPointError(
+            f"{event.what} not finite at epoch {epoch + 1}, batch {event.batch + 1} of {n_batches}{where}, "
+            f"with {self.optimizer} at learning rate {self.learning_rate:g}; try a smaller learning rate, or "
+            "inputs scaled to about 1. The network keeps the weights from before the step that led there"
+        )
+
+    def _make_rows(
+        self, totals: Array, seconds: Array, n_rows: int, n_predictions: float, validation: Data | None
+    ) -> list[Array]:
+        """Return what was measured in some epochs of so many samples or steps, the last of which has just ended."""
         rows = np.full((len(totals), len(COLUMNS) + len(self._metrics)), np.nan)
-        rows[:, 0], rows[:, SECONDS] = totals[:, 0] / len(data.y), seconds
+        rows[:, 0], rows[:, SECONDS] = totals[:, 0] / n_rows, seconds
         if self._loss.classifies:
-            rows[:, 1] = totals[:, 1] / self._count_predictions(data)
+            rows[:, 1] = totals[:, 1] / n_predictions
         if validation and len(rows):
             started = time.perf_counter()
             evaluation = self._measure(validation)
@@ -549,7 +636,8 @@ class Trainer(Named):
 
     def _align(self) -> tuple[float, float]:
         """Return how an estimate on the first batch lies to the gradient: see `comparison.align`."""
-        assert self._samples
+        if self._samples is None:
+            raise ValueError("Alignment measures on samples that are there from the beginning: fit(X, y), not batches")
         x, y, _ = self._samples
         size = min(self._batch_size or x.shape[0], x.shape[0])
         data = make_data(x[:size], y[: size * (len(y) // x.shape[0])])

@@ -12,6 +12,7 @@ A new one is a file with the same names as the others, and two lines here: its m
   date. step counts from 1; decay is what weights shrink by, 0 for biases.
 """
 
+import math
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -55,6 +56,7 @@ class Update(NamedTuple):
     code: int  # Optimizer
     lr: float
     weight_decay: float
+    clip_norm: float  # what the gradient is clipped to, inf if it is not
     rates: ndarray  # (n_rates,) float64, the optimiser's own, see RATES
     moments: ndarray  # (n_moments, n_parameters) in the network's dtype
 
@@ -72,7 +74,8 @@ def is_fused(optimizer, block):
 
     One rule: whatever else moves the weights, such as weight decay, is asked for here and switches it off.
     """
-    return _ARE_FUSED[optimizer.code] and optimizer.weight_decay == 0.0 and block.opens and block.closes
+    is_plain = optimizer.weight_decay == 0.0 and optimizer.clip_norm == math.inf
+    return _ARE_FUSED[optimizer.code] and is_plain and block.opens and block.closes
 
 
 @kernel
@@ -85,8 +88,11 @@ def target(optimizer, block, theta, gradient):
 
 @shared
 def update(optimizer, step, decay, first, last, gradient, theta):
-    """Move parameters first to last, each with that weight decay: the step number `step`, counted from 1."""
-    if optimizer.code != Optimizer.NONE:
+    """Move parameters first to last, each with that weight decay: the step number `step`, counted from 1.
+
+    Not yet, where the gradient is to be clipped: `clipping` does both.
+    """
+    if optimizer.code != Optimizer.NONE and optimizer.clip_norm == math.inf:
         lr, rates, moments = optimizer.lr, optimizer.rates, optimizer.moments
         _move(optimizer.code, step, lr, decay, rates, moments, first, last, gradient, theta)
 

@@ -5,15 +5,7 @@ import math
 from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
 from fastnn.kernels.estimators import Kind
 from fastnn.kernels.schemes.scheme import PART, combine, draw, hold, scale_entries
-
-
-@kernel(fastmath={"reassoc", "contract"})
-def dot(a, b):
-    """Return the product of two vectors, in which order is the compiler's choice; one for all numbers of threads."""
-    total = 0.0
-    for k in range(a.size):
-        total += float(a[k]) * float(b[k])
-    return total
+from fastnn.kernels.vectors import dot
 
 
 @kernel(inline=True)
