@@ -87,7 +87,8 @@ class Cluster:
     network : Network
     loss : Loss
     samples : Data or (X, y)
-        Data is sent to a worker, from whom others have it; Dask collections stay where they are, and files are mapped by who needs them.
+        Data is sent to a worker, from whom others have it; Dask collections stay where they are, and files are mapped
+        by who needs them.
     """
 
     def __init__(self, client: Any, job: Job, network: Network, loss: Loss, samples: "Data | tuple[Any, Any]") -> None:
