@@ -459,16 +459,17 @@ def test_what_is_lost_is_laid_out_again(client, cluster, monkeypatch):
 
 def test_workers_that_leave_while_they_measure(client, cluster, monkeypatch):
     real, here, there = cluster.measure_piece, make_trainer(), make_trainer()
-    answers = [*({"tcp://a": 1},) * 3, {}]
+    answers, begun, look = [*({"tcp://a": 1},) * 3, {}], threading.Event(), client.nthreads
 
     def slow(*arguments):
+        begun.set()
         if answers:
             time.sleep(0.2)
         return real(*arguments)
 
     monkeypatch.setattr(cluster, "measure_piece", slow)
     monkeypatch.setattr(cluster, "POLL", 0.02)
-    monkeypatch.setattr(client, "nthreads", lambda: answers.pop(0) if answers else {"tcp://a": 1})
+    monkeypatch.setattr(client, "nthreads", lambda: answers.pop(0) if answers and begun.is_set() else look())
     here.fit(X, Y)
     there.fit(X, Y, client=client)
     assert not answers
@@ -496,10 +497,10 @@ def test_an_answer_that_may_never_come(cluster, monkeypatch):
 def test_what_is_lost_again_and_again(client, cluster, monkeypatch):
     trainer, real = make_trainer(), client.scatter
 
-    def lose(values, **options):
+    def lose(values, *places, **options):
         if isinstance(values[0], np.ndarray):  # the weights
             raise ValueError("Can not use replicate to delete data")
-        return real(values, **options)
+        return real(values, *places, **options)
 
     monkeypatch.setattr(client, "scatter", lose)
     monkeypatch.setattr(cluster, "POLL", 0.02)

@@ -87,8 +87,8 @@ class Cluster:
     network : Network
     loss : Loss
     samples : Data or (X, y)
-        Data is sent to a worker, from whom others have it; Dask collections stay where they are, and files are mapped
-        by who needs them.
+        Of Data every worker is sent a copy; Dask collections stay where they are, and files are mapped by who needs
+        them.
     """
 
     def __init__(self, client: Any, job: Job, network: Network, loss: Loss, samples: "Data | tuple[Any, Any]") -> None:
@@ -100,7 +100,8 @@ class Cluster:
         self._timed: list[tuple[float, list[Piece], list[Answer]]] = []
         self._workers = self._check_workers()
         self._parts: list[Any] = self._lay_out()
-        self.sizes: list[int] = client.gather(client.map(count_samples, self._parts, pure=False))
+        sizes: list[int] = client.gather(client.map(count_samples, self._parts, pure=False))
+        self.sizes = sizes[:1] if isinstance(samples, Data) else sizes
 
     def _check_workers(self) -> set[str]:
         """Return who is there, or raise unless somebody is, and all have what the trainer has."""
@@ -133,7 +134,8 @@ class Cluster:
         """Return futures of the parts."""
         samples = self._samples
         if isinstance(samples, Data):
-            return [self._send((samples.x, samples.y))]
+            # A copy each: of replicas of one, Dask's active memory manager takes all but one away within two seconds.
+            return [self._send((samples.x, samples.y), [worker]) for worker in self._client.nthreads()]
         pairs = self._list_partitions(*samples) if any(map(is_collection, samples)) else list_files(*samples)
         named = range(len(pairs)), *zip(*pairs, strict=True)
         found: list[Any] = self._client.map(
@@ -181,7 +183,9 @@ class Cluster:
             self._parts, weights = self._ask(lambda: (parts or self._lay_out(), self._send(theta)), stop)
         except Exception as error:  # of workers that die meanwhile Dask says many things: that it cannot delete data
             raise ConnectionError(f"nothing could be sent: {error!r}") from error
-        columns = zip(*((self._parts[part], rows, slot) for part, rows, slot in pieces), strict=True)
+        n_copies = len(self._parts) if isinstance(self._samples, Data) else 0
+        places = [slot % n_copies if n_copies else part for part, _, slot in pieces]
+        columns = [self._parts[k] for k in places], [piece.rows for piece in pieces], [piece.slot for piece in pieces]
         settings = {"job": self._job, "theta": weights, "done": done, "digest": DIGEST}
         futures = client.map(run_piece, *columns, **settings, pure=False)
         while not stop[0]:
@@ -194,12 +198,12 @@ class Cluster:
         answers: list[Answer] = self._ask(lambda: client.gather(futures), stop)
         return answers
 
-    def _send(self, value: Any) -> Any:
-        """Return a future of what one worker is sent, from whom others have it.
+    def _send(self, value: Any, workers: list[str] | None = None) -> Any:
+        """Return a future of what one worker, or one of these, is sent, from whom others have it.
 
         A broadcast, which waits for all of them, was seen to wait for ever when one was killed.
         """
-        return self._client.scatter([value], hash=False, timeout=POLL)[0]
+        return self._client.scatter([value], workers, hash=False, timeout=POLL)[0]
 
     def _ask(self, call: Callable[[], Any], stop: list[int]) -> Any:
         """Return call(), or raise when a worker is lost, for whose answer it may wait for ever, or nobody waits."""
