@@ -309,7 +309,7 @@ class Trainer(Named):
         Parameters
         ----------
         X : array_like, sparse matrix or iterable of (X, y)
-            Samples, shape (n_samples,) + input_shape. A matrix or array of `scipy.sparse` where the first layer is a
+            Samples, shape (n_samples,) + input_shape. A matrix or array of ``scipy.sparse`` where the first layer is a
             `Dense`, as it is: only what is not zero is multiplied. Of dense arrays that are mostly zero that is found
             out; the numbers have the same bits.
 
