@@ -88,6 +88,13 @@ def test_a_race_of_processes(capfd):
     assert capfd.readouterr().err == "nobody: KeyError: 'nobody'\n"
 
 
+def test_inputs_that_are_mostly_zero():
+    case = bench.Case("300-2-2, 20 % not zero", 4, SQUARED, "float64")
+    assert case.sizes == [300, 2, 2]
+    share = np.count_nonzero(case.x) / case.x.size
+    assert abs(share - 0.2) < 5 * (0.2 * 0.8 / case.x.size) ** 0.5  # standard deviations
+
+
 TIMES = {"fastnn": np.array([1e-3, 2e-3, 3e-3]), "NumPy loop": np.array([1.0]), "none": None}
 
 

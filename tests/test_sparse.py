@@ -1,13 +1,16 @@
 """Inputs that are mostly zero: the same bits as with every zero multiplied, from dense arrays and from sparse ones."""
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 import pytest
+from test_products import SHAPES, make
 
 import fastnn
 from fastnn._engine import sparse as engine
+from fastnn.kernels import sparse as kernel
 from fastnn.kernels.products import add_listed_product, add_listed_series, add_product, add_series_product
-from tests.test_products import SHAPES, make
 
 scipy_sparse = pytest.importorskip("scipy.sparse")
 
@@ -83,6 +86,36 @@ def test_series_of_products(shape, dtype, n_terms):
     sizes = sum(np.abs(a ** (k + 1)) @ np.abs(terms[k]) / 2 for k in range(n_terms))
     allowed = 2 * (shape[1] + 2 * n_terms) * np.finfo(dtype).eps * (sizes + np.abs(out))
     assert (np.abs(result - whole) <= allowed).all()
+
+
+@numba.njit
+def list_share(layout, listed, n_samples, first, last):
+    """Call the kernel."""
+    kernel.list_samples(layout, listed, n_samples, first, last)
+
+
+@pytest.mark.parametrize("edges", [(0, 300), (0, 56, 160, 300), (0, 152, 300), (40, 48), (296, 300)])
+def test_samples_are_listed_of_a_share_of_the_inputs(edges):
+    X, _ = make_samples(300, "float64")
+    layout = fastnn.mlp(300, 2)._layout
+    listed = kernel.Listed(
+        starts=np.empty(0, np.int64),
+        columns=np.empty(0, np.int32),
+        inputs=np.zeros((50, 300), np.int32),
+        n_inputs=np.zeros((2, 50), np.int64),
+        samples=np.full((300, 50), -1, np.int32),
+        n_samples=np.full(300, -1, np.int64),
+    )
+    for part, (begin, end) in enumerate([(0, 152), (152, 300)]):  # cut at eight
+        listed.n_inputs[part] = np.count_nonzero(X[:, begin:end], axis=1)
+        for n in range(50):
+            listed.inputs[n, begin : begin + listed.n_inputs[part, n]] = np.flatnonzero(X[n, begin:end])
+    for first, last in pairwise(edges):
+        list_share(layout, listed, np.int64(50), np.int64(first), np.int64(last))
+    for k in range(300):
+        wanted = np.flatnonzero(X[:, k]) if edges[0] <= k < edges[-1] else np.empty(0)
+        assert listed.n_samples[k] == (len(wanted) if edges[0] <= k < edges[-1] else -1)
+        np.testing.assert_array_equal(listed.samples[k, : len(wanted)], wanted)
 
 
 @pytest.fixture(autouse=True)

@@ -214,9 +214,10 @@ def find_program(
 
     def compile_units() -> None:
         load_layer()
+        called = list_wanted()
         if is_compiled(entry):
             nothing = Program(np.empty(0, ADDRESS), np.empty(0, np.int64))
-            jobs = [(unit.dispatcher, unit.sign(arguments)) for unit, arguments in list_wanted()]
+            jobs = [(unit.dispatcher, unit.sign(arguments)) for unit, arguments in called]
             compile_all([*jobs, (entry, sign(list_arguments(nothing)))])
         if lacks_layers:
             _write_addresses(layout, wanted, (shared, stem))
