@@ -875,6 +875,13 @@ def test_compiling_needs_nobody_else(jobs, monkeypatch, program):
 
 
 @compiled
+def test_compiling_alone(jobs, monkeypatch):
+    monkeypatch.setattr(ahead, "can_help", lambda: False)
+    ahead.compile_all(jobs.jobs)
+    assert jobs.is_kept() == [True, True]
+
+
+@compiled
 def test_who_compiles_alone(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert ahead.can_help()
