@@ -162,6 +162,7 @@ GRADIENTS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:a step takes")  # of a fit that takes more than a second
 @pytest.mark.grid
 @pytest.mark.parametrize("n_inputs", [65, 300])  # in one part, and in two
 @pytest.mark.parametrize(("gradient", "optimizer"), GRADIENTS)
