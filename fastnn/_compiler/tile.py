@@ -39,7 +39,7 @@ WHOLE = 0  # the case of a panel without a mask
 UNPACKED = 32  # rows that a panel is not copied for: 32 x 392 x 100 is a tenth faster without
 
 
-def find_deepest(n_terms):
+def find_deepest(n_terms):  # pragma: no cover (called by the compiler, perhaps in another process)
     """Return how many vectors a panel is wide at most, and how many rows of it a block has at most."""
     # Accumulators, columns and a row's factor share the registers.
     widest = 3 if n_terms == 1 else 2
