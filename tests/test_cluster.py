@@ -15,6 +15,7 @@ import naive
 import numpy as np
 import pytest
 import test_layers
+import test_resume
 from conftest import OPTIMIZERS
 from test_interrupt import press, same_bits
 
@@ -45,16 +46,7 @@ X, Y = RNG.normal(size=(22, 3)), RNG.integers(0, 2, 22)
 
 
 def make_trainer(gradient=METHODS[0], optimizer=OPTIMIZERS[3], batch_size=8, block_size=3, **options):
-    network = fastnn.mlp(3, 4, 2, hidden="tanh", output="softmax", seed=0, dtype=options.pop("dtype", "float64"))
-    return fastnn.Trainer(
-        network,
-        loss="categorical_cross_entropy",
-        gradient=gradient,
-        optimizer=optimizer,
-        batch_size=batch_size,
-        block_size=block_size,
-        **options,
-    )
+    return test_resume.make_trainer(optimizer, gradient, batch_size, block_size=block_size, **options)
 
 
 def flat(arrays):

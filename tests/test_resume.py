@@ -25,10 +25,8 @@ def make_trainer(
     optimizer=OPTIMIZERS[3],
     gradient=GRADIENTS[0],
     batch_size=4,
-    shuffle=True,
-    seed=0,
     dtype="float64",
-    clip_norm=None,
+    **options,
 ):
     network = fastnn.mlp(3, 4, 2, hidden="tanh", output="softmax", seed=0, dtype=dtype)
     return fastnn.Trainer(
@@ -37,9 +35,7 @@ def make_trainer(
         gradient=gradient,
         optimizer=optimizer,
         batch_size=batch_size,
-        shuffle=shuffle,
-        seed=seed,
-        clip_norm=clip_norm,
+        **options,
     )
 
 

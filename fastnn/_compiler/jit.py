@@ -113,8 +113,13 @@ def _resolve_plainly(resolve, arguments, keywords):
     Otherwise each constant argument makes a version of its own: thirteen of
     `work.values`, and a third of the compile time.
     """
-    plain = (types.unliteral(kind) for kind in arguments)
-    return resolve(tuple(kind.dtype if isinstance(kind, types.IntEnumMember) else kind for kind in plain), keywords)
+    return resolve(_make_plain(arguments), keywords)
+
+
+def _make_plain(kinds):
+    """Return types, those of constants and of members of enumerations as the numbers' own."""
+    plain = (types.unliteral(kind) for kind in kinds)
+    return tuple(kind.dtype if isinstance(kind, types.IntEnumMember) else kind for kind in plain)
 
 
 def by_code(name, arguments, functions, default=None, inline=False):
@@ -166,6 +171,14 @@ def is_kept(dispatcher: Any, signature: tuple[Any, ...]) -> bool:
     return signature in dispatcher.overloads or dispatcher._cache.has(signature, dispatcher.targetctx.codegen())
 
 
+def _compile(dispatcher, signature):
+    """Return where a version of a function is in this process, compiled or loaded if need be, and what it returns."""
+    dispatcher.compile(signature)
+    compiled = dispatcher.overloads[signature]
+    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return address, compiled.signature.return_type
+
+
 def is_compiled(function: object) -> bool:
     """Return whether a function is one that numba compiles, which others can call in compiled code."""
     return isinstance(function, Dispatcher)
@@ -192,9 +205,7 @@ class unit:
             return self.function
         signature = self.sign(arguments)
         if signature not in self._addresses:
-            self.dispatcher.compile(signature)
-            compiled = self.dispatcher.overloads[signature]
-            self._addresses[signature] = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+            self._addresses[signature], _ = _compile(self.dispatcher, signature)
         return self._addresses[signature]
 
     def sign(self, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -343,8 +354,7 @@ if not JIT_DISABLED:
 
     def call_shared(made, arguments):  # pragma: no cover (as above)
         """Return the signature and the code of a call of something shared, by the convention of compiled code."""
-        plain = tuple(types.unliteral(kind) for kind in arguments)
-        plain = tuple(kind.dtype if isinstance(kind, types.IntEnumMember) else kind for kind in plain)
+        plain = _make_plain(arguments)
         symbol, result = made.find(plain)
 
         def generate(context, builder, signature, values):
@@ -505,11 +515,9 @@ class Shared:
         key = repr((self.function.__module__, self.function.__name__, signature)).encode()
         symbol = f"{SYMBOL}{self.function.__name__}.{hashlib.sha256(key).hexdigest()[:16]}"
         if symbol not in _symbols:
-            self._dispatcher.compile(signature)
-            compiled = self._dispatcher.overloads[signature]
-            address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+            address, result = _compile(self._dispatcher, signature)
             binding.add_symbol(symbol, address)
-            _symbols[symbol] = self, signature, compiled.signature.return_type
+            _symbols[symbol] = self, signature, result
         return symbol, _symbols[symbol][2]
 
     def __reduce__(self):

@@ -9,7 +9,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn._compiler.jit import emit_shared_call
-from fastnn._compiler.tile import INDEX, INT, Vectors, find_deepest, loop, make_code, splat
+from fastnn._compiler.tile import INDEX, INT, Vectors, find_deepest, loop, make_code, splat, stride
 
 REGISTERS = 8  # vectors of a row's sums, and, with several terms, half as many: the rest holds columns
 
@@ -145,24 +145,22 @@ def add_listed(typing_context, a, lists, counts, b, first, last, scale, out):  #
         ]
         first, last, scale = arguments[4:7]
 
-        def stride(array, axis, kind):
-            return builder.sdiv(cgutils.unpack_tuple(builder, array.strides)[axis], INDEX(kind.bitwidth // 8))
-
         def begin(array, pitch):
             return builder.gep(array.data, [builder.mul(first, pitch)])
 
         a_row, out_row, pitch = (
-            stride(array, 0, kind.dtype) for array, kind in ((a_array, a), (out_array, out), (list_array, lists))
+            stride(builder, array, 0, kind.dtype)
+            for array, kind in ((a_array, a), (out_array, out), (list_array, lists))
         )
         values = [
             begin(a_array, a_row),
             a_row,
-            stride(a_array, 1, a.dtype),
+            stride(builder, a_array, 1, a.dtype),
             begin(list_array, pitch),
             pitch,
             begin(count_array, INDEX(1)),
             *[array.data for array in b_arrays],
-            stride(b_arrays[0], 0, out.dtype),
+            stride(builder, b_arrays[0], 0, out.dtype),
             begin(out_array, out_row),
             out_row,
             builder.sub(last, first),

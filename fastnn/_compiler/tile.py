@@ -54,6 +54,11 @@ def splat(builder, number, kind):  # pragma: no cover (called by the compiler, u
     return builder.shuffle_vector(first, undefined, everywhere)
 
 
+def stride(builder, array, axis, kind):  # pragma: no cover (as above)
+    """Return the stride of an array's axis, in numbers of its type."""
+    return builder.sdiv(cgutils.unpack_tuple(builder, array.strides)[axis], INDEX(kind.bitwidth // 8))
+
+
 def loop(builder, start, stop, step, carried, body):  # pragma: no cover (as above)
     """Emit ``while k + step <= stop``, from `start` on; return the last k and what is carried."""
     before = builder.block
@@ -362,16 +367,13 @@ def add_tiles(typing_context, a, b, first, last, scale, out):  # pragma: no cove
         _, _, first, last, scale, out_value = arguments
         out_array = arrayobj.make_array(out)(context, builder, out_value)
 
-        def stride(array, axis, kind):
-            return builder.sdiv(cgutils.unpack_tuple(builder, array.strides)[axis], INDEX(kind.bitwidth // 8))
-
-        a_row, out_row = stride(a_array, 0, a.dtype), stride(out_array, 0, out.dtype)
+        a_row, out_row = stride(builder, a_array, 0, a.dtype), stride(builder, out_array, 0, out.dtype)
         values = [
             builder.gep(a_array.data, [builder.mul(first, a_row)]),
             a_row,
-            stride(a_array, 1, a.dtype),
+            stride(builder, a_array, 1, a.dtype),
             *[array.data for array in b_arrays],
-            stride(b_arrays[0], 0, out.dtype),
+            stride(builder, b_arrays[0], 0, out.dtype),
             builder.gep(out_array.data, [builder.mul(first, out_row)]),
             out_row,
             builder.sub(last, first),
