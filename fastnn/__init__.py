@@ -14,6 +14,7 @@ from fastnn.model.layers import RNN as RNN
 from fastnn.model.layers import AveragePool2D as AveragePool2D
 from fastnn.model.layers import Conv2D as Conv2D
 from fastnn.model.layers import Dense as Dense
+from fastnn.model.layers import Dropout as Dropout
 from fastnn.model.layers import Embedding as Embedding
 from fastnn.model.layers import Flatten as Flatten
 from fastnn.model.layers import MaxPool2D as MaxPool2D

@@ -15,7 +15,7 @@ from fastnn._support import validate
 from fastnn._support.choices import HiddenName
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
-from fastnn.kernels.layout import Layout
+from fastnn.kernels.layout import SHARED_BIAS, Layout
 from fastnn.kernels.losses import Loss
 from fastnn.kernels.work import A
 from fastnn.training.gradients import Perturbation
@@ -152,7 +152,7 @@ def update_weights(
     # A generator takes 20 us, as long as 40 steps of the tutorial's network.
     rng = validate.generator("seed", seed) if shuffles or seed is not None else None
     together = each == "array"
-    if together or problem.layout.shared_biases.any():
+    if together or problem.layout.traits[SHARED_BIAS].any():
         method = replace(method, evaluate="direct")
     task = method.make_task(Loss.SQUARED_ERROR, FLOAT64, count_chunks(problem.layout, method.method, batch_size))
     task = task._replace(together=together)

@@ -115,6 +115,12 @@ class Repeat(typing.NamedTuple):
     n_steps: int
 
 
+class Dropout(typing.NamedTuple):
+    """Every value times that of a mask, (n, n_units), see `draw_mask`."""
+
+    mask: np.ndarray
+
+
 # How many arrays of weights and biases a layer has; others have none.
 N_ARRAYS = {
     str: 2,
@@ -209,6 +215,9 @@ def apply(layer, weights, a, noise=None):
     if isinstance(layer, Embedding):
         a = weights[0][a.astype(int)]
         a = a + shaped(noise, *a.shape)
+        return a, a
+    if isinstance(layer, Dropout):
+        a = a * layer.mask.reshape(a.shape)
         return a, a
     if isinstance(layer, Repeat):
         a = np.stack([a] * layer.n_steps, axis=1)
@@ -406,6 +415,12 @@ def counted_normals(key, stream, step, index, size):
     uniform = (counted_words(key, stream, step, index, -(-size // 4)).reshape(-1, 2) + 0.5) / 2**32
     radius, angle = np.sqrt(-2 * np.log(uniform[:, 0])), 2 * np.pi * uniform[:, 1]
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:size]
+
+
+def draw_mask(rate, key, step, places, first, size, dtype=np.float64):
+    """Return what a level's units, of which the first is number `first` of all, are multiplied by in a step."""
+    words = [counted_words(key, 6, step, place, -(-(first + size) // 4)).ravel()[first : first + size] for place in places]
+    return np.where(np.array(words) < (1 - rate) * 2**32, 1 / (1 - rate), 0).astype(dtype)
 
 
 def counted_order(key, stream, sweep, size, index=0):

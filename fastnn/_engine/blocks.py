@@ -11,7 +11,7 @@ from fastnn._compiler.jit import entry_point
 from fastnn._engine.loop import ORDER_LENGTH, Loop, Snapshot, draw_orders, measure
 from fastnn._engine.plan import count_steps
 from fastnn._engine.recipe import Recipe, find_edges
-from fastnn._engine.workspace import make_data, parameter_shapes
+from fastnn._engine.workspace import has_dropout, make_data, parameter_shapes
 from fastnn._support.validate import Array
 from fastnn.kernels import optimizers
 from fastnn.kernels.layout import Layout
@@ -53,11 +53,11 @@ Measure = Callable[[Array, int, list[Piece]], Iterable[Found]]
 def measure_piece(job: Job, theta: Array, x: Array, y: Array, rows: Array, slot: int, done: int) -> Found:
     """Return what is found of some rows of samples, of which y may have a row for each step.
 
-    A sample's noise is drawn by its place in the batch: so the rows stand where their slot begins, behind room that
+    A sample's noise, and what is dropped, is drawn by its place in the batch: so the rows stand where their slot begins, behind room that
     nobody looks at. They are copied, since what came over a wire may not be aligned, for which nothing is compiled.
     """
     n_rows, n_steps = len(rows), len(y) // x.shape[0]
-    batch = slot if job.recipe and job.recipe.of_units else 0
+    batch = slot if has_dropout(job.layout) or (job.recipe and job.recipe.of_units) else 0
     order = np.zeros((1, batch * job.block_size + n_rows), np.int64)
     order[0, -n_rows:] = np.arange(n_rows)
     data = make_data(x[rows], y.reshape(x.shape[0], n_steps, -1)[rows].reshape(n_rows * n_steps, -1), order)

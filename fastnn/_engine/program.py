@@ -10,13 +10,14 @@ from fastnn._compiler.jit import ADDRESS, is_compiled, sign
 from fastnn._engine.plan import StemPlan, find_plan, has_series, is_pulled
 from fastnn._engine.recipe import Recipe
 from fastnn._engine.threads import load_layer
-from fastnn._engine.workspace import make_plain_task
+from fastnn._engine.workspace import has_dropout, make_plain_task
 from fastnn._support.interrupt import call_apart
 from fastnn.kernels.backprop import run_backward
 from fastnn.kernels.clipping import run_clip, run_norm, run_stem_clip
 from fastnn.kernels.descent import run_descent
 from fastnn.kernels.devices import run_devices, run_stem_devices
 from fastnn.kernels.direct import Rise, run_carry, run_direct
+from fastnn.kernels.dropout import run_masks
 from fastnn.kernels.forward import run_forward, run_inputs
 from fastnn.kernels.layers import FUNCTIONS, MODULES
 from fastnn.kernels.layers.maps import Part
@@ -89,6 +90,8 @@ def list_units(
         _add_stem(units, Method(task.method), plan)
     if recipe:
         _add_scheme(units, recipe, plan is not None)
+    if has_dropout(layout):
+        units[Phase.INPUTS].append(run_masks)
     if is_clipped:
         units[Phase.NORM] = [run_norm]
         units[Phase.CLIP] = [run_clip, run_stem_clip] if plan else [run_clip]

@@ -36,7 +36,7 @@ from fastnn.kernels.layers.maps import (
     Stem,
     make_table,
 )
-from fastnn.kernels.layout import Layout
+from fastnn.kernels.layout import KEY, PRESENT, SHARED_BIAS, TRAITS, WHOLE, Layout
 from fastnn.kernels.optimizers import Update
 from fastnn.kernels.stem_series import CHECKED, Q
 from fastnn.kernels.work import (
@@ -94,12 +94,19 @@ def make_layout(
             plan = plan._replace(pulled=find_pulled(plan, sizes[1]), n_columns=n_columns)
     parameters = [(n_in + 1) * n_out for n_in, n_out in pairwise(sizes)]
     begin = plan.sizes.n_weights if plan else 0
+    traits = np.zeros((TRAITS, len(activations)), np.int64)
+    traits[SHARED_BIAS] = shared_biases or False
     layout = Layout(
         sizes=np.array(sizes, np.int64),
         starts=np.array([[0, *accumulate(sizes[:-1])], [*accumulate(parameters, initial=begin)]], np.int64),
         activations=np.array(activations, np.int64),
-        shared_biases=np.array(shared_biases or [False] * len(activations), np.int64),
+        traits=traits,
     )
+    return add_plan(layout, plan)
+
+
+def add_plan(layout: Layout, plan: StemPlan | None) -> Layout:
+    """Return a layout with layers below the dense ones, if there are any."""
     if plan is None:
         return layout
     whole = StemLayout(*layout)
@@ -107,11 +114,24 @@ def make_layout(
     return whole
 
 
+def drop_units(layout: Layout, rates: Sequence[float], key: int) -> Layout:
+    """Return a layout where of each dense layer's inputs such a share is dropped in a step, as a key has them drawn."""
+    traits = layout.traits.copy()
+    traits[PRESENT] = [int((1.0 - rate) * WHOLE) if rate else 0 for rate in rates]
+    traits[KEY] = key
+    return add_plan(layout._replace(traits=traits), find_plan(layout))
+
+
+def has_dropout(layout: Layout) -> bool:
+    """Return whether units are dropped."""
+    return bool(layout.traits[PRESENT].any())
+
+
 def identify(layout: Layout) -> tuple[bytes, ...]:
     """Return what tells a layout from others."""
     plan = find_plan(layout)
     below = plan.table.tobytes() + bytes(plan.kinds) if plan else b""
-    return layout.sizes.tobytes(), layout.activations.tobytes(), below
+    return layout.sizes.tobytes(), layout.activations.tobytes(), layout.traits[PRESENT].tobytes(), below
 
 
 def hand_over(layout: Layout, work: Work) -> tuple[Layout, Work, Stem | tuple[()]]:
@@ -220,7 +240,7 @@ def make_work(
     widest = int(layout.sizes.max())
     n_units, n_outputs = int(layout.sizes.sum()), int(layout.sizes[-1])
     n_parameters = count_parameters(layout) if method != Method.NONE or recipe else 0
-    n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method]
+    n_kinds = {Method.NONE: 3, Method.BACKPROP: 4, Method.DIRECT: 5, Method.SERIES: KINDS}[method] + has_dropout(layout)
     n_steps = count_steps(layout)
     n_found = plan.sizes.n_weights if plan and is_pulled(plan, method) else 0
     n_below = (4 if method in (Method.BACKPROP, Method.SERIES) else 3) * plan.sizes.n_units if plan else 0

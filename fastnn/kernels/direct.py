@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn._compiler.jit import call_part, kernel, line, unit, unpack, view
-from fastnn.kernels.activations import change_block
-from fastnn.kernels.layout import biases, weights_start
+from fastnn.kernels.dropout import change_unit, masks
+from fastnn.kernels.layout import SHARED_BIAS, biases, weights_start
 from fastnn.kernels.losses import add_loss_change
 from fastnn.kernels.optimizers import target
 from fastnn.kernels.products import add_product
@@ -44,7 +44,7 @@ from fastnn.kernels.work import (
 @kernel
 def is_one_bias(layout, layer, task):
     """Return if all of a layer's bias is perturbed as one."""
-    return task.together or layout.shared_biases[layer] != 0
+    return task.together or layout.traits[SHARED_BIAS, layer] != 0
 
 
 @kernel
@@ -159,6 +159,7 @@ def _change_units(layout, layer, n, units, n_samples, chunk, work, move):
     z = values(layout, work, Z, level, n_samples)[n]
     a = values(layout, work, A, level, n_samples)[n]
     slope = values(layout, work, SLOPE, level, n_samples)[n]
+    mask = masks(layout, work, level, n_samples)[n]
     through = transposed_weights(layout, work, level, 0)
     first = 0
     while first < move.size:
@@ -166,7 +167,7 @@ def _change_units(layout, layer, n, units, n_samples, chunk, work, move):
         while last < move.size and units[last] == j:
             last += 1
         run = line(move, first, last - first)
-        change_block(layout.activations[layer], z[j], a[j], slope[j], run)
+        change_unit(layout, level, z, a, slope, mask, j, run)
         for k in range(moved.shape[0]):
             weight, row = through[k, j], line(moved, k * move.size + first, run.size)
             for b in range(run.size):
@@ -204,12 +205,12 @@ def run_carry(packed, rise):
     here = 0
     moved = change_scratch(work, chunk, here, layout.sizes[level], total.size)
     while level < top:
-        code = layout.activations[level - 1]
         z = values(layout, work, Z, level, n_samples)[n]
         a = values(layout, work, A, level, n_samples)[n]
         slope = values(layout, work, SLOPE, level, n_samples)[n]
+        mask = masks(layout, work, level, n_samples)[n]
         for k in range(z.size):
-            change_block(code, z[k], a[k], slope[k], moved[k])
+            change_unit(layout, level, z, a, slope, mask, k, moved[k])
         here = 1 - here
         above = change_scratch(work, chunk, here, layout.sizes[level + 1], total.size)
         for k in range(above.shape[0]):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from numpy import uint64
 
 # Streams of random numbers.
-DIRECTIONS, ORDER, COLUMNS, CALIBRATION, NOISE, MASK = range(6)
+DIRECTIONS, ORDER, COLUMNS, CALIBRATION, NOISE, MASK, DROPOUT = range(7)
 
 
 class Kind(IntEnum):

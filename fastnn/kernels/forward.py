@@ -3,6 +3,7 @@
 from fastnn._compiler.jit import kernel, unit, unpack
 from fastnn.kernels.activations import Activation, activate
 from fastnn.kernels.activations.softmax import softmax
+from fastnn.kernels.dropout import is_dropped, mask_level
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import count_correct, sample_loss
 from fastnn.kernels.optimizers import is_fused
@@ -120,6 +121,8 @@ def propagate(layout, theta, n_samples, first, last, work):
                 stretch(layout, work, A, layer + 1, n_samples, first, last),
                 stretch(layout, work, SLOPE, layer + 1, n_samples, first, last),
             )
+            if is_dropped(layout, layer + 1):
+                mask_level(layout, layer + 1, n_samples, first, last, work)
 
 
 @kernel(inline=True)

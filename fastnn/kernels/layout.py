@@ -6,6 +6,12 @@ from numpy import ndarray
 
 from fastnn._compiler.jit import kernel, line, view
 
+# Rows of Layout.traits, a column a layer: 1 where all its units have one and the same bias; of how many steps in WHOLE
+# one of its inputs is there, 0 for all; and, in each column, the key by which that is drawn.
+TRAITS = 3
+SHARED_BIAS, PRESENT, KEY = range(TRAITS)
+WHOLE = 2**53
+
 
 class Layout(NamedTuple):
     """A network's architecture, as kernels see it: int64 arrays.
@@ -16,7 +22,7 @@ class Layout(NamedTuple):
     sizes: ndarray  # (n_layers + 1,) units per level, the inputs first
     starts: ndarray  # (2, n_layers + 1) units of the levels, and parameters of the layers, before each
     activations: ndarray  # (n_layers,) Activation codes
-    shared_biases: ndarray  # (n_layers,) 1 where all units of a layer have one and the same bias
+    traits: ndarray  # (TRAITS, n_layers), see SHARED_BIAS and on
 
 
 @kernel

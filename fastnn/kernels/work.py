@@ -14,7 +14,8 @@ STRIP = 8  # rows, those of the product's largest tile
 # Rows of Work.values. With d a perturbation of z, the batch's mean loss changes by
 # delta d + second d**2 / eps + third d**3 / eps**2; grad_a is its slope with a; DIRECT is how large an
 # input of this unit must be to be measured directly, inf if none is. TAYLOR are an activation's second and third
-# coefficients, CURVATURE those times grad_a, or, of the outputs, the loss's own. SCRATCH is anybody's.
+# coefficients, CURVATURE those times grad_a, or, of the outputs, the loss's own. SCRATCH is anybody's. Where units are
+# dropped there is one more row, the last, see `dropout.masks`.
 KINDS = 13
 Z, A, SLOPE, DELTA, DIRECT, GRAD_A, SECOND, THIRD, TAYLOR2, TAYLOR3, CURVATURE2, CURVATURE3, SCRATCH = range(KINDS)
 COEFFICIENTS = DELTA, SECOND, THIRD

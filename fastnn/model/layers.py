@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile, takewhile
 from typing import Any, ClassVar, NamedTuple, get_args
 
 from fastnn._support import validate
@@ -443,8 +444,58 @@ class Embedding:
         return f"Embedding({self.n_tokens}, {self.n_units})"
 
 
-Layer = Dense | Conv2D | MaxPool2D | AveragePool2D | Flatten | RNN | GRU | LSTM | Repeat | Embedding
-LAYERS = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten, RNN, GRU, LSTM, Repeat, Embedding)
+@named_fields
+@dataclass(frozen=True)
+class Dropout(Named):
+    """Units of the `Dense` below are dropped in training: in each step of `Trainer.fit`, another share of them [1]_.
+
+    A unit is 0 with the probability ``rate``, drawn anew for each step, sample and unit, of a sequence for each of its
+    steps, and else ``a / (1 - rate)``, so that its mean stays. Only steps of `Trainer.fit` drop, and the history's
+    losses are those of the steps; `predict`, `evaluate`, validation and `fastnn.gradient` have all units, as they are.
+    What is dropped is a function of the trainer's seed, the step, and the sample's place in the epoch or, with a
+    ``block_size``, in its batch: the same on any number of threads or workers, and for all readings of the loss that a
+    step's gradient takes. It stands between two of the `Dense` layers that a network ends with, and has no weights.
+
+    Parameters
+    ----------
+    rate : float
+        The share that is dropped, at least 0 and below 1. 0 drops nothing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the rate is no such number.
+
+    References
+    ----------
+    .. [1] Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, "Dropout: a simple way to prevent neural networks
+       from overfitting", 2014.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> layers = [fastnn.Dense(100, "relu"), fastnn.Dropout(0.5), fastnn.Dense(10, "softmax")]
+    >>> fastnn.Network(784, layers)
+    Network: 784 inputs, 79,510 parameters, float64
+      Dense(100, relu)    W (784, 100)  b (100,)  78,500
+      Dropout(0.5)
+      Dense(10, softmax)  W (100, 10)   b (10,)    1,010
+    """
+
+    rate: float
+
+    takes: ClassVar[tuple[str, ...]] = (FLAT, SEQUENCE, IMAGE)
+    parameters: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", validate.number("rate", self.rate, low=0.0, high=1.0, open_high=True))
+
+    def __str__(self) -> str:
+        return f"Dropout({self.rate:g})"
+
+
+Layer = Dense | Conv2D | MaxPool2D | AveragePool2D | Flatten | RNN | GRU | LSTM | Repeat | Embedding | Dropout
+LAYERS = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten, RNN, GRU, LSTM, Repeat, Embedding, Dropout)
 OTHERS = f"use {', '.join(code.name.lower() for code in MODULES)}"
 
 
@@ -493,7 +544,7 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Check
             raise TypeError(f"layers[{k}] must be a fastnn.{', '.join(names[:-1])} or {names[-1]}, got {layer!r}{hint}")
         if isinstance(layer, Dense) and layer.code == Activation.SOFTMAX and k < len(checked) - 1:
             raise ValueError(f"layers[{k}] is softmax, which is for the output layer only; {OTHERS}")
-    n_below = max((k + 1 for k, layer in enumerate(checked) if not isinstance(layer, Dense)), default=0)
+    n_below = len(checked) - len(find_top(checked))
     place = {1: FLAT, 2: SEQUENCE, 3: IMAGE}[len(input_shape)]
     height, width, channels = (*(1,) * (3 - len(input_shape)), *input_shape)
     if isinstance(checked[0], Embedding):
@@ -504,6 +555,8 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Check
     n_windows = 1
     for k, layer in enumerate(checked):
         _check_place(k, checked, input_shape, place)
+        if isinstance(layer, Dropout):
+            _check_dropout(k, checked, n_below)
         if k < n_below and not isinstance(layer, Flatten):
             below = levels[-1]
             try:
@@ -516,6 +569,9 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Check
                 raise ValueError(f"layers[{k}] is {layer}: so many units take more memory than there is")
             levels.append(level)
             kinds.append(layer.kind)
+        if isinstance(layer, Dropout):
+            shapes.append(shapes[-1])
+            continue
         if not isinstance(layer, Dense):
             place = layer.gives
         elif place == IMAGE:
@@ -528,6 +584,32 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Check
         raise ValueError(f"the last layer must be a fastnn.Dense, whose units are the outputs, got {checked[-1]}")
     is_plain = n_below == 0 and len(input_shape) == 1
     return Checked(checked, kinds, [] if is_plain else levels, shapes, levels[-1].width if place == SEQUENCE else 0)
+
+
+def find_top(layers: Sequence[Any]) -> list[Any]:
+    """Return the dense layers that a network ends with, and what drops their units."""
+    top = list(takewhile(lambda layer: isinstance(layer, Dense | Dropout), reversed(layers)))[::-1]
+    return list(dropwhile(lambda layer: isinstance(layer, Dropout), top)) or top
+
+
+def _check_dropout(k: int, layers: Sequence[Any], n_below: int) -> None:
+    """Refuse a Dropout that is not between two dense layers of those that a network ends with."""
+    where = ""
+    if k == len(layers) - 1:
+        where = "stands last: outputs are never dropped; take it away"
+    elif k == 0:
+        where = "stands first: inputs are not dropped here; put it behind a Dense"
+    elif isinstance(layers[k - 1], Dropout):
+        both = Dropout(1 - (1 - layers[k - 1].rate) * (1 - layers[k].rate))
+        where = f"comes after layers[{k - 1}], {layers[k - 1]}: one that does what both do is {both}"
+    elif k < n_below:
+        where = f"comes after layers[{k - 1}], {layers[k - 1]}"
+        if isinstance(layers[k - 1], Dense):
+            above = next(k for k in range(len(layers) - 1, 0, -1) if not isinstance(layers[k], Dense | Dropout))
+            where += f", below layers[{above}], {layers[above]}"
+        where += ": only units of the Dense layers that a network ends with are dropped; put it behind one of those"
+    if where:
+        raise ValueError(f"layers[{k}] is {layers[k]}, which {where}")
 
 
 def _check_place(k: int, layers: Sequence[Any], input_shape: tuple[int, ...], place: str) -> None:

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import takewhile
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from fastnn._engine.loop import forward
 from fastnn._engine.plan import count_steps, find_plan
-from fastnn._engine.workspace import count_parameters, make_layout, parameter_shapes, split, view, view_below
+from fastnn._engine.workspace import (
+    count_parameters,
+    drop_units,
+    make_layout,
+    parameter_shapes,
+    split,
+    view,
+    view_below,
+)
 from fastnn._support import files, html, validate
 from fastnn._support.choices import ActivationName, HiddenName, InitName
 from fastnn._support.names import Named, named_arguments
@@ -22,7 +30,7 @@ from fastnn.kernels.activations import Activation
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import A, Z
 from fastnn.model.initializers import INITIALIZERS, Initializer, find_initializer
-from fastnn.model.layers import LARGEST, LAYERS, Dense, Embedding, Flatten, Layer, check_layers
+from fastnn.model.layers import LARGEST, LAYERS, Dense, Dropout, Embedding, Flatten, Layer, check_layers, find_top
 
 # What arrays are called in mathematics, by what they are called in files.
 LETTERS = {"weight": "W", "recurrent_weight": "U", "bias": "b"}
@@ -213,7 +221,7 @@ class Network(Named):
         tuple of layers
             Their weights each work at many places; none in a network of dense layers.
         """
-        return self._layers[: len(self._layers) - len(self._layout.activations)]
+        return self._layers[: len(self._layers) - len(find_top(self._layers))]
 
     @property
     def output_layer(self) -> Dense:
@@ -405,11 +413,21 @@ class Network(Named):
 
     def _describe(self) -> dict[str, Any]:
         """Return the architecture as plain numbers and names."""
-        if self._is_plain():  # as before there were others
+        if self._is_plain() and not any(isinstance(layer, Dropout) for layer in self._layers):  # as before others were
             layers = [[layer.n_units, layer.activation] for layer in self.dense_layers("this")]
             return {"n_inputs": self.n_inputs, "layers": layers, "dtype": self._dtype.name}
         described = [[type(layer).__name__, asdict(layer)] for layer in self._layers]
         return {"input_shape": self._input_shape, "layers": described, "dtype": self._dtype.name}
+
+    def _rates(self) -> list[float]:
+        """Return the share that is dropped in training of the inputs of each dense layer that the network ends with."""
+        pairs = pairwise([Flatten(), *find_top(self._layers)])
+        return [getattr(below, "rate", 0.0) for below, layer in pairs if isinstance(layer, Dense)]
+
+    def _drop(self, key: int) -> Layout:
+        """Return the layout of training steps, in which units are dropped as a key has them drawn."""
+        rates = self._rates()
+        return drop_units(self._layout, rates, key) if any(rates) else self._layout
 
     def _is_plain(self) -> bool:
         """Return whether a sample is a vector, and all layers are dense."""
@@ -450,8 +468,9 @@ class Network(Named):
                 for kind, out in ((Z, z), (A, a)):
                     if is_below:
                         found = view_below(self._layout, work, kind, place, len(here))
-                    else:  # of a Flatten, what the dense layers take
-                        found = view(self._layout, work, kind if place else A, place, len(here) * n_steps)
+                    else:  # of a Flatten, what the dense layers take, of a Dropout, what is below
+                        has_z = isinstance(self._layers[level - 1], Dense)
+                        found = view(self._layout, work, kind if has_z else A, place, len(here) * n_steps)
                     out[part] = found.reshape(here.shape)
         return result
 
@@ -461,10 +480,10 @@ class Network(Named):
         n_below, below, dense = len(plan.kinds) if plan else 0, 0, 0
         places = []
         for layer in self._layers:
-            is_flatten = isinstance(layer, Flatten)
+            is_same = isinstance(layer, Flatten | Dropout)
             is_below = below < n_below
-            below += is_below and not is_flatten
-            dense += not is_below and not is_flatten
+            below += is_below and not is_same
+            dense += not is_below and not is_same
             places.append((is_below, below if is_below else dense))
         return places
 
@@ -680,7 +699,7 @@ def _plan(
 ) -> tuple[tuple[Layer, ...], list[tuple[int, ...]], Layout]:
     """Return layers that make a network, the shapes of their levels, and where everything stands."""
     checked, kinds, levels, shapes, n_steps = check_layers(input_shape, layers)
-    dense: list[Any] = list(takewhile(lambda layer: isinstance(layer, Dense), reversed(checked)))[::-1]
+    dense = [layer for layer in find_top(checked) if isinstance(layer, Dense)]
     n_inputs = levels[-1].size // (n_steps or 1) if levels else input_shape[0]
     sizes = [n_inputs, *(layer.n_units for layer in dense)]
     codes = [layer.code for layer in dense]

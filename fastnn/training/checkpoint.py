@@ -59,6 +59,7 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
         "shuffle": trainer._shuffle,
         "clip_norm": trainer.clip_norm,
         "random": state,
+        "dropout": trainer._key,
         "readout": asdict(trainer.readout) if trainer.readout else None,
         "devices": asdict(trainer.devices) if trainer.devices else None,
         "metrics": list(trainer._metrics),
@@ -161,6 +162,8 @@ def _restore(
         raise ValueError("its counts are none of training")
     if not validate.is_finite(moments):
         raise ValueError("the optimiser's state has NaN or infinity")
+    key = description.get("dropout", 0)  # not in the first files
+    trainer._key = validate.integer("its key of what is dropped", key, low=0, high=2**63 - 1)
     trainer._rng.bit_generator.state = description["random"]
     trainer.learning_rate = description["learning_rate"]
     trainer._update.moments[:] = moments

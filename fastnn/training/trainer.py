@@ -82,7 +82,7 @@ class Trainer(Named):
     shuffle : bool, default True
         Visit the samples in a new order each epoch.
     seed : int, numpy.random.Generator or None, default 0
-        For the order.
+        For the order, and for what a `Dropout` drops.
     clip_norm : float or None, default None
         Positive: a gradient that is longer is shortened to this norm before the step [1]_, as PyTorch's
         ``clip_grad_norm_`` and Keras's ``global_clipnorm`` do it. The norm is that of the whole gradient of the batch's
@@ -166,6 +166,8 @@ class Trainer(Named):
         self._devices = devices
         self._block_size = None if block_size is None else validate.integer("block_size", block_size, low=1)
         self._check_blocks()
+        # What is dropped is drawn by, in all runs.
+        self._key = int(self._rng.integers(2**63)) if any(network._rates()) else 0
         self._update = optimizer.make_update(network._theta)._replace(clip_norm=clip_norm or math.inf)
         if devices:
             self._update = devices._carry(self._update)
@@ -457,7 +459,7 @@ class Trainer(Named):
     def _make_loop(self, samples: Data | tuple[Any, Any], client: Any, previous: Loop | None = None) -> Loop:
         """Return what takes steps, on checked samples or on X and y in parts, after those that another one took."""
         network, n_passes = self.network, count_passes(self._recipe)
-        layout = network._layout
+        layout = network._drop(self._key)
 
         def make_task(n_together: int) -> Task:
             n_chunks = count_chunks(layout, self.gradient.method, n_together * n_passes)

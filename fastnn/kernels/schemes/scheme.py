@@ -8,6 +8,7 @@ from fastnn._compiler.jit import kernel, line, unit, unpack_scheme, view
 from fastnn.kernels.activations import change_units
 from fastnn.kernels.direct import carry
 from fastnn.kernels.directions import fill_entries, find_place, find_scale, prepare
+from fastnn.kernels.dropout import is_dropped, line_masks, mask_changes, unmask
 from fastnn.kernels.estimators import Kind, Plan, Reading
 from fastnn.kernels.layers.maps import Stem
 from fastnn.kernels.layout import biases, weights
@@ -137,9 +138,23 @@ def change_level(layout, scheme, level, turn, n_signs, n_samples, first, last, c
     z = line(values(layout, work, Z, level, n_samples), start, size)
     a = line(values(layout, work, A, level, n_samples), start, size)
     slope = line(values(layout, work, SLOPE, level, n_samples), start, size)
-    for sign in range(n_signs):
-        moved = moved_values(layout, scheme, chunk, turn, sign, level, n_samples)
-        change_units(layout.activations[level - 1], z, a, slope, line(moved, start, size))
+    code = layout.activations[level - 1]
+    if not is_dropped(layout, level):
+        for sign in range(n_signs):
+            moved = moved_values(layout, scheme, chunk, turn, sign, level, n_samples)
+            change_units(code, z, a, slope, line(moved, start, size))
+        return
+    mask = line_masks(layout, work, level, n_samples, first, last)
+    for begin in range(0, size, PART // 2):
+        n = min(PART // 2, size - begin)
+        own_a = line(scheme.parts, chunk * PART, n)
+        own_slope = line(scheme.parts, chunk * PART + PART // 2, n)
+        unmask(line(mask, begin, n), line(a, begin, n), own_a)
+        unmask(line(mask, begin, n), line(slope, begin, n), own_slope)
+        for sign in range(n_signs):
+            changes = line(moved_values(layout, scheme, chunk, turn, sign, level, n_samples), start + begin, n)
+            change_units(code, line(z, begin, n), own_a, own_slope, changes)
+            mask_changes(line(mask, begin, n), changes)
 
 
 @kernel(inline=True)

@@ -19,7 +19,8 @@ are left count: a cross-entropy that is nearly 0 has little curvature.
 import math
 
 from fastnn._compiler.jit import kernel
-from fastnn.kernels.activations import Activation, derivative_bounds
+from fastnn.kernels.activations import Activation
+from fastnn.kernels.dropout import level_bounds
 from fastnn.kernels.elementary import compose
 from fastnn.kernels.losses import bound_loss
 from fastnn.kernels.series.kinks import has_kinks, mark_kinks
@@ -50,7 +51,7 @@ def start_majorants(layout, layer, work):
         # Softmax and its losses know only differences: one z up by t is that z up and the others down by t / 2.
         return (0.5 if layout.activations[layer] == Activation.SOFTMAX else 1.0), 0.0, 0.0, 0.0
     norm = largest_size(unit_norms(layout, work, LARGEST, layer + 2))
-    f1, f2, f3, f4 = derivative_bounds(layout.activations[layer])
+    f1, f2, f3, f4 = level_bounds(layout, layer + 1, work)
     return norm * f1, norm * f2, norm * f3, norm * f4
 
 
@@ -61,11 +62,11 @@ def carry_majorants(layout, layer, level, move, both, u1, u2, work, m1, m2, m3, 
     u1 and u2, of use if both are, are coefficients in the change of the perturbed unit's
     activation, bounds in that of its z.
     """
-    g1, g2, g3, g4 = derivative_bounds(layout.activations[level - 1])
+    g1, g2, g3, g4 = level_bounds(layout, level, work)
     m1, m2, m3, m4 = compose(g1, g2, g3, g4, m1, m2, m3, m4)
     norm = largest_size(unit_norms(layout, work, SUM, level + 1))
     m1, m2, m3, m4 = norm * m1, norm * m2, norm * m3, norm * m4
-    f1, f2, _, _ = derivative_bounds(layout.activations[layer])
+    f1, f2, _, _ = level_bounds(layout, layer + 1, work)
     size = largest_size(u1)
     if both:
         m2 = min(m2, f2 * size + f1 * f1 * largest_size(u2) + 3.0 * move * m3)

@@ -5,6 +5,7 @@ import numpy as np
 from fastnn._compiler.jit import kernel, line, unit, unpack
 from fastnn.kernels.activations import Activation, taylor_units
 from fastnn.kernels.backprop import backward, rows_alike
+from fastnn.kernels.dropout import is_dropped, line_masks, mask_changes, unmask
 from fastnn.kernels.losses import Loss, curve_outputs, residual_scale
 from fastnn.kernels.products import add_product
 from fastnn.kernels.series.certificate import judge
@@ -46,14 +47,19 @@ def find_curvature(layout, data, block, task, first, last, work):
     for level in range(1, top):
         taylor2 = stretch(layout, work, TAYLOR2, level, n_samples, first, last)
         taylor3 = stretch(layout, work, TAYLOR3, level, n_samples, first, last)
-        taylor_units(
-            layout.activations[level - 1],
-            stretch(layout, work, Z, level, n_samples, first, last),
-            stretch(layout, work, A, level, n_samples, first, last),
-            stretch(layout, work, SLOPE, level, n_samples, first, last),
-            taylor2,
-            taylor3,
-        )
+        z = stretch(layout, work, Z, level, n_samples, first, last)
+        a = stretch(layout, work, A, level, n_samples, first, last)
+        slope = stretch(layout, work, SLOPE, level, n_samples, first, last)
+        code = layout.activations[level - 1]
+        if is_dropped(layout, level):
+            mask = line_masks(layout, work, level, n_samples, first, last)
+            unmask(mask, a, taylor2)
+            unmask(mask, slope, taylor3)
+            taylor_units(code, z, taylor2, taylor3, taylor2, taylor3)
+            mask_changes(mask, taylor2)
+            mask_changes(mask, taylor3)
+        else:
+            taylor_units(code, z, a, slope, taylor2, taylor3)
         if level == 1:  # below it is nothing whose perturbations it would curve
             continue
         grad_a = stretch(layout, work, GRAD_A, level, n_samples, first, last)

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn._compiler.jit import kernel
 from fastnn.kernels.activations import derivative_bounds, has_kink, kink_distance, residual
+from fastnn.kernels.dropout import level_bounds
 from fastnn.kernels.losses import loss_kink
 from fastnn.kernels.work import (
     DIRECT,
@@ -71,7 +72,7 @@ def mark_kinks(layout, loss, layer, n, n_samples, eps, move, work):
         z = values(layout, work, Z, level, n_samples)[n]
         a = values(layout, work, A, level, n_samples)[n]
         slope = values(layout, work, SLOPE, level, n_samples)[n]
-        moved = derivative_bounds(layout.activations[layer])[0] * move
+        moved = level_bounds(layout, layer + 1, work)[0] * move
         for k in range(z.size):
             away = distance(code, own, edge, k, z, a, slope, work.y[n])
             if level == layer + 1:
@@ -95,7 +96,7 @@ def mark_kinks_above(layout, loss, layer, level, n, start, n_samples, eps, move,
     a = values(layout, work, A, level, n_samples)[n]
     slope = values(layout, work, SLOPE, level, n_samples)[n]
     direct = values(layout, work, DIRECT, layer + 1, n_samples)[n]
-    steepest = derivative_bounds(layout.activations[layer])[0]
+    steepest = level_bounds(layout, layer + 1, work)[0]
     for k in range(u1.shape[0]):
         away = distance(code, own, edge, k, z, a, slope, work.y[n])
         # Not the other way round: majorants that overflow may be nan.
