@@ -91,7 +91,7 @@ def list_units(
     if recipe:
         _add_scheme(units, recipe, plan is not None)
     if has_dropout(layout):
-        units[Phase.INPUTS].append(run_masks)
+        units[Phase.MASKS] = [run_masks]
     if is_clipped:
         units[Phase.NORM] = [run_norm]
         units[Phase.CLIP] = [run_clip, run_stem_clip] if plan else [run_clip]
@@ -206,7 +206,7 @@ def find_program(
 
     def list_wanted() -> list[tuple[Any, tuple[Any, ...]]]:
         """Return what is called, and with what: what takes long to compile first, and what takes as long last."""
-        phases = sorted(units, key=lambda phase: phase in (Phase.INPUTS, Phase.FORWARD))
+        phases = sorted(units, key=lambda phase: phase in (Phase.MASKS, Phase.INPUTS, Phase.FORWARD))
         found = [(unit, (handed.get(unit, shared), *ARGUMENTS)) for phase in phases for unit in units[phase]]
         middle: list[tuple[Any, tuple[Any, ...]]] = [(run_carry, rise)] if lacks_carry else []
         if lacks_layers:

@@ -17,8 +17,8 @@ _STOPPING = "give fit callbacks=[fastnn.callbacks.EarlyStopping(...)]"
 _DECAY = "weight decay is the optimizer's: optimizer=fastnn.SGD(0.1, weight_decay=1e-4)"
 _CLIP = "the gradient's norm is clipped by the trainer: fastnn.Trainer(network, clip_norm=1.0)"
 _DROPOUT = (
-    "there is no dropout; against overfitting there are weight decay, optimizer=fastnn.SGD(0.1, weight_decay=1e-3), "
-    "and fastnn.callbacks.EarlyStopping()"
+    "dropout is a layer of its own: fastnn.Network(n_inputs, [fastnn.Dense(100, 'relu'), fastnn.Dropout(0.5), ...]); "
+    "for fastnn.mlp, dropout=0.5"
 )
 _NORMALIZATION = "there is none; scale the inputs, with scikit-learn's StandardScaler or by fastnn.tables"
 _CHECKPOINT = "save(path), and fastnn.load(path); a run that is to go on: trainer.save, fastnn.Trainer.resume"
@@ -84,7 +84,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
 
 # Of what is read from the package.
 PACKAGE = {
-    "Dropout": _DROPOUT,
     "Sequential": "layers are given at once: fastnn.Network(n_inputs, [fastnn.Dense(...), ...])",
     "Model": "Network",
     "Linear": "Dense",
@@ -162,7 +161,6 @@ ARGUMENTS: dict[str, dict[str, str]] = {
     "mlp": {
         "activation": "hidden, and output for the last layer",
         "hidden_layer_sizes": "sizes are given one by one: fastnn.mlp(n_inputs, 100, n_outputs)",
-        "dropout": _DROPOUT,
         "random_state": "seed",
         "loss": _TRAINER,
         "optimizer": _TRAINER,
@@ -177,6 +175,11 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "kernel_initializer": "init is the network's: fastnn.Network(..., init='fan_in')",
         "kernel_regularizer": _DECAY,
         "dropout": _DROPOUT,
+    },
+    "Dropout": {
+        "p": "rate",
+        "prob": "rate",
+        "seed": "what is dropped goes by the trainer's: fastnn.Trainer(network, seed=...)",
     },
     **{
         name: {

@@ -32,7 +32,7 @@ FROM_TORCH = {
     "Softmax": "softmax",
 }
 TAKEN = (
-    f"it takes Linear, {', '.join(FROM_TORCH)}, over images Conv2d, MaxPool2d, AvgPool2d and ZeroPad2d, "
+    f"it takes Linear, {', '.join(FROM_TORCH)} and Dropout, over images Conv2d, MaxPool2d, AvgPool2d and ZeroPad2d, "
     "over sequences RNN, GRU, LSTM and Embedding, and Flatten() before the first Linear, of torch.nn itself, and "
     "AllSteps, LastStep and Repeat of fastnn.interop.steps"
 )
@@ -55,7 +55,7 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
     module : torch.nn.Sequential, or one of its layers
         Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of slope 0.01), ELU (of alpha 1),
         Softplus (of beta 1), SiLU, GELU (not by tanh), Hardsigmoid, Identity and, at the end, Softmax (over the
-        features); a Flatten may come first. Over images, before that Flatten, also of Conv2d, each followed by at most
+        features), and each with a Dropout before it; a Flatten may come first. Over images, before that Flatten, also of Conv2d, each followed by at most
         one of these, MaxPool2d and AvgPool2d. A Conv2d may be padded, by itself or by a ZeroPad2d before it, with the
         zeros that `Conv2D` knows as "same". Over sequences, also of Embedding, the first, of RNN, GRU and LSTM, of one
         layer and direction with ``batch_first=True``, and of what ``fastnn.interop.steps`` has: AllSteps or LastStep
@@ -152,7 +152,7 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
             padding = layer.padding
         else:
             arrays = [_read(layer, which, kinds[name].PARAMETERS[0], where) for which in kinds[name].PARAMETERS]
-            below = below or arrays[0].shape[1:]
+            below = below or (arrays[0].shape[1:] if arrays else None)
             try:
                 layers.append(kinds[name].from_torch(layer, arrays, below, padding))
                 weights += kinds[name].from_others(arrays, below)
@@ -160,7 +160,8 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
             except ValueError as error:
                 raise ValueError(f"{where}, {error}") from None
             waiting = where if name in RECURRENT else ""
-            takes_activation, padding, is_flattened = "bias" in kinds[name].PARAMETERS, NO_ZEROS, False
+            takes_activation, padding = "bias" in kinds[name].PARAMETERS, NO_ZEROS
+            is_flattened = is_flattened and name == "Dropout"
     if waiting:
         raise ValueError(f"{waiting}, {BEHIND}")
     if not weights:
@@ -173,8 +174,14 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
             x = np.moveaxis(x, -1, 1)
         if isinstance(network.layers[0], Embedding):
             x = x.astype(np.int64)
-        with torch.no_grad():
-            outputs: Array = torch.func.functional_call(module, parameters, torch.from_numpy(x)).numpy()
+        training = [part for part in module.modules() if part.training]
+        module.eval()  # nothing is dropped
+        try:
+            with torch.no_grad():
+                outputs: Array = torch.func.functional_call(module, parameters, torch.from_numpy(x)).numpy()
+        finally:
+            for part in training:
+                part.training = True
         return outputs
 
     # PyTorch's softplus is the identity above its threshold.

@@ -12,7 +12,7 @@ from fastnn._compiler.jit import kernel, unit, unpack
 from fastnn.kernels.activations import change_block, derivative_bounds
 from fastnn.kernels.counter import draw_words
 from fastnn.kernels.estimators import DROPOUT
-from fastnn.kernels.layout import PRESENT, KEY, WHOLE
+from fastnn.kernels.layout import KEY, PRESENT, WHOLE
 from fastnn.kernels.vectors import clear
 from fastnn.kernels.work import SLOPE, A, span, stretch, values
 
@@ -76,6 +76,26 @@ def mask_level(layout, level, n_samples, first, last, work):
     for k in range(mask.size):
         a[k] *= mask[k]
         slope[k] *= mask[k]
+
+
+@kernel
+def mask_inputs(layout, n, begin, end, n_samples, work):
+    """Multiply those inputs of sample n that stand from begin to end by the mask, if there is one."""
+    if is_dropped(layout, 0):
+        mask, x = masks(layout, work, 0, n_samples)[n], values(layout, work, A, 0, n_samples)[n]
+        for k in range(begin, end):
+            x[k] *= mask[k]
+
+
+@kernel
+def mask_rows(layout, n, first, step, n_samples, work, out):
+    """Multiply rows of out (n_inputs, n), of sample n's inputs from the first on in steps, by the mask, if any is."""
+    if is_dropped(layout, 0):
+        mask = masks(layout, work, 0, n_samples)[n]
+        for i in range(out.shape[0]):
+            row, factor = out[i], float64(mask[first + i * step])
+            for b in range(row.size):
+                row[b] *= factor
 
 
 @kernel

@@ -3,7 +3,7 @@
 from fastnn._compiler.jit import kernel, unit, unpack
 from fastnn.kernels.activations import Activation, activate
 from fastnn.kernels.activations.softmax import softmax
-from fastnn.kernels.dropout import is_dropped, mask_level
+from fastnn.kernels.dropout import is_dropped, mask_inputs, mask_level
 from fastnn.kernels.layout import biases, weights
 from fastnn.kernels.losses import count_correct, sample_loss
 from fastnn.kernels.optimizers import is_fused
@@ -79,6 +79,7 @@ def take_inputs(layout, theta, data, block, chunk, n_chunks, work):
         for n in range(first, last):
             source = data.order[block.row, block.start + n]
             copy(data.x[source, begin:end], x[n, begin:end])
+            mask_inputs(layout, n, begin, end, block.n_samples, work)
         add_inputs(layout, theta, block.n_samples, part, first, last, work)
 
 

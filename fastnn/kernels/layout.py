@@ -6,7 +6,7 @@ from numpy import ndarray
 
 from fastnn._compiler.jit import kernel, line, view
 
-# Rows of Layout.traits, a column a layer: 1 where all its units have one and the same bias; of how many steps in WHOLE
+# Rows of Layout.traits, a column a layer: 1 where all its units have one and the same bias; in how many of WHOLE steps
 # one of its inputs is there, 0 for all; and, in each column, the key by which that is drawn.
 TRAITS = 3
 SHARED_BIAS, PRESENT, KEY = range(TRAITS)

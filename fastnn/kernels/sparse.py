@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from fastnn._compiler.jit import kernel, line, unit, unpack_listed
 from fastnn.kernels.descent import descend, take_coefficients
+from fastnn.kernels.dropout import mask_inputs
 from fastnn.kernels.forward import begin_inputs, prepare, share_of_part
 from fastnn.kernels.layout import weights
 from fastnn.kernels.optimizers import target
@@ -97,6 +98,7 @@ def run_sparse_inputs(packed, block, task, step, chunk):
                 listed.n_inputs[part, n] = spread_inputs(columns, numbers, begin, out, inputs)
             else:
                 listed.n_inputs[part, n] = list_inputs(line(data.x, source * n_in + begin, end - begin), out, inputs)
+            mask_inputs(layout, n, begin, end, block.n_samples, work)
         begin_inputs(layout, theta, block.n_samples, part, first, last, work)
         z = values(layout, work, Z if part == 0 else A, 1, block.n_samples)
         lists, counts = listed.inputs[:, begin:end], listed.n_inputs[part]

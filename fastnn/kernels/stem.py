@@ -13,6 +13,7 @@ import numpy as np
 from fastnn._compiler.jit import call_part, kernel, line, unit, unpack_stem
 from fastnn.kernels.activations import derivative_bounds
 from fastnn.kernels.direct import carry, per_change
+from fastnn.kernels.dropout import is_dropped, mask_inputs, mask_rows, masks
 from fastnn.kernels.forward import add_inputs, prepare
 from fastnn.kernels.layers import ADD, BACK, CARRY, FORWARD, REACH, START, WANT
 from fastnn.kernels.layers.maps import (
@@ -146,6 +147,7 @@ def run_stem_forward(packed, block, task, step, chunk):
             for t in range(n_steps):
                 place = stem.table[n_layers, FIRST] + t * n_units
                 copy(line(sample_values(stem, A, n), place, n_units), outputs[n * n_steps + t])
+                mask_inputs(layout, n * n_steps + t, 0, n_units, block.n_samples, work)
     for part in range(count_parts(layout)):
         add_inputs(layout, theta, block.n_samples, part, first * n_steps, last * n_steps, work)
 
@@ -162,6 +164,11 @@ def run_stem_back(packed, block, task, step, chunk):
     n_units = outputs.shape[1]
     above = values(layout, work, DELTA, 1, block.n_samples)
     add_product(above, transposed_weights(layout, work, 0, 0), begin, end, outputs)
+    if is_dropped(layout, 0):
+        for row in range(begin, end):
+            mask, delta = masks(layout, work, 0, block.n_samples)[row], outputs[row]
+            for k in range(n_units):
+                delta[k] *= mask[k]
     for start in range(first, last, together):
         stop = min(start + together, last)
         for n in range(start, stop):
@@ -274,6 +281,8 @@ def arrive(packed, layout, stem, n, moving, sign, block, task, chunk, work, coun
         if weight == 0.0:
             continue
         here = moved[(row - n * n_steps) * n_units : (row - n * n_steps + 1) * n_units]
+        first, step = (0, 1) if moving < 0 else (moving, n_channels)
+        mask_rows(layout, row, first, step, block.n_samples, work, here)
         z = change_scratch(work, chunk, 0, layout.sizes[1], count)
         clear_all(z)
         if moving < 0:

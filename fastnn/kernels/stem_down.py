@@ -14,6 +14,7 @@ further, as others are in `stem`.
 
 from fastnn._compiler.jit import call_part, kernel, line, rows, unit, unpack_stem
 from fastnn.kernels.direct import carry, per_change
+from fastnn.kernels.dropout import mask_rows
 from fastnn.kernels.layers import PULL, START
 from fastnn.kernels.layers.maps import (
     BIASES,
@@ -95,7 +96,7 @@ def count_doubts(stem, lowest, n, chunk):
 
 
 @kernel
-def pull_down(packed, layout, theta, stem, lowest, n, width, chunk):
+def pull_down(packed, layout, theta, stem, lowest, n, n_samples, width, chunk, work):
     """Pull z of the first dense layer, and kinks that may be crossed, down through all layers from `lowest` up."""
     n_layers, n_columns = stem.units.shape[0], layout.sizes[1]
     stem.n_doubts[chunk] = 0
@@ -105,6 +106,7 @@ def pull_down(packed, layout, theta, stem, lowest, n, width, chunk):
         clear(row)
         for m in range(n_columns):
             row[m] = source[m]
+    mask_rows(layout, n, 0, 1, n_samples, work, top)
     for layer in range(n_layers - 1, lowest - 1, -1):
         call_part(stem.units[layer, PULL], packed, make_part(layer, n, -1, n_columns, width, 0.0, chunk))
 
@@ -199,7 +201,7 @@ def run_stem_down(packed, block, task, step, chunk):
         if n_doubts <= DOUBTS:
             width = (layout.sizes[1] + n_doubts + LANES - 1) // LANES * LANES
             list_all(stem, pulled, -1, chunk)
-            pull_down(packed, layout, theta, stem, pulled, n, width, chunk)
+            pull_down(packed, layout, theta, stem, pulled, n, block.n_samples, width, chunk, work)
         for layer in range(lowest, n_layers):
             if stem.verdicts[chunk, layer] != DOWN:
                 continue

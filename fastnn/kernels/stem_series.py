@@ -28,6 +28,7 @@ from numpy import float64, int64, uint64
 from fastnn._compiler.jit import call_part, kernel, line, unit, unpack_stem, view
 from fastnn.kernels.activations import has_kink, taylor_units
 from fastnn.kernels.counter import draw_words
+from fastnn.kernels.dropout import is_dropped, masks
 from fastnn.kernels.layers import ADD
 from fastnn.kernels.layers.maps import (
     ACTIVATION,
@@ -144,6 +145,8 @@ def curve_head(layout, theta, row, block, task, stem, chunk, work, out):
             scale_both(slope, here)
             for k in range(n_in):
                 here[k, k] += grad_a[k] * taylor[k]
+        elif is_dropped(layout, 0):
+            scale_both(masks(layout, work, 0, block.n_samples)[row], here)
 
 
 @kernel

@@ -21,18 +21,19 @@ from fastnn.kernels.work import CORRECT, LOSS, Block, Method, Task, sum_direct
 class Phase(IntEnum):
     """The parts of a step on a block of samples, in order. How chunks share the work is the units' own affair."""
 
-    INPUTS = 0  # the samples' parts, and the first weights' rows
-    FORWARD = 1  # samples
-    BACK = 2  # samples: in one go with the phase before, all samples of a chunk in its core's cache
-    DIRECT = 3  # parameters; only where some are to be measured
-    BELOW = 4  # samples, which may be many of the dense layers' each: further back, below these
-    SHARED = 5  # parameters: those that are shared, of the layers below the dense ones
-    DESCENT = 6  # parameters
-    READ = 7  # directions, or parameters; only with a scheme, as are the next two
-    MOVE = 8  # parameters
-    NORM = 9  # parts of the gradient; only where it is clipped, as is the next one
-    CLIP = 10  # parameters
-    WRITE = 11  # parameters; only on devices
+    MASKS = 0  # samples; only where units are dropped
+    INPUTS = 1  # the samples' parts, and the first weights' rows
+    FORWARD = 2  # samples
+    BACK = 3  # samples: in one go with the phase before, all samples of a chunk in its core's cache
+    DIRECT = 4  # parameters; only where some are to be measured
+    BELOW = 5  # samples, which may be many of the dense layers' each: further back, below these
+    SHARED = 6  # parameters: those that are shared, of the layers below the dense ones
+    DESCENT = 7  # parameters
+    READ = 8  # directions, or parameters; only with a scheme, as are the next two
+    MOVE = 9  # parameters
+    NORM = 10  # parts of the gradient; only where it is clipped, as is the next one
+    CLIP = 11  # parameters
+    WRITE = 12  # parameters; only on devices
 
 
 N_PHASES = len(Phase)
@@ -93,7 +94,7 @@ def run_steps(
             block = Block(row, start, min(size, end - start), end - begin, start == begin, start + size >= end)
             n_terms = task.n_terms
             verdict = Verdict.MEASURE.value if task.method == Method.DIRECT else Verdict.KEEP.value
-            phase = 0
+            phase = Phase.MASKS.value if starts[Phase.INPUTS] > 0 else Phase.INPUTS.value
             while phase < N_PHASES:
                 if work.stop[0] != 0:
                     return step, End.STOPPED.value

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import dropwhile, takewhile
+from itertools import takewhile
 from typing import Any, ClassVar, NamedTuple, get_args
 
 from fastnn._support import validate
@@ -447,14 +447,15 @@ class Embedding:
 @named_fields
 @dataclass(frozen=True)
 class Dropout(Named):
-    """Units of the `Dense` below are dropped in training: in each step of `Trainer.fit`, another share of them [1]_.
+    """What the `Dense` above takes in is dropped in training: in each step of `Trainer.fit`, another share of it [1]_.
 
-    A unit is 0 with the probability ``rate``, drawn anew for each step, sample and unit, of a sequence for each of its
+    A value is 0 with the probability ``rate``, drawn anew for each step, sample and unit, of a sequence for each of its
     steps, and else ``a / (1 - rate)``, so that its mean stays. Only steps of `Trainer.fit` drop, and the history's
-    losses are those of the steps; `predict`, `evaluate`, validation and `fastnn.gradient` have all units, as they are.
+    losses are those of the steps; `predict`, `evaluate`, validation and `fastnn.gradient` have all values, as they are.
     What is dropped is a function of the trainer's seed, the step, and the sample's place in the epoch or, with a
     ``block_size``, in its batch: the same on any number of threads or workers, and for all readings of the loss that a
-    step's gradient takes. It stands between two of the `Dense` layers that a network ends with, and has no weights.
+    step's gradient takes. It stands before a `Dense`, of those that a network ends with: between two of them, on the
+    inputs, or on what layers over images or sequences put out; not among these. It has no weights.
 
     Parameters
     ----------
@@ -570,7 +571,7 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Check
             levels.append(level)
             kinds.append(layer.kind)
         if isinstance(layer, Dropout):
-            shapes.append(shapes[-1])
+            shapes.append(shapes[-1] if k else input_shape)
             continue
         if not isinstance(layer, Dense):
             place = layer.gives
@@ -587,27 +588,23 @@ def check_layers(input_shape: tuple[int, ...], layers: Sequence[Layer]) -> Check
 
 
 def find_top(layers: Sequence[Any]) -> list[Any]:
-    """Return the dense layers that a network ends with, and what drops their units."""
-    top = list(takewhile(lambda layer: isinstance(layer, Dense | Dropout), reversed(layers)))[::-1]
-    return list(dropwhile(lambda layer: isinstance(layer, Dropout), top)) or top
+    """Return the dense layers that a network ends with, and what drops what they take in."""
+    return list(takewhile(lambda layer: isinstance(layer, Dense | Dropout), reversed(layers)))[::-1]
 
 
 def _check_dropout(k: int, layers: Sequence[Any], n_below: int) -> None:
-    """Refuse a Dropout that is not between two dense layers of those that a network ends with."""
+    """Refuse a Dropout that does not drop what one of the dense layers takes in that a network ends with."""
     where = ""
     if k == len(layers) - 1:
         where = "stands last: outputs are never dropped; take it away"
-    elif k == 0:
-        where = "stands first: inputs are not dropped here; put it behind a Dense"
-    elif isinstance(layers[k - 1], Dropout):
-        both = Dropout(1 - (1 - layers[k - 1].rate) * (1 - layers[k].rate))
-        where = f"comes after layers[{k - 1}], {layers[k - 1]}: one that does what both do is {both}"
+    elif isinstance(layers[k + 1], Dropout):
+        both = Dropout(1 - (1 - layers[k].rate) * (1 - layers[k + 1].rate))
+        where = f"comes before layers[{k + 1}], {layers[k + 1]}: one that does what both do is {both}"
     elif k < n_below:
-        where = f"comes after layers[{k - 1}], {layers[k - 1]}"
-        if isinstance(layers[k - 1], Dense):
-            above = next(k for k in range(len(layers) - 1, 0, -1) if not isinstance(layers[k], Dense | Dropout))
-            where += f", below layers[{above}], {layers[above]}"
-        where += ": only units of the Dense layers that a network ends with are dropped; put it behind one of those"
+        where = (
+            f"stands below layers[{n_below - 1}], {layers[n_below - 1]}: what the Dense layers take in that a network "
+            "ends with can be dropped; put it above"
+        )
     if where:
         raise ValueError(f"layers[{k}] is {layers[k]}, which {where}")
 

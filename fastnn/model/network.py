@@ -557,6 +557,7 @@ def mlp(
     seed: int | np.random.Generator | None = None,
     dtype: DTypeLike = "float64",
     init: InitName | Initializer = "fan_in",
+    dropout: float = 0.0,
 ) -> Network:
     """Return a network of dense layers, the short form of `Network`.
 
@@ -570,6 +571,8 @@ def mlp(
         Activation of the output layer.
     seed, dtype, init
         As for `Network`.
+    dropout : float, default 0.0
+        The rate of a `Dropout` behind each hidden layer; 0 has none.
 
     Returns
     -------
@@ -578,7 +581,7 @@ def mlp(
     Raises
     ------
     TypeError, ValueError
-        As for `Network`, and for fewer than two sizes.
+        As for `Network` and `Dropout`, for fewer than two sizes, and for dropout without hidden layers.
 
     Examples
     --------
@@ -595,7 +598,13 @@ def mlp(
     activations = [hidden] * n_hidden if isinstance(hidden, str) else [*hidden]
     if len(activations) != n_hidden:
         raise ValueError(f"hidden must be one activation, or {n_hidden}, one for each hidden layer, got {hidden}")
-    layers = [Dense(n_units, activation) for n_units, activation in zip(sizes[1:-1], activations, strict=True)]
+    drop = Dropout(dropout)
+    behind = [drop] if drop.rate else []
+    if behind and not n_hidden:
+        raise ValueError(f"dropout is of hidden layers, and sizes {sizes} have none, got {dropout}")
+    layers: list[Layer] = []
+    for n_units, activation in zip(sizes[1:-1], activations, strict=True):
+        layers += [Dense(n_units, activation), *behind]
     return Network(sizes[0], [*layers, Dense(sizes[-1], output)], seed, dtype, init=init)
 
 

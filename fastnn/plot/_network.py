@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
-from fastnn.model.layers import AveragePool2D, Conv2D, Dense, Flatten, MaxPool2D
+from fastnn.model.layers import AveragePool2D, Conv2D, Dense, Dropout, Flatten, MaxPool2D
 from fastnn.model.network import Network
 from fastnn.plot._base import (
     BLUE,
@@ -37,7 +37,7 @@ RADIUS, BETWEEN_UNITS, BETWEEN_LEVELS, NEAREST_LEVELS = 0.42, 1.25, 3.6, 2.2
 # Of a level of more images the first ones are drawn, one behind the other: by how much they are shifted, and how large
 # the inputs are at most.
 MAX_IMAGES, SHIFT, LARGEST_IMAGE = 4, 0.2, 2.2
-DRAWN = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten)
+DRAWN = (Dense, Conv2D, MaxPool2D, AveragePool2D, Flatten, Dropout)
 # Weights stand on the arrows between two levels if no more arrows than this are drawn, and if the smaller level has no
 # more units than this: they would touch. How wide one is.
 MAX_LABELS, MAX_LABELLED, LABEL = 20, 4, 0.8
@@ -180,7 +180,7 @@ def _draw_network_of_images(network: Network, x: ArrayLike | None, ax: Axes | No
     """Draw images one behind the other, and the dense layers above as others are."""
     sample = np.zeros(network.input_shape) if x is None else sample_of_images(network, x)
     passed = network.forward(sample[None])
-    layers = [layer for layer in network.layers if not isinstance(layer, Flatten)]
+    layers = [layer for layer in network.layers if not isinstance(layer, Flatten | Dropout)]
     values = [a[0] for layer, a in zip(network.layers, passed.activations, strict=True) if layer in layers]
     sums = [z[0] for layer, z in zip(network.layers, passed.pre_activations, strict=True) if layer in layers]
     images = [sample, *(level for level in values if level.ndim == 3)]
@@ -313,8 +313,9 @@ def _describe_values(network: Network, x: ArrayLike) -> list[list[str]]:
     sample = validate.array("x", x, network.dtype)
     if sample.shape != (network.n_inputs,):
         raise ValueError(f"x must be one sample of shape ({network.n_inputs},), got {sample.shape}")
-    passed = network.forward(sample[None])
-    return [[_short(value) for value in sample], *(_describe(z[0], a[0]) for z, a in zip(*passed, strict=True))]
+    passed = zip(network.layers, *network.forward(sample[None]), strict=True)
+    levels = [_describe(z[0], a[0]) for layer, z, a in passed if isinstance(layer, Dense)]
+    return [[_short(value) for value in sample], *levels]
 
 
 def _describe(z: Array, a: Array) -> list[str]:

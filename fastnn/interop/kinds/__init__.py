@@ -24,8 +24,20 @@ every Dense does. A recurrent layer from there puts out all steps, until a LastS
 
 from typing import Any
 
-from fastnn.interop.kinds import average_pool, conv, dense, embedding, flatten, gru, lstm, max_pool, repeat, rnn
-from fastnn.model.layers import GRU, LSTM, RNN, AveragePool2D, Conv2D, Dense, Embedding, Flatten, MaxPool2D, Repeat
+from fastnn.interop.kinds import average_pool, conv, dense, dropout, embedding, flatten, gru, lstm, max_pool, repeat, rnn
+from fastnn.model.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    AveragePool2D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    MaxPool2D,
+    Repeat,
+)
 
 KINDS: dict[type, Any] = {
     Dense: dense,
@@ -38,6 +50,7 @@ KINDS: dict[type, Any] = {
     LSTM: lstm,
     Repeat: repeat,
     Embedding: embedding,
+    Dropout: dropout,
 }
 
 

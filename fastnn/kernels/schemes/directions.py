@@ -12,6 +12,7 @@ from fastnn.kernels.schemes.scheme import (
     combine,
     draw_whole,
     gather,
+    hand_masks,
     moved_values,
     nudge_level,
     take_first,
@@ -94,6 +95,7 @@ def run_read_stem(packed, block, task, step, chunk):
     base = view(below.base, 0, n_samples, layout.sizes[1])
     for n in range(first, last):
         clear(base[n])
+    hand_masks(layout, below, n_samples, first, last, work)
     copy(theta, nudged)
     call(below.units[0], inner, block, task, step, chunk)
     take_first(layout, below, n_samples, first, last, base, base)

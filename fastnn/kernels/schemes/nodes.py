@@ -9,7 +9,15 @@ from fastnn.kernels.layers.maps import GRADIENT, sample_values
 from fastnn.kernels.layout import weights
 from fastnn.kernels.products import add_product
 from fastnn.kernels.readings import read_change
-from fastnn.kernels.schemes.scheme import change_level, change_loss, draw_units, gather, moved_values, take_first
+from fastnn.kernels.schemes.scheme import (
+    change_level,
+    change_loss,
+    draw_units,
+    gather,
+    hand_masks,
+    moved_values,
+    take_first,
+)
 from fastnn.kernels.schemes.units import LAYER, SIZE, START, copy_below, copy_units, count_below
 from fastnn.kernels.vectors import clear, copy
 from fastnn.kernels.work import DELTA, LOSS, WEIGHT, span, total_scratch, values
@@ -155,6 +163,7 @@ def run_below(packed, block, task, step, chunk):
     base = view(below.base, 0, n_samples, layout.sizes[1])
     for n in range(first, last):
         clear(base[n])
+    hand_masks(layout, below, n_samples, first, last, work)
     set_noise(scheme, stem, below.stem, -1, 0.0, begin, end)
     call(below.units[0], inner, block, task, step, chunk)
     take_first(layout, below, n_samples, first, last, base, base)

@@ -8,7 +8,7 @@ from fastnn._compiler.jit import kernel, line, unit, unpack_scheme, view
 from fastnn.kernels.activations import change_units
 from fastnn.kernels.direct import carry
 from fastnn.kernels.directions import fill_entries, find_place, find_scale, prepare
-from fastnn.kernels.dropout import is_dropped, line_masks, mask_changes, unmask
+from fastnn.kernels.dropout import is_dropped, line_masks, mask_changes, masks, unmask
 from fastnn.kernels.estimators import Kind, Plan, Reading
 from fastnn.kernels.layers.maps import Stem
 from fastnn.kernels.layout import biases, weights
@@ -213,6 +213,16 @@ def nudge_level(layout, theta, scheme, layer, turn, n_signs, has_moved, eps, n_s
             below = moved_values(layout, scheme, chunk, turn, sign, layer, n_samples)
             out = moved_values(layout, scheme, chunk, 1 - turn, sign, layer + 1, n_samples)
             add_product(below, view(nudged, 0, n_in, n_out), first, last, out)
+
+
+@kernel(inline=True)
+def hand_masks(layout, below, n_samples, first, last, work):
+    """Have layers below that are perturbed drop what the others do of the dense layers' inputs, of samples."""
+    if is_dropped(layout, 0):
+        for n in range(first, last):
+            mask, out = masks(layout, work, 0, n_samples)[n], masks(layout, below.work, 0, n_samples)[n]
+            for k in range(mask.size):
+                out[k] = mask[k]
 
 
 @kernel(inline=True)
