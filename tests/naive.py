@@ -419,7 +419,9 @@ def counted_normals(key, stream, step, index, size):
 
 def draw_mask(rate, key, step, places, first, size, dtype=np.float64):
     """Return what a level's units, of which the first is number `first` of all, are multiplied by in a step."""
-    words = [counted_words(key, 6, step, place, -(-(first + size) // 4)).ravel()[first : first + size] for place in places]
+    words = [
+        counted_words(key, 6, step, place, -(-(first + size) // 4)).ravel()[first : first + size] for place in places
+    ]
     return np.where(np.array(words) < (1 - rate) * 2**32, 1 / (1 - rate), 0).astype(dtype)
 
 

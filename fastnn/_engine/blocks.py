@@ -53,8 +53,9 @@ Measure = Callable[[Array, int, list[Piece]], Iterable[Found]]
 def measure_piece(job: Job, theta: Array, x: Array, y: Array, rows: Array, slot: int, done: int) -> Found:
     """Return what is found of some rows of samples, of which y may have a row for each step.
 
-    A sample's noise, and what is dropped, is drawn by its place in the batch: so the rows stand where their slot begins, behind room that
-    nobody looks at. They are copied, since what came over a wire may not be aligned, for which nothing is compiled.
+    A sample's noise, and what is dropped, is drawn by its place in the batch: so the rows stand where their slot
+    begins, behind room that nobody looks at. They are copied, since what came over a wire may not be aligned, for which
+    nothing is compiled.
     """
     n_rows, n_steps = len(rows), len(y) // x.shape[0]
     batch = slot if has_dropout(job.layout) or (job.recipe and job.recipe.of_units) else 0

@@ -55,9 +55,10 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
     module : torch.nn.Sequential, or one of its layers
         Of Linear, each followed by at most one of Sigmoid, Tanh, ReLU, LeakyReLU (of slope 0.01), ELU (of alpha 1),
         Softplus (of beta 1), SiLU, GELU (not by tanh), Hardsigmoid, Identity and, at the end, Softmax (over the
-        features), and each with a Dropout before it; a Flatten may come first. Over images, before that Flatten, also of Conv2d, each followed by at most
-        one of these, MaxPool2d and AvgPool2d. A Conv2d may be padded, by itself or by a ZeroPad2d before it, with the
-        zeros that `Conv2D` knows as "same". Over sequences, also of Embedding, the first, of RNN, GRU and LSTM, of one
+        features); a Flatten may come first, and a Dropout before a Linear. Over images, before that Flatten, also of
+        Conv2d, each followed by at most one of these, MaxPool2d and AvgPool2d. A Conv2d may be padded, by itself or by
+        a ZeroPad2d before it, with the zeros that `Conv2D` knows as "same". Over sequences, also of Embedding, the
+        first, of RNN, GRU and LSTM, of one
         layer and direction with ``batch_first=True``, and of what ``fastnn.interop.steps`` has: AllSteps or LastStep
         behind each of these, whose outputs are a tuple, and Repeat. Sequential modules may be nested.
         Each is of that class itself, not of one made from it, and nothing but

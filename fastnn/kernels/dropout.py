@@ -2,8 +2,8 @@
 
 A sample's mask, 0 or one over the share that is kept, multiplies what activations make of z: values and slopes as they
 are written, and Taylor coefficients, so that whatever goes by those needs to know no more. What activations make of
-their own values and slopes is found without it, and multiplied then. It is a function of the key, the step, the sample's
-place and the unit, so the same whoever draws it, and in all that a step measures.
+their own values and slopes is found without it, and multiplied then. It is a function of the key, the step, the
+sample's place and the unit, so the same whoever draws it, and in all that a step measures.
 """
 
 from numpy import float64, int64, uint64

@@ -24,7 +24,19 @@ every Dense does. A recurrent layer from there puts out all steps, until a LastS
 
 from typing import Any
 
-from fastnn.interop.kinds import average_pool, conv, dense, dropout, embedding, flatten, gru, lstm, max_pool, repeat, rnn
+from fastnn.interop.kinds import (
+    average_pool,
+    conv,
+    dense,
+    dropout,
+    embedding,
+    flatten,
+    gru,
+    lstm,
+    max_pool,
+    repeat,
+    rnn,
+)
 from fastnn.model.layers import (
     GRU,
     LSTM,
