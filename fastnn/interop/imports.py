@@ -58,10 +58,9 @@ def from_torch(module: Any, input_shape: int | tuple[int, ...] | None = None) ->
         features); a Flatten may come first, and a Dropout before a Linear. Over images, before that Flatten, also of
         Conv2d, each followed by at most one of these, MaxPool2d and AvgPool2d. A Conv2d may be padded, by itself or by
         a ZeroPad2d before it, with the zeros that `Conv2D` knows as "same". Over sequences, also of Embedding, the
-        first, of RNN, GRU and LSTM, of one
-        layer and direction with ``batch_first=True``, and of what ``fastnn.interop.steps`` has: AllSteps or LastStep
-        behind each of these, whose outputs are a tuple, and Repeat. Sequential modules may be nested.
-        Each is of that class itself, not of one made from it, and nothing but
+        first, of RNN, GRU and LSTM, of one layer and direction with ``batch_first=True``, and of what
+        ``fastnn.interop.steps`` has: AllSteps or LastStep behind each of these, whose outputs are a tuple, and Repeat.
+        Sequential modules may be nested. Each is of that class itself, not of one made from it, and nothing but
         its class says what it computes: no hook, no method of its own, no weight that is
         computed from others.
     input_shape : int or (int, int) or (int, int, int), optional

@@ -209,7 +209,7 @@ def gradient(
     readout: Readout | None = None,
     devices: Devices | None = None,
 ) -> list[Array]:
-    """Return the gradient of the mean loss over the samples: what `Trainer` steps against.
+    """Return the gradient of the mean loss over the samples: what `Trainer` steps against, but that nothing is dropped.
 
     Parameters
     ----------

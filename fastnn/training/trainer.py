@@ -102,7 +102,8 @@ class Trainer(Named):
     block_size : int or None, default None
         A batch is cut into blocks of so many samples, each of which is measured by itself, here or, with
         ``fit(client=)``, by the workers of a cluster; their gradients are summed in float64, block after block. So the
-        bits depend on it, and not on who measures. Noise on units is drawn by the sample's place in its batch.
+        bits depend on it, and not on who measures. Noise on units, and what is dropped, is drawn by the sample's place
+        in its batch.
         Not for readouts and devices, nor for directions weighed by sign or ranks, which are of whole batches. None is
         the whole batch, in which plain SGD adds straight to the weights.
     devices : fastnn.hardware.Devices or None, default None
