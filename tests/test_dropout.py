@@ -1,5 +1,6 @@
 """Units that are dropped: against plain NumPy that drops the same, and what must not depend on anything."""
 
+import copy
 from dataclasses import replace
 
 import naive
@@ -244,6 +245,37 @@ def test_blocks_of_samples_draw_what_the_batch_does(chunks):
     whole, blocks = (train(epochs=1, batch_size=None, shuffle=False, block_size=size) for size in (None, 7))
     for ours, theirs in zip(blocks.network.weights, whole.network.weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:a step takes")  # microseconds, and a cluster says so
+def test_workers_and_files_draw_what_is_drawn_here(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    whole = train(block_size=4)
+    options = {"loss": "categorical_cross_entropy", "batch_size": 12, "block_size": 4}
+    parts = fastnn.Trainer(make_network(), **options)
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    parts.fit(tmp_path / "x.npy", tmp_path / "y.npy", epochs=3)
+    assert_same(parts, whole)
+    workers = fastnn.Trainer(make_network(), **options)
+    settings = {"processes": False, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with distributed.Client(n_workers=2, **settings) as client:
+        workers.fit(X, Y, epochs=3, client=client)
+    assert_same(workers, whole)
+
+
+def test_batches_that_come_one_after_another():
+    whole = train()
+    batches = fastnn.Trainer(make_network(), loss="categorical_cross_entropy", batch_size=12)
+    batches.fit([(X, Y)], epochs=3)
+    assert_same(batches, whole)
+
+
+def test_copies_drop_the_same():
+    whole, begun = train(epochs=3), train(epochs=1)
+    other = copy.deepcopy(begun)
+    other.fit(X, Y, epochs=2)
+    assert_same(other, whole)
 
 
 def test_each_step_epoch_and_seed_drops_others():
