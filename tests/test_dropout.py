@@ -414,7 +414,7 @@ def test_places_that_it_cannot_have(layers, message):
 def test_rates_that_it_cannot_have(rate):
     with pytest.raises((TypeError, ValueError), match="rate must be"):
         Dropout(rate)
-    with pytest.raises((TypeError, ValueError), match="rate must be"):
+    with pytest.raises((TypeError, ValueError), match="dropout must be"):
         fastnn.mlp(3, 4, 1, dropout=rate)
 
 

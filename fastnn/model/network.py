@@ -598,8 +598,8 @@ def mlp(
     activations = [hidden] * n_hidden if isinstance(hidden, str) else [*hidden]
     if len(activations) != n_hidden:
         raise ValueError(f"hidden must be one activation, or {n_hidden}, one for each hidden layer, got {hidden}")
-    drop = Dropout(dropout)
-    behind = [drop] if drop.rate else []
+    rate = validate.number("dropout", dropout, low=0.0, high=1.0, open_high=True)
+    behind = [Dropout(rate)] if rate else []
     if behind and not n_hidden:
         raise ValueError(f"dropout is of hidden layers, and sizes {sizes} have none, got {dropout}")
     layers: list[Layer] = []
