@@ -5,9 +5,9 @@ Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 
 
 import math
 
-from numpy import float32, int32, int64, uint32, uint64
+from numpy import int64, uint32, uint64
 
-from fastnn._compiler.jit import from_bits, kernel, to_bits
+from fastnn._compiler.jit import N_WORDS, from_bits, kernel, make_words, to_bits, write_signs
 
 ROUNDS = 10
 MULTIPLIER_0, MULTIPLIER_1 = uint64(0xD2511F53), uint64(0xCD9E8D57)
@@ -49,13 +49,18 @@ def draw_words(key, stream, step, index, block):
 @kernel
 def fill_signs(key, stream, step, index, first, out):
     """Fill a vector with +1 and -1, a bit each, the first being number `first` of them, a multiple of 128."""
-    for block in range((out.size + 127) // 128):
-        words = draw_words(key, stream, step, index, first // 128 + block)
-        for quarter in range(4):
-            word, start = uint32(words[quarter]), 128 * block + 32 * quarter
-            for k in range(min(32, out.size - start)):  # in 32 bits: shifts by as many as k vectorise, and conversions
-                bit = int32((word >> uint32(k)) & uint32(1))
-                out[start + k] = float32(1.0) - float32(bit + bit)
+    words = make_words()
+    for start in range(0, out.size, 32 * N_WORDS):
+        n_words = min(N_WORDS, (out.size - start + 31) // 32)
+        for block in range((n_words + 3) // 4):  # by themselves: this vectorises
+            a, b, c, d = draw_words(key, stream, step, index, (first + start) // 128 + block)
+            words[4 * block], words[4 * block + 1] = uint32(a), uint32(b)
+            words[4 * block + 2], words[4 * block + 3] = uint32(c), uint32(d)
+        n_whole = min(N_WORDS, (out.size - start) // 32)
+        for k in range(n_whole):
+            write_signs(words[k], out, start + 32 * k)
+        for k in range(start + 32 * n_whole, min(start + 32 * n_words, out.size)):
+            out[k] = 1 - 2 * int64((words[n_whole] >> uint32(k % 32)) & uint32(1))
 
 
 @kernel(inline=True, fastmath={"contract"})
