@@ -115,5 +115,6 @@ def make_scheme(
         parts=np.empty((n_chunks, PART), dtype),
         outputs=np.empty((n_chunks, block * int(sizes[-1]) * PERTURBATIONS if recipe.is_carried else 0)),
         sums=np.empty((n_chunks, PART), dtype),
+        noise=np.empty((n_chunks, PART), np.float32),
         places=places,
     )

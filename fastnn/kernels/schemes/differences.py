@@ -36,7 +36,7 @@ def add_noise(scheme, step, eps, base, start, chunk, out):
     """Add to differences `start` and on what their readings' noise comes to, less a base's, which all of them have."""
     reading = scheme.reading
     deviation = reading.noise / math.sqrt(reading.repeats) / eps * (math.sqrt(0.5) if scheme.plan.is_central else 1.0)
-    noise = line(scheme.sums, chunk * PART, out.size)
+    noise = line(scheme.noise, chunk * PART, out.size)
     fill_noise(reading.key, NOISE, step - 1, 0, start, noise)
     deviation, base = out.dtype.type(deviation), out.dtype.type(base)
     for k in range(noise.size):

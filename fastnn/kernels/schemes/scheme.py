@@ -48,6 +48,7 @@ class Scheme(NamedTuple):
     parts: ndarray  # (n_chunks, PART) in the network's dtype
     outputs: ndarray  # (n_chunks, n) float64, see `moved_outputs`
     sums: ndarray  # (n_chunks, PART) in the network's dtype
+    noise: ndarray  # (n_chunks, PART) float32
     places: ndarray  # (n, 3) int64: where a sample's units below the dense layers have their sums, see `units.LAYER`
 
 
