@@ -437,7 +437,7 @@ def test_what_is_lost_is_laid_out_again(client, cluster, monkeypatch):
     def lose(self, *arguments):
         calls.append(1)
         if len(calls) in (2, 3, 7):
-            client.cancel(self._parts, force=True)
+            client.cancel([part for place in self._places for part in place.values()], force=True)
         return real(self, *arguments)
 
     monkeypatch.setattr(cluster.Cluster, "_measure", lose)
@@ -472,7 +472,7 @@ def test_an_answer_that_may_never_come(cluster, monkeypatch):
     """It is waited for as long as all are there that were, and somebody wants it."""
     monkeypatch.setattr(cluster, "POLL", 0.02)
     made, there = cluster.Cluster.__new__(cluster.Cluster), {"tcp://a": 1, "tcp://b": 1}
-    made._client, made._workers = SimpleNamespace(nthreads=lambda: there), set(there)
+    made._client, made._threads = SimpleNamespace(nthreads=lambda: there), dict(there)
     assert made._ask(lambda: time.sleep(0.1) or 5, [0]) == 5
     del there["tcp://b"]
     never = threading.Event()
@@ -482,31 +482,93 @@ def test_an_answer_that_may_never_come(cluster, monkeypatch):
         made._ask(lambda: 1 // 0, [0])
     stop = [0]
     threading.Timer(0.1, lambda: stop.__setitem__(0, 1)).start()
-    assert made._ask(never.wait, stop) == ([], [])
+    there["tcp://b"] = 1
+    with pytest.raises(TimeoutError, match="nobody waits"):
+        made._ask(never.wait, stop)
     never.set()
 
 
 def test_what_is_lost_again_and_again(client, cluster, monkeypatch):
-    trainer, real = make_trainer(), client.scatter
+    trainer, real, sent = make_trainer(), client.scatter, []
 
-    def lose(values, *places, **options):
-        if isinstance(values[0], np.ndarray):  # the weights
+    def lose(*arguments, **options):
+        sent.append(1)
+        if len(sent) > 2:  # a copy for each worker
             raise ValueError("Can not use replicate to delete data")
-        return real(values, *places, **options)
+        return real(*arguments, **options)
+
+    async def leave(*_):
+        raise OSError("gone")
 
     monkeypatch.setattr(client, "scatter", lose)
+    monkeypatch.setattr(cluster.Cluster, "_call", leave)
     monkeypatch.setattr(cluster, "POLL", 0.02)
+    before = trainer.network._theta.copy()
     with pytest.raises(ConnectionError, match=r"10 times in one step .*delete data.*; the network keeps"):
         trainer.fit(X, Y, client=client)
+    assert (trainer.network._theta == before).all()
 
 
-def test_a_block_that_ends_workers(client, cluster, monkeypatch):
-    def kill(self, *arguments):
-        raise cluster.KilledWorker("block", SimpleNamespace(address="tcp://a"), 3)
+def test_samples_that_end_workers(client, cluster, monkeypatch, tmp_path):
+    def kill(*_):
+        raise cluster.KilledWorker("part", SimpleNamespace(address="tcp://a"), 3)
 
-    monkeypatch.setattr(cluster.Cluster, "_measure", kill)
-    with pytest.raises(RuntimeError, match="ended every worker that measured it"):
-        make_trainer().fit(X, Y, client=client)
+    files = save(tmp_path, X, Y, [9, 13])
+    monkeypatch.setattr(client, "gather", kill)
+    with pytest.raises(RuntimeError, match="samples ended every worker that read them"):
+        make_trainer(batch_size=6).fit(*files, client=client)
+
+
+def test_what_a_worker_raises(client, cluster, monkeypatch):
+    """Is raised as it is, also when it came through the scheduler."""
+
+    def refuse(*_):
+        raise ValueError("no such block")
+
+    monkeypatch.setattr(cluster, "measure_piece", refuse)
+    for direct in (False, True):
+        monkeypatch.setattr(client, "direct_to_workers", direct)
+        with pytest.raises(ValueError, match="no such block"):
+            make_trainer().fit(X, Y, client=client)
+
+
+def test_who_comes_late_is_handed_rows(cluster, monkeypatch):
+    """And measures its share, though it has no samples; a scheduler that may end itself hears of every look."""
+    from distributed import Client
+
+    monkeypatch.setattr(cluster, "POLL", 0.0)
+    real, seen, counts = cluster.Cluster._measure, [], []
+
+    def look(self, *arguments):
+        answers = real(self, *arguments)
+        seen.append({worker for _, _, worker in answers})
+        counts.append(client.cluster.scheduler.transition_counter)
+        return answers
+
+    class Grow(Callback):
+        def on_steps(self, trainer):
+            if trainer.n_steps == 2:
+                client.cluster.scale(2)
+                client.wait_for_workers(2)
+
+    monkeypatch.setattr(cluster.Cluster, "_measure", look)
+    whole, trainer = make_trainer(METHODS[5]), make_trainer(METHODS[5])
+    whole.fit(X, Y, 2)
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
+        trainer.fit(X, Y, 2, client=client, callbacks=[Grow()])
+    assert [len(workers) for workers in seen] == [1, 1, 2, 2, 2, 2]
+    assert all(a < b for a, b in pairwise(counts))
+    same_bits(trainer, whole)
+
+
+def test_pieces_are_shared_out(cluster):
+    everywhere = dict.fromkeys("abc")
+    assert cluster.share_out([everywhere] * 6, {"a": 1, "b": 2, "c": 1}) == list("abbbcc")
+    assert cluster.share_out([everywhere] * 2, dict.fromkeys("abcd", 1)) == list("bd")
+    assert cluster.share_out([everywhere], {"late": 1}) == ["late"]
+    first, second = {"a": None}, {"b": None}
+    assert cluster.share_out([second, first, second, first], {"a": 1, "b": 1}) == list("baba")
+    assert cluster.share_out([first, first, second, first], {"a": 1, "b": 1}) == list("aabb")
 
 
 def test_all_workers_gone(cluster, monkeypatch):
@@ -539,26 +601,25 @@ def test_workers_that_have_something_else(client, cluster, monkeypatch):
     monkeypatch.setattr(cluster, "DIGEST", "another")
     with pytest.raises(RuntimeError, match="does not have what the trainer has, fastnn .* but: fastnn"):
         make_trainer().fit(X, Y, client=client)
-    late = client.submit(cluster.run_piece, None, None, 0, None, None, 0, "mine", pure=False)
-    with pytest.raises(RuntimeError, match="does not have what the trainer has, but: fastnn"):
-        late.result()
 
 
 def test_workers_without_fastnn_and_of_several_kinds(client, cluster, monkeypatch):
-    answers = {"tcp://a": ("", "ModuleNotFoundError: No module named 'fastnn'", "")}
+    answers = {"tcp://a": ("", "ModuleNotFoundError: No module named 'fastnn'", "", 0)}
     monkeypatch.setattr(client, "run", lambda *_, **__: answers)
     with pytest.raises(RuntimeError, match="worker tcp://a .* but: ModuleNotFoundError: No module named 'fastnn'"):
         make_trainer().fit(X, Y, client=client)
     answers["tcp://a"] = ValueError("no")
     with pytest.raises(RuntimeError, match=r"worker tcp://a .* but: ValueError\('no'\)"):
         make_trainer().fit(X, Y, client=client)
-    answers |= {f"tcp://{name}": (cluster.DIGEST, "", name) for name in ("a", "b")}
+    answers = dict(zip(client.nthreads(), [(cluster.DIGEST, "", name, 1) for name in ("a", "b")], strict=True))
+    answers["tcp://c"] = OSError("it has just left")
     with pytest.warns(UserWarning, match="processors of several kinds, a, b"):
         make_trainer().fit(X, Y, client=client)
 
 
-def test_what_a_step_costs_is_said_once(client):
-    trainer = make_trainer()
+def test_what_a_step_costs_is_said_once(client, cluster, monkeypatch):
+    real, trainer = cluster.Cluster._measure, make_trainer()
+    monkeypatch.setattr(cluster.Cluster, "_measure", lambda *arguments: time.sleep(0.1) or real(*arguments))
     with pytest.warns(UserWarning, match=r"a step takes .* ms on this cluster, and computes for") as caught:
         trainer.fit(X, Y, 5, client=client)
     assert len(caught) == 1

@@ -180,6 +180,8 @@ class Cluster:
             if isinstance(seen, Exception) or seen[0] != DIGEST:
                 what = repr(seen) if isinstance(seen, Exception) else seen[1]
                 raise RuntimeError(f"worker {worker} does not have what the trainer has, {describe()}, but: {what}")
+        if not found:
+            raise ConnectionError("the cluster has no worker")
         self._threads, self._looked = {worker: seen[3] for worker, seen in found.items()}, time.monotonic()
         return [seen[2] for seen in found.values()]
 
