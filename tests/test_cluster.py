@@ -230,6 +230,82 @@ def test_a_network_over_sequences(tmp_path):
         same_bits(train(xs, ys, 2, method), whole)
 
 
+def save_tables(folder, x, y, sizes):
+    """Write parts as Parquet, with labels of rows as pandas keeps them; return their names."""
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    edges, names = np.cumsum([0, *sizes]), ([], [])
+    for k, (a, b) in enumerate(pairwise(edges)):
+        for array, letter, listed in zip((x, y), "xy", names, strict=True):
+            listed.append(folder / f"{letter}{k}.parquet")
+            frame = pd.DataFrame(array[a:b].reshape(b - a, -1), index=pd.Index(range(b, 2 * b - a), name="label"))
+            frame.rename(columns=str).to_parquet(listed[-1])
+    return names
+
+
+def test_parquet(tmp_path):
+    """The same bits as from .npy files; also of integers, and together with them."""
+    x = np.round(X * 10)
+    tables, files = save_tables(tmp_path, x, Y, [9, 6, 7]), save(tmp_path, x, Y, [9, 6, 7])
+    one, two, three = (make_trainer(batch_size=6) for _ in range(3))
+    one.fit(*files, 2)
+    two.fit(*tables, 2)
+    three.fit(tables[0], files[1], 2)
+    same_bits(two, one)
+    same_bits(three, one)
+
+
+def test_parquet_of_images_and_sequences(tmp_path):
+    """A row has a sample's numbers one after another."""
+    for stack in ("lstm", "caption") if JIT_DISABLED else ("lstm",):
+        case = test_layers.Case(stack, n_samples=5)
+        trainers = []
+        for write in (save, save_tables):
+            trainer = fastnn.Trainer(
+                pickle.loads(pickle.dumps(case.network)), loss=case.loss, batch_size=4, block_size=2
+            )
+            trainer.fit(*write(tmp_path, case.x, case.y, [2, 3]), 2)
+            trainers.append(trainer)
+        same_bits(*trainers)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda pd, f: f.assign(**{"1": "text"}), r"x1.parquet: column '1' is of type (large_)?string, and numbers"),
+        (lambda pd, f: f.assign(**{"1": pd.Categorical(["a"] * 13)}), "x1.parquet: column '1' is of type dictionary.*, and numbers"),
+        (lambda pd, f: f.assign(**{"1": pd.array([1, None, None, *range(10)])}), "lacks 2 values, the first in row 2"),
+        (lambda pd, f: f.assign(**{"1": np.inf}), "x1.parquet: X"),
+        (lambda pd, f: f[["0", "2", "1"]], r"x1.parquet: it has the columns \['0', '2', '1'\], and .*x0.parquet has"),
+        (lambda pd, f: f[:5], "x1.parquet: X has 5 samples and y has 13"),
+        (lambda pd, f: f[[]], "x1.parquet: it has the columns .*, and .*x0.parquet has"),
+        (None, "x1.parquet: it is no Parquet"),
+    ],
+)
+def test_parquet_that_is_refused(tmp_path, change, message):
+    xs, ys = save_tables(tmp_path, X, Y, [9, 13])
+    import pandas as pd
+
+    if change is None:
+        xs[1].write_bytes(b"PAR1, but no table")
+    else:
+        change(pd, pd.read_parquet(xs[1]).reset_index(drop=True)).to_parquet(xs[1])
+    trainer = make_trainer(batch_size=6)
+    before = trainer.network._theta.copy()
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(xs, ys)
+    assert (trainer.network._theta == before).all()
+
+
+def test_parquet_without_columns_or_pyarrow(tmp_path, hide):
+    xs, ys = save_tables(tmp_path, X[:, :0], Y, [9])
+    with pytest.raises(ValueError, match="x0.parquet: it has no columns"):
+        make_trainer(batch_size=6).fit(xs, ys)
+    hide("pyarrow", "fastnn._support.parquet")
+    with pytest.raises(ModuleNotFoundError, match="Parquet needs pyarrow: .*tables"):
+        make_trainer(batch_size=6).fit(xs, ys)
+
+
 # What is refused
 
 
@@ -256,7 +332,8 @@ def test_trainers_that_are_refused(options, message):
         ({}, {"class_weight": "balanced"}, ValueError, "class_weight is for samples at hand"),
         ({}, {"validation_split": 0.5}, ValueError, "validation_split is for samples at hand"),
         ({}, {"callbacks": [Alignment()]}, ValueError, "Alignment is for samples at hand"),
-        ({}, {"y": Y}, TypeError, "X and y must both be .npy files, or neither"),
+        ({}, {"y": Y}, TypeError, "X and y must both be .npy or .parquet files, each a list of one kind, or neither"),
+        ({}, {"y": ["y0.npy", "y1.parquet"]}, TypeError, "each a list of one kind"),
         ({}, {"y": ["y0.npy"]}, ValueError, "X is 2 files, and y 1"),
         ({}, {"y": ["y0.npy", "x1.npy"]}, ValueError, "x1.npy: y must have shape"),
     ],
@@ -348,28 +425,25 @@ def test_files_and_collections_on_a_cluster(client, tmp_path, shuffle):
     """In parts as those of the files at home; of arrays that are cut across their columns, too."""
     import dask.array
 
+    pytest.importorskip("dask.dataframe")
     sizes = (9, 6, 7)
-    files = save(tmp_path, X, Y, sizes)
-    here, *there = (make_trainer(batch_size=6, shuffle=shuffle) for _ in range(4))
+    files, tables = save(tmp_path, X, Y, sizes), save_tables(tmp_path, X, Y, sizes)
+    here, *there = (make_trainer(batch_size=6, shuffle=shuffle) for _ in range(5))
     here.fit(*files, 3)
+    there[3].fit(*tables, 3, client=client)
     there[0].fit(*files, 3, client=client)
     there[1].fit(dask.array.from_array(X, (sizes, (2, 1))), dask.array.from_array(Y, (sizes,)), 3, client=client)
-    frame, labels = (delayed_frame(array, sizes) for array in (X, Y))
+    frame = dask.dataframe.from_map(lambda k: cut_frame(X, sizes, k), range(3))
+    labels = dask.dataframe.from_map(lambda k: cut_frame(Y, sizes, k)[0], range(3))
     there[2].fit(frame, labels, 3, client=client)
     for trainer in there:
         same_bits(trainer, here)
 
 
-def delayed_frame(array, sizes):
-    """Return what has partitions as a frame has, without an engine of frames."""
-    import dask
+def cut_frame(array, sizes, k):
+    import pandas as pd
 
-    class Frame:
-        def to_delayed(self):
-            edges = np.cumsum([0, *sizes])
-            return [dask.delayed(array[a:b]) for a, b in pairwise(edges)]
-
-    return Frame()
+    return pd.DataFrame(np.split(array, np.cumsum(sizes)[:-1])[k])
 
 
 def test_collections_that_do_not_fit(client):

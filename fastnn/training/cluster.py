@@ -78,7 +78,8 @@ def serve(worker: Any) -> None:
         """Return rows of a part that is here."""
         if (samples := worker.data.get(key)) is None:
             raise ConnectionError(f"worker {worker.address} has lost samples")
-        return {"found": to_serialize(take_rows(*map(find_rows, samples), rows))}
+        x, y = map(find_rows, samples)
+        return {"found": to_serialize(take_rows(x, y, rows))}
 
     async def measure(job: Job, theta: Array, done: int, key: str, holder: str, rows: Array, slot: int) -> Answer:
         """Return what is found of a piece, in how many seconds, and who this is."""
@@ -192,9 +193,10 @@ class Cluster:
             # A copy each: of replicas of one, Dask's active memory manager takes all but one away within two seconds.
             copies = {worker: self._send((samples.x, samples.y), [worker]) for worker in self._threads}
             return [copies], [samples.x.shape[0]]
-        pairs = self._list_partitions(*samples) if any(map(is_collection, samples)) else list_files(*samples)
-        named = range(len(pairs)), *zip(*pairs, strict=True)
-        parts = client.map(open_part, *named, network=self._send(self._network), loss=self._loss, pure=False)
+        are_there = any(map(is_collection, samples))
+        pairs = self._list_partitions(*samples) if are_there else list_files(*samples)
+        settings = {"network": self._send(self._network), "loss": self._loss, "first": None if are_there else pairs[0]}
+        parts = client.map(open_part, range(len(pairs)), *zip(*pairs, strict=True), **settings, pure=False)
         sizes: list[int] = client.gather(client.map(count_samples, parts, pure=False))
         holders = client.who_has(parts)
         return [dict.fromkeys(holders[part.key], part) for part in parts], sizes
@@ -247,7 +249,7 @@ class Cluster:
                 listed.append((places[k][holder].key, holder, pieces[k].rows, pieces[k].slot))
             calls.append((worker, (self._job, theta, done, listed)))
         found = self._ask(lambda: self._client.sync(self._call, calls), stop)
-        answers = {}
+        answers: dict[int, Answer] = {}
         for share, answer in zip(shares.values(), found, strict=True):
             if isinstance(answer["found"], Exception):
                 raise answer["found"]
