@@ -482,6 +482,32 @@ def test_ctrl_c_on_a_cluster_and_on_at_home(client, tmp_path):
     same_bits(resumed, whole)
 
 
+def test_a_full_disk(client, tmp_path):
+    """The old file is whole, and training goes on from it, or from where it stood: no file may grow beyond a limit."""
+    resource = pytest.importorskip("resource")
+    pytest.importorskip("safetensors")
+    whole, trainer, path = make_trainer(), make_trainer(), tmp_path / "run"
+    whole.fit(X, Y, 4)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Fill(Callback):
+        def on_steps(self, trainer):
+            if trainer.n_steps == 5:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(path) // 2, limits[1]))
+
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            trainer.fit(X, Y, 4, client=client, callbacks=[Fill(), Checkpoint(path, seconds=0)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == ["run"]
+    resumed = fastnn.Trainer.resume(path)
+    assert (resumed.n_steps, trainer.n_steps) == (4, 5)
+    for left in (resumed, trainer):
+        left.fit(X, Y, 4 - left.n_epochs, client=client)
+        same_bits(left, whole)
+
+
 def test_ctrl_c_while_workers_measure(client, cluster, monkeypatch):
     """It is not waited for them."""
     real, begun = cluster.measure_piece, threading.Event()
