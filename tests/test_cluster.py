@@ -273,7 +273,10 @@ def test_parquet_of_images_and_sequences(tmp_path):
     ("change", "message"),
     [
         (lambda pd, f: f.assign(**{"1": "text"}), r"x1.parquet: column '1' is of type (large_)?string, and numbers"),
-        (lambda pd, f: f.assign(**{"1": pd.Categorical(["a"] * 13)}), "x1.parquet: column '1' is of type dictionary.*, and numbers"),
+        (
+            lambda pd, f: f.assign(**{"1": pd.Categorical(["a"] * 13)}),
+            "x1.parquet: column '1' is of type dictionary.*, and numbers",
+        ),
         (lambda pd, f: f.assign(**{"1": pd.array([1, None, None, *range(10)])}), "lacks 2 values, the first in row 2"),
         (lambda pd, f: f.assign(**{"1": np.inf}), "x1.parquet: X"),
         (lambda pd, f: f[["0", "2", "1"]], r"x1.parquet: it has the columns \['0', '2', '1'\], and .*x0.parquet has"),
