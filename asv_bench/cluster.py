@@ -139,7 +139,7 @@ def compute(network, X, y, steps):
     return (time.perf_counter() - started) / steps, (time.thread_time() - used) / steps
 
 
-def measure_scaling(computing, rounds=11, steps=5):
+def measure_scaling(computing, rounds=9, steps=5):
     """Print how many times as fast two workers are as one, and what two processes are that send nothing."""
     with start(1) as one, start(2) as two:
         for name, (make, *_) in NETWORKS.items():
