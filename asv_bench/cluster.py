@@ -53,7 +53,7 @@ def start(n_workers):
 
 
 def measure_overheads():
-    """Return rows (workers, blocks, parameters, seconds that a step takes beyond its computing)."""
+    """Return rows (workers, blocks, parameters, seconds of a step at home, seconds on the cluster)."""
     rows = []
     for n_workers in (1, 2):
         with start(n_workers) as client:
@@ -64,7 +64,7 @@ def measure_overheads():
                     trainer = fastnn.Trainer(network, block_size=1, **options)
                     X, y = np.ones((n_blocks, 1)), np.ones(n_blocks)
                     here, there = time_steps(trainer, X, y, 12), time_steps(trainer, X, y, 22, client)
-                    rows.append((n_workers, n_blocks, network.n_parameters, max(there - here / n_workers, 1e-3)))
+                    rows.append((n_workers, n_blocks, network.n_parameters, here, there))
                     cells = n_workers, n_blocks, f"{network.n_parameters:,}", f"{1e3 * here:.1f}", f"{1e3 * there:.0f}"
                     print("|", " | ".join(map(str, cells)), "|", flush=True)
     return rows
@@ -74,10 +74,10 @@ def fit_model(rows):
     """Return seconds a step, a worker, a block, a number that is sent to a worker, and one that a block sends back."""
     from scipy.optimize import nnls
 
-    workers, n_blocks, size, seconds = np.array(rows).T
-    terms = list_terms(workers, n_blocks, size).T
-    found, _ = nnls(terms / seconds[:, None], np.ones(len(seconds)))  # relative errors
-    return found, np.abs(terms @ found / seconds - 1)
+    workers, n_blocks, size, here, there = np.array(rows).T
+    terms, beyond = list_terms(workers, n_blocks, size) / there, 1 - here / workers / there  # for relative errors
+    found, _ = nnls(terms.T, beyond)
+    return found, np.abs(found @ terms - beyond)
 
 
 def list_terms(workers, n_blocks, size):
