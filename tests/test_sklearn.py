@@ -447,7 +447,8 @@ def test_without_callbacks_training_is_the_same(iris):
     assert older.fit(*iris).loss_curve_ == PerturbationClassifier(**options).fit(*iris).loss_curve_
 
 
-# What theirs have and these do not: the solver "lbfgs", which takes its steps by a search along a line over all samples.
+# What theirs have and these do not: the solver "lbfgs", which takes its steps by a search along a line over all
+# samples.
 MISSING = {"max_fun"}
 OWN = {"gradient", "eps", "scheme", "loss", "class_weight"}
 PAIRS = [(PerturbationClassifier, MLPClassifier), (PerturbationRegressor, MLPRegressor)]
@@ -464,7 +465,7 @@ def test_parameters_and_attributes_are_scikit_learns(iris, ours, theirs, early_s
         name: wanted[name] for name in wanted.keys() & parameters.keys()
     }
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    # Their regressor has its loss before these from scikit-learn 1.7 on, and did not before; here it is said by its name.
+    # From scikit-learn 1.7 on, their regressor has its loss before these; here it is said by its name.
     assert [p.name for p in inspect.signature(ours).parameters.values() if p.kind == positional] == [
         p.name for p in inspect.signature(theirs).parameters.values() if p.kind == positional and p.name != "loss"
     ]
@@ -572,7 +573,7 @@ def test_counts(counts):
     assert model.loss_curve_ == trainer.fit(X, y, epochs=100).loss.tolist()
     np.testing.assert_array_equal(model.predict(X), network.predict(X)[:, 0])
     assert (model.out_activation_, model.n_outputs_) == ("softplus", 1)
-    # The likelihood's curvature says how well so many counts tell a line's numbers, and so its rates: standard deviations.
+    # The likelihood's curvature says how well so many counts tell a line's numbers, and so its rates.
     lines, slopes = np.column_stack([X, np.ones(400)]), -np.expm1(-rates)
     covariance = np.linalg.inv((lines * (slopes**2 / rates)[:, None]).T @ lines)
     deviations = slopes * np.sqrt(((lines @ covariance) * lines).sum(axis=1))
