@@ -1,6 +1,5 @@
 """Names that users of scikit-learn, Keras and PyTorch type, and what to write here instead."""
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -242,6 +241,8 @@ def find_nearest(name: object, known: Sequence[str]) -> str:
     lower = str(name)[:50].lower()
     if lower in VALUES:
         return VALUES[lower] if VALUES[lower] in known else ""
+    import difflib  # where a name is not known, and only there
+
     near = difflib.get_close_matches(lower, known, n=1, cutoff=0.5)
     return near[0] if near else ""
 
