@@ -23,7 +23,6 @@ ROUNDS = 9
 EPOCHS = 4  # a round: the Trainer looks at the data once a call
 REST = 0.3  # seconds before each round, for the threads of the peer before to fall asleep
 SQUARED, CROSS_ENTROPY = "squared error", "cross-entropy"
-MODULES = {"JAX": "jax", "PyTorch": "torch"}
 
 # Trains for so many epochs and returns the last loss: of the last step, fastnn's of the last epoch.
 Run = Callable[[int], float]
