@@ -66,6 +66,7 @@ def table_of_steps():
     for sizes, batch, loss, wanted in (
         ("784-100-10", 32, SQUARED, "1.0 JAX, 0.5 PyTorch; Backprop 0.7 JAX"),
         ("784-100-10, 20 % not zero", 32, SQUARED, "0.6 JAX; Backprop 0.4 JAX"),
+        ("784-100-10, digits", 32, SQUARED, "0.6 JAX; Backprop 0.4 JAX"),
         ("5000-100-10, 1 % not zero", 32, SQUARED, "0.1 JAX; Backprop 0.1 JAX"),
         ("64-32-10", 32, SQUARED, "0.5 JAX"),
         ("784-128-64-10", 32, CROSS_ENTROPY, "3 own Backprop"),

@@ -96,6 +96,13 @@ def test_inputs_that_are_mostly_zero():
     assert abs(share - 0.2) < 5 * (0.2 * 0.8 / case.x.size) ** 0.5  # standard deviations
 
 
+def test_inputs_that_are_pixels():
+    case = races.Case("784-2-10, digits", 4, SQUARED, "float32")
+    assert case.x.shape == (case.n_steps * 4, 784)
+    assert 0.1 < np.count_nonzero(case.x) / case.x.size < 0.25  # what is taken in lists, see asv_bench/compare.py
+
+
+
 TIMES = {"fastnn": np.array([1e-3, 2e-3, 3e-3]), "NumPy loop": np.array([1.0]), "none": None}
 
 
