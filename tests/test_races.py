@@ -102,7 +102,6 @@ def test_inputs_that_are_pixels():
     assert 0.1 < np.count_nonzero(case.x) / case.x.size < 0.25  # what is taken in lists, see asv_bench/compare.py
 
 
-
 TIMES = {"fastnn": np.array([1e-3, 2e-3, 3e-3]), "NumPy loop": np.array([1.0]), "none": None}
 
 
