@@ -1,8 +1,16 @@
 """The dense product against NumPy's in extended precision, at the edges of its tiles, panels and blocks."""
 
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numba
 import numpy as np
 import pytest
+from llvmlite import binding
 
 from fastnn.kernels.products import add_product, add_series_product
 
@@ -74,3 +82,58 @@ def test_bits_do_not_depend_on_which_rows_are_asked_for(shape, dtype):
         multiply(a, b, 0, cut, parts)
         multiply(a, b, cut, len(out), parts)
         np.testing.assert_array_equal(parts, whole)
+
+
+# Processors: numba's settings, the registers that a tile is to be in, and how many of them its sums take at least.
+PROCESSORS = {
+    "SSE": ("nehalem", "sse4.2", "xmm", 12),
+    "AVX2": ("haswell", "avx avx2 fma", "ymm", 12),
+    "AVX-512": ("skylake-avx512", "avx avx2 fma avx512f avx512vl avx512dq avx512bw", "zmm", 24),
+}
+COMPILE = """
+import sys
+from numba import types
+sys.path[:0] = sys.argv[2:]
+import test_products
+array = types.Array(getattr(types, sys.argv[1]), 2, "C")
+test_products.multiply.compile((array, array, types.intp, types.intp, array))
+"""
+
+
+def run_for(processor, tmp_path, *command, **environment):
+    name, features, _, _ = PROCESSORS[processor]
+    environment |= {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": "+" + features.replace(" ", ",+")}
+    environment |= {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, *command]
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, cwd=Path(__file__).parents[1]
+    )
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is no machine code")
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="another family of processors")
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_tiles_are_in_the_registers_of_the_processor(processor, dtype, tmp_path):
+    here = Path(__file__).parent
+    done = run_for(processor, tmp_path, "-c", COMPILE, dtype, str(here), str(here.parent), NUMBA_DUMP_ASSEMBLY="1")
+    assert done.returncode == 0, done.stderr
+    suffix = "pd" if dtype == "float64" else "ps"
+    multiplications = re.findall(rf"^\s+v?(?:mul|fmadd\d+){suffix}\s+(.*)$", done.stdout, re.MULTILINE)
+    registers = re.findall(r"%([xyz]mm)(\d+)", " ".join(multiplications))
+    _, _, kind, n_sums = PROCESSORS[processor]
+    assert {name for name, _ in registers} == {kind}
+    assert len({number for _, number in registers}) > n_sums
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="there is no machine code")
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_products_on_the_processor(processor, tmp_path):
+    has = binding.get_host_cpu_features()
+    if not all(has.get(feature) for feature in PROCESSORS[processor][1].split()):
+        pytest.skip(f"this one has no {processor}")
+    tests = (test_products, test_series_of_products, test_bits_do_not_depend_on_which_rows_are_asked_for)
+    done = run_for(processor, tmp_path, "-m", "pytest", "-q", *(f"{__file__}::{test.__name__}" for test in tests))
+    assert done.returncode == 0, done.stdout

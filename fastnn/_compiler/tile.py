@@ -10,9 +10,9 @@ nor on the threads.
 
 import platform
 
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, codegen, config
 from numba.extending import intrinsic
 
 from fastnn._compiler.jit import emit_shared_call, shared
@@ -20,17 +20,21 @@ from fastnn._compiler.jit import emit_shared_call, shared
 INT, INDEX, BOOL, DOUBLE = ir.IntType(32), ir.IntType(64), ir.IntType(1), ir.DoubleType()
 
 
-def _registers():  # pragma: no cover (one of them, by machine)
-    """Return how wide this machine's registers are, in bits, and how many it has."""
-    features = binding.get_host_cpu_features()
-    if features.get("avx512f"):
+def find_registers():  # pragma: no cover (one of them, by machine)
+    """Return how wide the registers are, in bits, that code is compiled for, and how many there are.
+
+    By NUMBA_CPU_FEATURES and NUMBA_ENABLE_AVX, where they are set, as numba does.
+    """
+    features = config.CPU_FEATURES
+    features = (codegen.get_host_cpu_features() if features is None else features).split(",")
+    if "+avx512f" in features:
         return 512, 32
     if platform.machine().lower() in ("aarch64", "arm64"):
         return 128, 32
-    return 256 if features.get("avx") else 128, 16
+    return 256 if "+avx" in features else 128, 16
 
 
-VECTOR_BITS, N_REGISTERS = _registers()
+VECTOR_BITS, N_REGISTERS = find_registers()
 # Rows of a tile, the most first. Sixteen registers do not hold eight: with AVX2, 32 x 392 x 100
 # ran at 52 and 72 GFLOP/s (float64, float32) by four rows, at 35 and 62 by eight.
 ROWS = (8, 4, 2, 1) if N_REGISTERS == 32 else (4, 2, 1)

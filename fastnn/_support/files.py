@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import stat
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -266,6 +265,8 @@ def _is_same(one: Path, two: Path) -> bool:
     """Return whether two paths of files in folders lead to one file, or would where capitals do not count."""
     if one.exists() or two.exists():
         return one.exists() and two.exists() and one.samefile(two)
+    import unicodedata  # a library of its own, 10 ms of an import of fastnn
+
     names = {unicodedata.normalize("NFC", path.name).casefold() for path in (one, two)}
     return len(names) == 1 and one.parent.samefile(two.parent)
 

@@ -1,6 +1,5 @@
 """Names that users of scikit-learn, Keras and PyTorch type, and what to write here instead."""
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -178,6 +177,17 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "kernel_regularizer": _DECAY,
         "dropout": _DROPOUT,
     },
+    "EarlyStopping": {
+        "restore_best_weights": "the best weights are restored, always",
+        "n_iter_no_change": "patience",
+        "tol": "min_delta",
+    },
+    "ReduceOnPlateau": {"threshold": "min_delta"},
+    "Checkpoint": {
+        "filepath": "path",
+        "save_freq": "every",
+        "save_best_only": "it has what a run goes on from, and the best weights where EarlyStopping went back to them",
+    },
     **{
         name: {
             "learning_rate": "lr",
@@ -231,6 +241,8 @@ def find_nearest(name: object, known: Sequence[str]) -> str:
     lower = str(name)[:50].lower()
     if lower in VALUES:
         return VALUES[lower] if VALUES[lower] in known else ""
+    import difflib  # where a name is not known, and only there
+
     near = difflib.get_close_matches(lower, known, n=1, cutoff=0.5)
     return near[0] if near else ""
 
