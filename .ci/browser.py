@@ -5,9 +5,15 @@ import http.server
 import re
 import subprocess
 import threading
+from pathlib import Path
+
+LOOK = Path(__file__).with_name("look.html")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
+    def translate_path(self, path):  # one page besides, which looks at the others
+        return str(LOOK) if path.partition("?")[0] == f"/{LOOK.name}" else super().translate_path(path)
+
     def log_message(self, *_):
         pass
 
@@ -23,5 +29,5 @@ def open_page(address):
     """Return the page as it is when its scripts have run, and what they and the browser said on the console."""
     browser = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"]
     command = [*browser, "--enable-logging=stderr", "--dump-dom", address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if re.search(r"\bCONSOLE\b", line)]

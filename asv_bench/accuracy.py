@@ -1,6 +1,7 @@
 """What every scheme learns of equal queries, and of equal seconds: the tables of docs/howto/compare.md.
 
-``python asv_bench/accuracy.py digits mnist fashion torchzero`` prints them; the last is a race on the digits.
+``python asv_bench/accuracy.py digits mnist fashion torchzero published`` prints them: torchzero is a race on the
+digits, published what others found on MNIST by forward gradients.
 MNIST is downloaded as `fastnn demo --data mnist` does it, or read from a folder of its four files (``--mnist FOLDER``);
 Fashion-MNIST is read from those of Debian's package dataset-fashion-mnist (``--fashion FOLDER``,
 /usr/share/datasets/fashion-mnist by default).
@@ -34,6 +35,14 @@ SCHEMES = {
     "forward gradient of weights": (ForwardGradient(1), None, 0.01),
     "forward gradient of units": (ForwardGradient(1, "units"), None, 0.03),
     "back-propagation": (Backprop(), None, 0.3),
+}
+
+# Test accuracies that Ren and others have for MNIST, of a network of 272,000 weights ("Scaling Forward Gradient With
+# Local Losses", arXiv 2210.03310, backprop, FG-W and FG-A without local losses), and the middle rate of three.
+PUBLISHED = {
+    "forward gradient of weights": (ForwardGradient(1, directions="gaussian"), 0.0003, 0.9075),
+    "forward gradient of units": (ForwardGradient(1, "units", "gaussian"), 0.003, 0.9676),
+    "back-propagation": (Backprop(), 0.1, 0.9734),
 }
 
 
@@ -154,6 +163,38 @@ def race_torchzero(sample, q=10, rate=0.03):
         print(f"| {seed} | {ours:.3f} | {seconds:.1f} | {theirs:.3f} | {their_seconds:.1f} |", flush=True)
 
 
+def train_falling(data, gradient, rate, seed, epochs, test_on):
+    """Return the accuracy of 784-256-256-10, batches of 100, the rate of plain SGD falling linearly to 0."""
+    network = fastnn.mlp(784, 256, 256, 10, hidden="relu", output="softmax", seed=seed, dtype="float32")
+    trainer = fastnn.Trainer(
+        network, loss=LOSS, gradient=gradient, optimizer=fastnn.SGD(rate), batch_size=100, seed=seed
+    )
+    schedule = fastnn.callbacks.LearningRateSchedule(lambda epoch: rate * (1 - epoch / epochs))
+    try:
+        trainer.fit(*data, epochs, callbacks=[schedule])
+    except FloatingPointError:  # too high a rate
+        return 0.0
+    return trainer.evaluate(*test_on).accuracy
+
+
+def compare_published(digits, epochs, seeds):
+    """Print accuracies beside those of Ren and others; rates are chosen by runs as long: some diverge late."""
+    mean, deviation = digits.X_train.mean(), digits.X_train.std()
+    X, y = (digits.X_train - mean) / deviation, digits.y_train
+    test_on = (digits.X_test - mean) / deviation, digits.y_test
+    held, kept = np.split(np.random.default_rng(0).permutation(len(X)), [len(X) // 10])
+    split = (X[kept], y[kept]), (X[held], y[held])
+    print(f"\nMNIST, 784-256-256-10, {epochs} epochs, {seeds} seeds\n")
+    print("| scheme | rate | accuracy | published |\n|---|---|---|---|", flush=True)
+    for scheme, (gradient, rate, published) in PUBLISHED.items():
+        rates = [rate * factor for factor in (1 / 3, 1.0, 3.0)]
+        trials = [train_falling(split[0], gradient, r, TRIAL, epochs, split[1]) for r in rates]
+        best = rates[int(np.argmax(trials))]
+        scores = [train_falling((X, y), gradient, best, seed, epochs, test_on) for seed in range(seeds)]
+        cell = f"{np.mean(scores):.3f} ({min(scores):.3f} to {max(scores):.3f})"
+        print(f"| {scheme} | {best:.2g} | {cell} | {published:.4f} |", flush=True)
+
+
 def load_folder(folder):
     """Return the images of four files in the format IDX."""
     return demo.make_mnist(*(demo.read_idx(Path(folder) / name) for name in demo.MNIST_FILES))
@@ -167,9 +208,11 @@ def narrow(digits):
 def main():
     """Print what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="+", choices=["digits", "mnist", "fashion", "torchzero"])
+    parser.add_argument("data", nargs="+", choices=["digits", "mnist", "fashion", "torchzero", "published"])
     parser.add_argument("--mnist", metavar="FOLDER")
     parser.add_argument("--fashion", metavar="FOLDER", default="/usr/share/datasets/fashion-mnist")
+    parser.add_argument("--epochs", type=int, default=200, help="of what is published (default: 200)")
+    parser.add_argument("--seeds", type=int, default=3, help="of what is published (default: 3)")
     options = parser.parse_args()
     numba.set_num_threads(1)
 
@@ -184,6 +227,8 @@ def main():
             race_torchzero(digits)
         elif name == "mnist":
             compare("MNIST", Sample(load_mnist(), queries=10_000, seconds=1.0))
+        elif name == "published":
+            compare_published(load_mnist(), options.epochs, options.seeds)
         else:
             compare("Fashion-MNIST", Sample(narrow(load_folder(options.fashion)), queries=10_000, seconds=1.0))
 

@@ -1,6 +1,6 @@
 """Races of steps of networks over images and sequences: fastnn's beside JAX, PyTorch and NumPy, for `compare.py`.
 
-As in `fastnn/_cli/bench.py`, whose processes run this file. Peers take their back-propagation's step, but for the plain
+As in `races.py`, whose processes run this file. Peers take their back-propagation's step, but for the plain
 NumPy loop over every weight, of which some forward passes are timed, and a step is as many as there are weights.
 """
 
@@ -9,9 +9,8 @@ import sys
 from functools import partial
 
 import numpy as np
-
-from fastnn._cli import bench
-from fastnn._cli.bench import milliseconds, race, ratio
+import races
+from races import milliseconds, race, ratio
 
 BATCH = 32
 LENET = [("conv", 8, 5, 0), ("conv", 16, 5, 0)]
@@ -27,7 +26,7 @@ N_CLASSES = 10
 
 
 class Case:
-    """A network in `NETWORKS` with ten softmax units on top, cross-entropy, plain SGD; as `bench.Case` for the rest."""
+    """A network in `NETWORKS` with ten softmax units on top, cross-entropy, plain SGD; as `races.Case` for the rest."""
 
     def __init__(self, name, batch, loss, dtype):
         self.shape, self.layers, self.activation = NETWORKS[name]
@@ -252,4 +251,4 @@ def table():
 
 
 if __name__ == "__main__":
-    bench.work(*sys.argv[1:], peers=PEERS, make_case=Case)
+    races.work(*sys.argv[1:], peers=PEERS, make_case=Case)

@@ -1,15 +1,14 @@
 """Races of steps along estimates of the gradient: fastnn's beside JAX, torchzero and NumPy, for `compare.py`.
 
-As in `fastnn/_cli/bench.py`, whose processes run this file. A step makes `2 Q` queries where its name has directions.
+As in `races.py`, whose processes run this file. A step makes `2 Q` queries where its name has directions.
 """
 
 import sys
 from functools import partial
 
 import numpy as np
-
-from fastnn._cli import bench
-from fastnn._cli.bench import CROSS_ENTROPY, race, ratio
+import races
+from races import CROSS_ENTROPY, race, ratio
 
 Q, EPS = 10, 1e-3
 DIGITS, WIDE = ("64-32-10", 32, CROSS_ENTROPY), ("784-100-10", 32, CROSS_ENTROPY)
@@ -220,4 +219,4 @@ def table():
 
 
 if __name__ == "__main__":
-    bench.work(*sys.argv[1:], peers=PEERS)
+    races.work(*sys.argv[1:], peers=PEERS)

@@ -23,6 +23,7 @@ import numpy as np
 
 from fastnn._support import files, validate
 from fastnn._support.choices import ModeName
+from fastnn._support.names import named_arguments
 from fastnn.model.metrics import find_mode
 from fastnn.training.history import History
 
@@ -156,6 +157,7 @@ class EarlyStopping(_Monitor):
         measure what is monitored, or a file has a state of something else.
     """
 
+    @named_arguments
     def __init__(
         self, monitor: str | None = None, patience: int = 10, min_delta: float = 0.0, mode: ModeName = "auto"
     ) -> None:
@@ -255,6 +257,7 @@ class ReduceOnPlateau(_Monitor):
         measure what is monitored, or a file has a state of something else.
     """
 
+    @named_arguments
     def __init__(
         self,
         monitor: str | None = None,
@@ -334,6 +337,7 @@ class Checkpoint(Callback):
         From `fit`, as `fastnn.Trainer.save`; training stays as it was.
     """
 
+    @named_arguments
     def __init__(self, path: str | os.PathLike[str], every: int = 1, seconds: float | None = None) -> None:
         self.path = Path(path)
         self.every = validate.integer("every", every, low=1)

@@ -11,7 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -62,7 +62,6 @@ RANGES: dict[str, dict[str, Any]] = {
     "epsilon": {"low": 0.0, "open_low": True},
 }
 FLAGS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
-LOSSES = ("log_loss", "squared_error")
 # An adaptive learning rate that is no larger is not divided any more; scikit-learn's.
 LEAST_RATE = 1e-6
 
@@ -84,8 +83,10 @@ class Samples(NamedTuple):
 class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """What the classifier and the regressor share: parameters, and epochs until nothing improves."""
 
-    # What the trainer's loss is multiplied by, to be that of scikit-learn.
-    _factor = 1.0
+    # What there is to choose from as loss, and what the trainer's is multiplied by to be scikit-learn's, 1 if not here.
+    _losses: tuple[str, ...]
+    _factors: ClassVar[Mapping[str, float]] = {}
+    loss: Literal["log_loss", "squared_error", "poisson"]
     classes_: Array
 
     def __init__(
@@ -93,6 +94,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         hidden_layer_sizes: int | tuple[int, ...] = (100,),
         activation: Literal["identity", "logistic", HiddenName] = "relu",
         *,
+        loss: Literal["squared_error", "poisson"] = "squared_error",
         gradient: GradientName = "perturbation",
         eps: float = 1e-6,
         scheme: SchemeName = "forward",
@@ -119,6 +121,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.loss = loss  # the regressor's: the classifier sets its own
         self.gradient = gradient
         self.eps = eps
         self.scheme = scheme
@@ -165,9 +168,14 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
 
     @property
     def out_activation_(self) -> str:
-        """Activation of the outputs, by scikit-learn's name: "logistic", "softmax" or "identity"."""
+        """Activation of the outputs, by scikit-learn's name: "logistic", "softmax", "identity" or "softplus"."""
         name = self.network_.output_layer.activation
         return "logistic" if name == "sigmoid" else name
+
+    @property
+    def _factor(self) -> float:
+        """What the loss of the trainer there is is multiplied by, to be scikit-learn's."""
+        return self._factors.get(self._trainer.loss, 1.0)
 
     @property
     def loss_(self) -> float:
@@ -203,6 +211,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         """Refuse parameters that are not of the kind described, before anything else is done."""
         for name, choices in CHOICES.items():
             validate.choice(name, getattr(self, name), choices)
+        validate.choice("loss", self.loss, self._losses)
         for name, limits in RANGES.items():
             validate.number(name, getattr(self, name), **limits)
         for name in FLAGS:
@@ -232,10 +241,11 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
             batch_size = 200  # scikit-learn's; the Trainer takes fewer where there are fewer samples
         # A loss by one half is stepped along as fast by half the rate. Adam's steps do not depend on its size, but for
         # epsilon, which is added to it.
-        optimizer: Optimizer = Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon / self._factor)
+        factor = self._factors.get(loss, 1.0)
+        optimizer: Optimizer = Adam(self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon / factor)
         if self.solver == "sgd":
             nesterov = self.nesterovs_momentum and self.momentum > 0
-            optimizer = SGD(self.learning_rate_init * self._factor, self.momentum, nesterov)
+            optimizer = SGD(self.learning_rate_init * factor, self.momentum, nesterov)
         rng = np.random.default_rng(random.randint(2**31 - 1))
         activation: HiddenName = "sigmoid" if self.activation == "logistic" else self.activation
         n_inputs, n_outputs = samples.X.shape[1], samples.targets.shape[1]
@@ -544,6 +554,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     True
     """
 
+    _losses = ("log_loss", "squared_error")
+
     def __init__(
         self,
         hidden_layer_sizes: int | tuple[int, ...] = (100,),
@@ -754,10 +766,6 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         tags.classifier_tags.multi_label = True
         return tags
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        validate.choice("loss", self.loss, LOSSES)
-
     def _check(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[Array, Array]:
         """Return X, and y as labels, (n_samples,), or as an indicator matrix, (n_samples, n_labels)."""
         wanted = {"accept_sparse": "csr", "dtype": (np.float64, np.float32), "multi_output": True}
@@ -812,10 +820,9 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     """A neural-network regressor trained by perturbing every weight.
 
     Parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, with the
-    same meaning, but for the solver "lbfgs" and its max_fun, and the Poisson loss;
-    gradient, eps and scheme are besides. From the same weights, gradient="backprop" takes the
-    same steps, but for what is said of alpha, learning_rate and epsilon here. The loss is
-    half the squared error, summed over the outputs: what the steps go down. X may be sparse.
+    same meaning, but for the solver "lbfgs" and its max_fun; gradient, eps and scheme are
+    besides. From the same weights, gradient="backprop" takes the same steps, but for what is
+    said of loss, alpha, learning_rate and epsilon here. X may be sparse.
 
     Parameters
     ----------
@@ -825,6 +832,10 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         Of the hidden layers: "identity", "sigmoid" (scikit-learn's "logistic" is
         the same), "tanh", "relu", "leaky_relu", "elu", "softplus", "silu",
         "gelu" or "hard_sigmoid".
+    loss : {"squared_error", "poisson"}, default "squared_error"
+        Half the squared error, summed over the outputs: what the steps go down. Or, of counts and
+        other targets that are not negative, the negative log-likelihood of rates, without what
+        only the targets tell: the outputs are softplus, where scikit-learn has exp.
     gradient : {"perturbation", "backprop"}, default "perturbation"
     eps : float, default 1e-6
         The nudge; see `fastnn.Perturbation`.
@@ -877,7 +888,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     Attributes
     ----------
     network_ : fastnn.Network
-        The trained network, with identity outputs.
+        The trained network, with identity outputs, or softplus with the Poisson loss.
     coefs_, intercepts_ : list of ndarray
         Views into the network's weights, (n_in, n_out), and biases, (n_out,).
     n_iter_ : int
@@ -892,7 +903,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         Loss, without the penalty, and R² on the held-out samples after each epoch, and the
         best of these scores; None without early stopping.
     n_layers_, n_outputs_, out_activation_ : int and str
-        Layers, the inputs counted as one; outputs; and "identity".
+        Layers, the inputs counted as one; outputs; and "identity", or "softplus".
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If X came with names.
@@ -914,8 +925,8 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     array([7.])
     """
 
-    # scikit-learn's loss is half the squared error.
-    _factor = 0.5
+    _losses = ("squared_error", "poisson")
+    _factors: ClassVar[Mapping[str, float]] = {"squared_error": 0.5}
 
     @with_callbacks
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -937,7 +948,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         with self._unchanged_on_error():
             self._check_parameters()
             samples = self._gather(X, y, sample_weight, reset=not self._is_warm())
-            trainer, train, held = self._prepare(samples, "identity", "squared_error")
+            trainer, train, held = self._prepare(samples, *self._find_head())
         self._take_up(trainer)
         self._flat = samples.y.ndim == 1
         self._run(train, held)
@@ -964,7 +975,7 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
             self._check_parameters()
             samples = self._gather(X, y, sample_weight, reset=first)
             if first:
-                trainer, *_ = self._prepare(samples, "identity", "squared_error")
+                trainer, *_ = self._prepare(samples, *self._find_head())
         if first:
             self._take_up(trainer)
             self._flat = samples.y.ndim == 1
@@ -986,11 +997,20 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         _, outputs = self._forward(X)
         return outputs.ravel() if self._flat else outputs
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.loss == "poisson"
+        return tags
+
     def _gather(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool) -> Samples:
         """Return the samples, with targets as a matrix."""
         wanted = {"accept_sparse": "csr", "dtype": (np.float64, np.float32), "multi_output": True}
         x, values = validate_data(self, X, y, reset=reset, y_numeric=True, **wanted)
         return Samples(x, values, values.reshape(len(values), -1), self._weigh(x, sample_weight))
+
+    def _find_head(self) -> tuple[ActivationName, LossName]:
+        """Return the output layer's activation, and the loss."""
+        return ("softplus", "poisson") if self.loss == "poisson" else ("identity", "squared_error")
 
     def _merit(self, targets: Array, outputs: Array, weights: Array | None) -> float:
         return float(r2_score(targets, outputs, sample_weight=weights))

@@ -425,6 +425,14 @@ def draw_mask(rate, key, step, places, first, size, dtype=np.float64):
     return np.where(np.array(words) < (1 - rate) * 2**32, 1 / (1 - rate), 0).astype(dtype)
 
 
+def counted_noise(key, stream, step, index, size):
+    """Normal numbers to float32's precision: of 32 words, 16 radii and 16 angles, each of a word's upper 31 bits."""
+    words = counted_words(key, stream, step, index, 8 * -(-size // 32)).reshape(-1, 2, 16) >> np.uint64(1)
+    share = (words[:, 0].astype(np.float32) + np.float32(0.5)).astype(float) / 2**31
+    radius, angle = np.sqrt(-2 * np.log(share)), 2 * np.pi * words[:, 1] / 2**31
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).ravel()[:size]
+
+
 def counted_order(key, stream, sweep, size, index=0):
     """Return 0, 1, ... in random order, by Fisher and Yates."""
     words = counted_words(key, stream, sweep, index, size)

@@ -738,7 +738,7 @@ def test_help_of_each_command(call, command):
 
 
 def test_bench_prints_what_is_measured(call, monkeypatch):
-    monkeypatch.setattr("fastnn._cli.commands.quick_table", lambda: iter(["one", "two"]))
+    monkeypatch.setattr("fastnn._cli.commands.table", lambda: iter(["one", "two"]))
     assert call("bench") == (0, "one\ntwo\n", "")
 
 

@@ -230,6 +230,85 @@ def test_a_network_over_sequences(tmp_path):
         same_bits(train(xs, ys, 2, method), whole)
 
 
+def save_tables(folder, x, y, sizes):
+    """Write parts as Parquet, with labels of rows as pandas keeps them; return their names."""
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    edges, names = np.cumsum([0, *sizes]), ([], [])
+    for k, (a, b) in enumerate(pairwise(edges)):
+        for array, letter, listed in zip((x, y), "xy", names, strict=True):
+            listed.append(folder / f"{letter}{k}.parquet")
+            frame = pd.DataFrame(array[a:b].reshape(b - a, -1), index=pd.Index(range(b, 2 * b - a), name="label"))
+            frame.rename(columns=str).to_parquet(listed[-1])
+    return names
+
+
+def test_parquet(tmp_path):
+    """The same bits as from .npy files; also of integers, and together with them."""
+    x = np.round(X * 10)
+    tables, files = save_tables(tmp_path, x, Y, [9, 6, 7]), save(tmp_path, x, Y, [9, 6, 7])
+    one, two, three = (make_trainer(batch_size=6) for _ in range(3))
+    one.fit(*files, 2)
+    two.fit(*tables, 2)
+    three.fit(tables[0], files[1], 2)
+    same_bits(two, one)
+    same_bits(three, one)
+
+
+def test_parquet_of_images_and_sequences(tmp_path):
+    """A row has a sample's numbers one after another."""
+    for stack in ("lstm", "caption") if JIT_DISABLED else ("lstm",):
+        case = test_layers.Case(stack, n_samples=5)
+        trainers = []
+        for write in (save, save_tables):
+            trainer = fastnn.Trainer(
+                pickle.loads(pickle.dumps(case.network)), loss=case.loss, batch_size=4, block_size=2
+            )
+            trainer.fit(*write(tmp_path, case.x, case.y, [2, 3]), 2)
+            trainers.append(trainer)
+        same_bits(*trainers)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda pd, f: f.assign(**{"1": "text"}), r"x1.parquet: column '1' is of type (large_)?string, and numbers"),
+        (
+            lambda pd, f: f.assign(**{"1": pd.Categorical(["a"] * 13)}),
+            "x1.parquet: column '1' is of type dictionary.*, and numbers",
+        ),
+        (lambda pd, f: f.assign(**{"1": pd.array([1, None, None, *range(10)])}), "lacks 2 values, the first in row 2"),
+        (lambda pd, f: f.assign(**{"1": np.inf}), "x1.parquet: X"),
+        (lambda pd, f: f[["0", "2", "1"]], r"x1.parquet: it has the columns \['0', '2', '1'\], and .*x0.parquet has"),
+        (lambda pd, f: f[:5], "x1.parquet: X has 5 samples and y has 13"),
+        (lambda pd, f: f[[]], "x1.parquet: it has the columns .*, and .*x0.parquet has"),
+        (None, "x1.parquet: it is no Parquet"),
+    ],
+)
+def test_parquet_that_is_refused(tmp_path, change, message):
+    xs, ys = save_tables(tmp_path, X, Y, [9, 13])
+    import pandas as pd
+
+    if change is None:
+        xs[1].write_bytes(b"PAR1, but no table")
+    else:
+        change(pd, pd.read_parquet(xs[1]).reset_index(drop=True)).to_parquet(xs[1])
+    trainer = make_trainer(batch_size=6)
+    before = trainer.network._theta.copy()
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(xs, ys)
+    assert (trainer.network._theta == before).all()
+
+
+def test_parquet_without_columns_or_pyarrow(tmp_path, hide):
+    xs, ys = save_tables(tmp_path, X[:, :0], Y, [9])
+    with pytest.raises(ValueError, match="x0.parquet: it has no columns"):
+        make_trainer(batch_size=6).fit(xs, ys)
+    hide("pyarrow", "fastnn._support.parquet")
+    with pytest.raises(ModuleNotFoundError, match="Parquet needs pyarrow: .*tables"):
+        make_trainer(batch_size=6).fit(xs, ys)
+
+
 # What is refused
 
 
@@ -256,7 +335,8 @@ def test_trainers_that_are_refused(options, message):
         ({}, {"class_weight": "balanced"}, ValueError, "class_weight is for samples at hand"),
         ({}, {"validation_split": 0.5}, ValueError, "validation_split is for samples at hand"),
         ({}, {"callbacks": [Alignment()]}, ValueError, "Alignment is for samples at hand"),
-        ({}, {"y": Y}, TypeError, "X and y must both be .npy files, or neither"),
+        ({}, {"y": Y}, TypeError, "X and y must both be .npy or .parquet files, each a list of one kind, or neither"),
+        ({}, {"y": ["y0.npy", "y1.parquet"]}, TypeError, "each a list of one kind"),
         ({}, {"y": ["y0.npy"]}, ValueError, "X is 2 files, and y 1"),
         ({}, {"y": ["y0.npy", "x1.npy"]}, ValueError, "x1.npy: y must have shape"),
     ],
@@ -348,28 +428,25 @@ def test_files_and_collections_on_a_cluster(client, tmp_path, shuffle):
     """In parts as those of the files at home; of arrays that are cut across their columns, too."""
     import dask.array
 
+    pytest.importorskip("dask.dataframe")
     sizes = (9, 6, 7)
-    files = save(tmp_path, X, Y, sizes)
-    here, *there = (make_trainer(batch_size=6, shuffle=shuffle) for _ in range(4))
+    files, tables = save(tmp_path, X, Y, sizes), save_tables(tmp_path, X, Y, sizes)
+    here, *there = (make_trainer(batch_size=6, shuffle=shuffle) for _ in range(5))
     here.fit(*files, 3)
+    there[3].fit(*tables, 3, client=client)
     there[0].fit(*files, 3, client=client)
     there[1].fit(dask.array.from_array(X, (sizes, (2, 1))), dask.array.from_array(Y, (sizes,)), 3, client=client)
-    frame, labels = (delayed_frame(array, sizes) for array in (X, Y))
+    frame = dask.dataframe.from_map(lambda k: cut_frame(X, sizes, k), range(3))
+    labels = dask.dataframe.from_map(lambda k: cut_frame(Y, sizes, k)[0], range(3))
     there[2].fit(frame, labels, 3, client=client)
     for trainer in there:
         same_bits(trainer, here)
 
 
-def delayed_frame(array, sizes):
-    """Return what has partitions as a frame has, without an engine of frames."""
-    import dask
+def cut_frame(array, sizes, k):
+    import pandas as pd
 
-    class Frame:
-        def to_delayed(self):
-            edges = np.cumsum([0, *sizes])
-            return [dask.delayed(array[a:b]) for a, b in pairwise(edges)]
-
-    return Frame()
+    return pd.DataFrame(np.split(array, np.cumsum(sizes)[:-1])[k])
 
 
 def test_collections_that_do_not_fit(client):
@@ -408,6 +485,32 @@ def test_ctrl_c_on_a_cluster_and_on_at_home(client, tmp_path):
     same_bits(resumed, whole)
 
 
+def test_a_full_disk(client, tmp_path):
+    """The old file is whole, and training goes on from it, or from where it stood: no file may grow beyond a limit."""
+    resource = pytest.importorskip("resource")
+    pytest.importorskip("safetensors")
+    whole, trainer, path = make_trainer(), make_trainer(), tmp_path / "run"
+    whole.fit(X, Y, 4)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Fill(Callback):
+        def on_steps(self, trainer):
+            if trainer.n_steps == 5:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(path) // 2, limits[1]))
+
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            trainer.fit(X, Y, 4, client=client, callbacks=[Fill(), Checkpoint(path, seconds=0)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == ["run"]
+    resumed = fastnn.Trainer.resume(path)
+    assert (resumed.n_steps, trainer.n_steps) == (4, 5)
+    for left in (resumed, trainer):
+        left.fit(X, Y, 4 - left.n_epochs, client=client)
+        same_bits(left, whole)
+
+
 def test_ctrl_c_while_workers_measure(client, cluster, monkeypatch):
     """It is not waited for them."""
     real, begun = cluster.measure_piece, threading.Event()
@@ -437,7 +540,7 @@ def test_what_is_lost_is_laid_out_again(client, cluster, monkeypatch):
     def lose(self, *arguments):
         calls.append(1)
         if len(calls) in (2, 3, 7):
-            client.cancel(self._parts, force=True)
+            client.cancel([part for place in self._places for part in place.values()], force=True)
         return real(self, *arguments)
 
     monkeypatch.setattr(cluster.Cluster, "_measure", lose)
@@ -472,7 +575,7 @@ def test_an_answer_that_may_never_come(cluster, monkeypatch):
     """It is waited for as long as all are there that were, and somebody wants it."""
     monkeypatch.setattr(cluster, "POLL", 0.02)
     made, there = cluster.Cluster.__new__(cluster.Cluster), {"tcp://a": 1, "tcp://b": 1}
-    made._client, made._workers = SimpleNamespace(nthreads=lambda: there), set(there)
+    made._client, made._threads = SimpleNamespace(nthreads=lambda: there), dict(there)
     assert made._ask(lambda: time.sleep(0.1) or 5, [0]) == 5
     del there["tcp://b"]
     never = threading.Event()
@@ -482,31 +585,93 @@ def test_an_answer_that_may_never_come(cluster, monkeypatch):
         made._ask(lambda: 1 // 0, [0])
     stop = [0]
     threading.Timer(0.1, lambda: stop.__setitem__(0, 1)).start()
-    assert made._ask(never.wait, stop) == ([], [])
+    there["tcp://b"] = 1
+    with pytest.raises(TimeoutError, match="nobody waits"):
+        made._ask(never.wait, stop)
     never.set()
 
 
 def test_what_is_lost_again_and_again(client, cluster, monkeypatch):
-    trainer, real = make_trainer(), client.scatter
+    trainer, real, sent = make_trainer(), client.scatter, []
 
-    def lose(values, *places, **options):
-        if isinstance(values[0], np.ndarray):  # the weights
+    def lose(*arguments, **options):
+        sent.append(1)
+        if len(sent) > 2:  # a copy for each worker
             raise ValueError("Can not use replicate to delete data")
-        return real(values, *places, **options)
+        return real(*arguments, **options)
+
+    async def leave(*_):
+        raise OSError("gone")
 
     monkeypatch.setattr(client, "scatter", lose)
+    monkeypatch.setattr(cluster.Cluster, "_call", leave)
     monkeypatch.setattr(cluster, "POLL", 0.02)
+    before = trainer.network._theta.copy()
     with pytest.raises(ConnectionError, match=r"10 times in one step .*delete data.*; the network keeps"):
         trainer.fit(X, Y, client=client)
+    assert (trainer.network._theta == before).all()
 
 
-def test_a_block_that_ends_workers(client, cluster, monkeypatch):
-    def kill(self, *arguments):
-        raise cluster.KilledWorker("block", SimpleNamespace(address="tcp://a"), 3)
+def test_samples_that_end_workers(client, cluster, monkeypatch, tmp_path):
+    def kill(*_):
+        raise cluster.KilledWorker("part", SimpleNamespace(address="tcp://a"), 3)
 
-    monkeypatch.setattr(cluster.Cluster, "_measure", kill)
-    with pytest.raises(RuntimeError, match="ended every worker that measured it"):
-        make_trainer().fit(X, Y, client=client)
+    files = save(tmp_path, X, Y, [9, 13])
+    monkeypatch.setattr(client, "gather", kill)
+    with pytest.raises(RuntimeError, match="samples ended every worker that read them"):
+        make_trainer(batch_size=6).fit(*files, client=client)
+
+
+def test_what_a_worker_raises(client, cluster, monkeypatch):
+    """Is raised as it is, also when it came through the scheduler."""
+
+    def refuse(*_):
+        raise ValueError("no such block")
+
+    monkeypatch.setattr(cluster, "measure_piece", refuse)
+    for direct in (False, True):
+        monkeypatch.setattr(client, "direct_to_workers", direct)
+        with pytest.raises(ValueError, match="no such block"):
+            make_trainer().fit(X, Y, client=client)
+
+
+def test_who_comes_late_is_handed_rows(cluster, monkeypatch):
+    """And measures its share, though it has no samples; a scheduler that may end itself hears of every look."""
+    from distributed import Client
+
+    monkeypatch.setattr(cluster, "POLL", 0.0)
+    real, seen, counts = cluster.Cluster._measure, [], []
+
+    def look(self, *arguments):
+        answers = real(self, *arguments)
+        seen.append({worker for _, _, worker in answers})
+        counts.append(client.cluster.scheduler.transition_counter)
+        return answers
+
+    class Grow(Callback):
+        def on_steps(self, trainer):
+            if trainer.n_steps == 2:
+                client.cluster.scale(2)
+                client.wait_for_workers(2)
+
+    monkeypatch.setattr(cluster.Cluster, "_measure", look)
+    whole, trainer = make_trainer(METHODS[5]), make_trainer(METHODS[5])
+    whole.fit(X, Y, 2)
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
+        trainer.fit(X, Y, 2, client=client, callbacks=[Grow()])
+    assert [len(workers) for workers in seen] == [1, 1, 2, 2, 2, 2]
+    assert all(a < b for a, b in pairwise(counts))
+    same_bits(trainer, whole)
+
+
+def test_pieces_are_shared_out(cluster):
+    everywhere = dict.fromkeys("abc")
+    assert cluster.share_out([everywhere] * 6, {"a": 1, "b": 2, "c": 1}) == list("abbbcc")
+    assert cluster.share_out([everywhere] * 2, dict.fromkeys("abcd", 1)) == list("bd")
+    assert cluster.share_out([everywhere], {"late": 1}) == ["late"]
+    first, second = {"a": None}, {"b": None}
+    assert cluster.share_out([second, first, second, first], {"a": 1, "b": 1}) == list("baba")
+    assert cluster.share_out([first, first, second, first], {"a": 1, "b": 1}) == list("aabb")
 
 
 def test_all_workers_gone(cluster, monkeypatch):
@@ -539,26 +704,25 @@ def test_workers_that_have_something_else(client, cluster, monkeypatch):
     monkeypatch.setattr(cluster, "DIGEST", "another")
     with pytest.raises(RuntimeError, match="does not have what the trainer has, fastnn .* but: fastnn"):
         make_trainer().fit(X, Y, client=client)
-    late = client.submit(cluster.run_piece, None, None, 0, None, None, 0, "mine", pure=False)
-    with pytest.raises(RuntimeError, match="does not have what the trainer has, but: fastnn"):
-        late.result()
 
 
 def test_workers_without_fastnn_and_of_several_kinds(client, cluster, monkeypatch):
-    answers = {"tcp://a": ("", "ModuleNotFoundError: No module named 'fastnn'", "")}
+    answers = {"tcp://a": ("", "ModuleNotFoundError: No module named 'fastnn'", "", 0)}
     monkeypatch.setattr(client, "run", lambda *_, **__: answers)
     with pytest.raises(RuntimeError, match="worker tcp://a .* but: ModuleNotFoundError: No module named 'fastnn'"):
         make_trainer().fit(X, Y, client=client)
     answers["tcp://a"] = ValueError("no")
     with pytest.raises(RuntimeError, match=r"worker tcp://a .* but: ValueError\('no'\)"):
         make_trainer().fit(X, Y, client=client)
-    answers |= {f"tcp://{name}": (cluster.DIGEST, "", name) for name in ("a", "b")}
+    answers = dict(zip(client.nthreads(), [(cluster.DIGEST, "", name, 1) for name in ("a", "b")], strict=True))
+    answers["tcp://c"] = OSError("it has just left")
     with pytest.warns(UserWarning, match="processors of several kinds, a, b"):
         make_trainer().fit(X, Y, client=client)
 
 
-def test_what_a_step_costs_is_said_once(client):
-    trainer = make_trainer()
+def test_what_a_step_costs_is_said_once(client, cluster, monkeypatch):
+    real, trainer = cluster.Cluster._measure, make_trainer()
+    monkeypatch.setattr(cluster.Cluster, "_measure", lambda *arguments: time.sleep(0.1) or real(*arguments))
     with pytest.warns(UserWarning, match=r"a step takes .* ms on this cluster, and computes for") as caught:
         trainer.fit(X, Y, 5, client=client)
     assert len(caught) == 1

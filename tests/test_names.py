@@ -76,6 +76,16 @@ TYPED = {
     "fit(batch_size=)": (lambda: make_trainer().fit(X, LABELS, batch_size=3), "the batch size is the trainer's"),
     "fit(verbose=)": (lambda: make_trainer().fit(X, LABELS, verbose=1), "did you mean 'progress'"),
     "fit(restore_best_weights=)": (lambda: make_trainer().fit(X, LABELS, restore_best_weights=True), "EarlyStopping"),
+    "EarlyStopping(restore_best_weights=)": (
+        lambda: fastnn.callbacks.EarlyStopping(restore_best_weights=True),
+        "the best weights are restored, always",
+    ),
+    "EarlyStopping(n_iter_no_change=)": (
+        lambda: fastnn.callbacks.EarlyStopping(n_iter_no_change=3),
+        "did you mean 'patience'",
+    ),
+    "ReduceOnPlateau(threshold=)": (lambda: fastnn.callbacks.ReduceOnPlateau(threshold=0.1), "mean 'min_delta'"),
+    "Checkpoint(save_best_only=)": (lambda: fastnn.callbacks.Checkpoint("a", save_best_only=True), "EarlyStopping"),
     "fit(generator=)": (lambda: make_trainer().fit(generator=[(X, LABELS)]), "did you mean 'X'"),
     "fit(steps_per_epoch=)": (lambda: make_trainer().fit([(X, LABELS)], steps_per_epoch=3), "a pass over the batches"),
     "trainer.fit_generator": (lambda: make_trainer().fit_generator([(X, LABELS)]), r"fit\(batches, epochs=...\)"),
@@ -196,7 +206,9 @@ def test_hints_name_what_there_is():
         known = dir(getattr(fastnn, kind))
         assert not set(table) & set(known), "what is there needs no hint"
     for where, table in names.ARGUMENTS.items():
-        function = getattr(fastnn, where) if "." not in where else fastnn.Trainer.fit
+        function = fastnn.Trainer.fit
+        if "." not in where:
+            function = getattr(fastnn, where, None) or getattr(fastnn.callbacks, where)
         with pytest.raises(TypeError) as event:
             function(**{"there is no such argument": 1})
         assert str(event.value) == f"{where}() takes no argument 'there is no such argument'"

@@ -182,6 +182,7 @@ def test_partial_fit_goes_on_where_fit_stopped(iris, kind):
         ({"verbose": -1}, "verbose must be an integer >= 0"),
         ({"n_iter_no_change": 0}, "n_iter_no_change must be an integer >= 1"),
         ({"loss": "logloss"}, "did you mean 'log_loss'"),
+        ({"loss": "poisson"}, "loss must be one of 'log_loss', 'squared_error'"),
         ({"eps": 0.0}, "eps must be a finite number > 0"),
         ({"batch_size": "all"}, "batch_size must be one of 'auto'"),
         ({"max_iter": 0}, "max_iter must be an integer >= 1"),
@@ -447,8 +448,8 @@ def test_without_callbacks_training_is_the_same(iris):
 
 
 # What theirs have and these do not: the solver "lbfgs", which takes its steps by a search along a line over all
-# samples, and Poisson regression, whose outputs are exponentials.
-MISSING = {"max_fun", "loss"}
+# samples.
+MISSING = {"max_fun"}
 OWN = {"gradient", "eps", "scheme", "loss", "class_weight"}
 PAIRS = [(PerturbationClassifier, MLPClassifier), (PerturbationRegressor, MLPRegressor)]
 
@@ -464,8 +465,9 @@ def test_parameters_and_attributes_are_scikit_learns(iris, ours, theirs, early_s
         name: wanted[name] for name in wanted.keys() & parameters.keys()
     }
     positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    # From scikit-learn 1.7 on, their regressor has its loss before these; here it is said by its name.
     assert [p.name for p in inspect.signature(ours).parameters.values() if p.kind == positional] == [
-        p.name for p in inspect.signature(theirs).parameters.values() if p.kind == positional and p.name not in MISSING
+        p.name for p in inspect.signature(theirs).parameters.values() if p.kind == positional and p.name != "loss"
     ]
     fitted, model = theirs(**options).fit(*iris), ours(**options).fit(*iris)
     for name in vars(fitted):
@@ -548,6 +550,47 @@ def test_the_loss_of_several_targets_is_their_sum(iris):
     losses = naive.losses(weights, ["tanh", "identity"], "squared_error", X, y)
     penalty = sum(np.square(w).sum() for w in weights[::2])
     assert ours.loss_ == pytest.approx(losses.mean() / 2 + 20.0 / 2 * penalty / 90, rel=1e-13)
+
+
+@pytest.fixture
+def counts():
+    """Rates that a softplus of a line has, and counts drawn from them."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    rates = np.logaddexp(0, X @ [1.0, -2.0, 0.5] + 1.0)
+    return X, rng.poisson(rates), rates
+
+
+def test_counts(counts):
+    """A regression of counts is the trainer's, after softplus, and finds the rates that they were drawn from."""
+    X, y, rates = counts
+    model = quick(PerturbationRegressor, loss="poisson", hidden_layer_sizes=(), solver="sgd", batch_size=50, alpha=0.0)
+    model.set_params(shuffle=False, max_iter=100, n_iter_no_change=np.inf).fit(X, y)
+    seed = np.random.default_rng(np.random.RandomState(0).randint(2**31 - 1))
+    network = fastnn.mlp(3, 1, output="softplus", seed=seed)
+    optimizer = fastnn.SGD(0.02, 0.9, nesterov=True)
+    trainer = fastnn.Trainer(network, loss="poisson", optimizer=optimizer, batch_size=50, shuffle=False)
+    assert model.loss_curve_ == trainer.fit(X, y, epochs=100).loss.tolist()
+    np.testing.assert_array_equal(model.predict(X), network.predict(X)[:, 0])
+    assert (model.out_activation_, model.n_outputs_) == ("softplus", 1)
+    # The likelihood's curvature says how well so many counts tell a line's numbers, and so its rates.
+    lines, slopes = np.column_stack([X, np.ones(400)]), -np.expm1(-rates)
+    covariance = np.linalg.inv((lines * (slopes**2 / rates)[:, None]).T @ lines)
+    deviations = slopes * np.sqrt(((lines @ covariance) * lines).sum(axis=1))
+    assert (abs(model.predict(X) - rates) < 5 * deviations).all()
+    assert quick(PerturbationRegressor, loss="poisson").fit(X, np.column_stack([y, y])).predict(X).shape == (400, 2)
+
+
+def test_counts_that_are_none(counts):
+    X, y, _ = counts
+    model = quick(PerturbationRegressor, loss="poisson").fit(X, y)
+    before = model.predict(X)
+    for call in (model.fit, model.partial_fit, quick(PerturbationRegressor, loss="poisson").partial_fit):
+        with pytest.raises(ValueError, match="y must not be negative for poisson, got -1"):
+            call(X, y - 1)
+    np.testing.assert_array_equal(model.predict(X), before)
+    with pytest.raises(ValueError, match=r"goes on with the network of the last fit, of layers .*softplus.*identity"):
+        model.set_params(warm_start=True, loss="squared_error").fit(X, y)
 
 
 @pytest.mark.parametrize(("task", "kind"), [("three", MLPClassifier), ("target", MLPRegressor)])

@@ -10,7 +10,7 @@ import numpy as np
 
 import fastnn
 from fastnn.callbacks import Checkpoint, EarlyStopping
-from fastnn.sklearn import PerturbationClassifier
+from fastnn.sklearn import PerturbationClassifier, PerturbationRegressor
 
 X, y = np.zeros((4, 2)), np.array([0, 1, 2, 0])
 network = fastnn.mlp(2, 3, 3, hidden="tanh", output="softmax", seed=0)
@@ -41,6 +41,8 @@ fastnn.mlp(2, 1, hidden="softmax")  # type: ignore[arg-type]
 fastnn.Conv2D(3, 3, "relu", padding="some")  # type: ignore[arg-type]
 fastnn.Perturbation(scheme="centered")  # type: ignore[arg-type]
 PerturbationClassifier(solver="lbfgs")  # type: ignore[arg-type]
+PerturbationRegressor(loss="log_loss")  # type: ignore[arg-type]
+fastnn.callbacks.EarlyStopping(restore_best_weights=True)  # type: ignore[call-arg]
 EarlyStopping(mode="least")  # type: ignore[arg-type]
 fastnn.Trainer(other, metrics=["r3"])  # type: ignore[list-item]
 fastnn.Trainer(other, lr=0.1)  # type: ignore[call-arg]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import fastnn
-from fastnn._cli.bench import quick_table
+from fastnn._cli.bench import table
 from fastnn._cli.demo import demonstrate
 from fastnn._support import files
 from fastnn._support.choices import HiddenName
@@ -408,13 +408,11 @@ def info(
 
 @app.command()
 def bench() -> None:
-    """Race a training step on this machine.
+    """Time a training step on this machine, by perturbation and by back-propagation.
 
-    fastnn's step by perturbation and by back-propagation, the plain NumPy loop's, and,
-    where they are installed, that of JAX and PyTorch by back-propagation. Takes less
-    than a minute, once fastnn is compiled.
+    The first run compiles; after that it takes seconds. `fastnn demo` races the plain NumPy loop.
     """
-    for line in quick_table():
+    for line in table():
         typer.echo(line)
 
 

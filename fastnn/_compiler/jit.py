@@ -70,6 +70,7 @@ SYMBOL = "fastnn."
 _symbols: dict[str, tuple[Any, tuple[Any, ...], Any]] = {}
 # Added to a number below 2**51 it leaves the nearest whole number in the low bits.
 ROUNDER = 1.5 * 2.0**52
+N_WORDS = 32  # see `make_words`
 # ``error_model="numpy"``: a division by zero gives inf or nan, as in NumPy, and leaves
 # loops free of branches. Without wrappers for Python, compiling is a tenth faster.
 UNWRAPPED = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -284,13 +285,26 @@ def size_in_order(order):
 
 
 def to_bits(number):
-    """Return the bits of a float64 as an integer."""
-    return np.float64(number).view(np.int64)
+    """Return the bits of a number as an integer of its size."""
+    number = np.asarray(number)
+    return number.view(f"i{number.itemsize}")[()]
 
 
 def from_bits(bits):
-    """Return the float64 that an integer has the bits of."""
-    return np.int64(bits).view(np.float64)
+    """Return the number that an integer has the bits of."""
+    bits = np.asarray(bits)
+    return bits.view(f"f{bits.itemsize}")[()]
+
+
+def make_words():
+    """Return room for N_WORDS words of 32 bits, for as long as the caller runs."""
+    return np.empty(N_WORDS, np.uint32)
+
+
+def write_signs(word, out, start):
+    """Write 32 signs, +1 or, where a word's bit is set, -1, the lowest first."""
+    bits = int(word) >> np.arange(32) & 1
+    out[start : start + 32] = 1 - 2 * bits
 
 
 def add_exponent(number, rounded):
@@ -427,21 +441,60 @@ if not JIT_DISABLED:
 
     @intrinsic
     def to_bits(typing_context, number):  # pragma: no cover (called by the compiler, untraced)
-        """Return the bits of a float64 as an integer."""
+        """Return the bits of a number as an integer of its size."""
+        integer = types.Integer.from_bitwidth(number.bitwidth)
 
         def generate(context, builder, signature, values):
-            return builder.bitcast(values[0], ir.IntType(64))
+            return builder.bitcast(values[0], context.get_value_type(integer))
 
-        return types.int64(types.float64), generate
+        return integer(number), generate
 
     @intrinsic
     def from_bits(typing_context, bits):  # pragma: no cover (called by the compiler, untraced)
-        """Return the float64 that an integer has the bits of."""
+        """Return the number that an integer has the bits of."""
+        number = types.Float(f"float{bits.bitwidth}")
 
         def generate(context, builder, signature, values):
-            return builder.bitcast(values[0], ir.DoubleType())
+            return builder.bitcast(values[0], context.get_value_type(number))
 
-        return types.float64(types.int64), generate
+        return number(bits), generate
+
+    @intrinsic
+    def make_words(typing_context):  # pragma: no cover (called by the compiler, untraced)
+        """Return room for N_WORDS words of 32 bits, for as long as the caller runs: on the stack."""
+        result_type = types.Array(types.uint32, 1, "C")
+
+        def generate(context, builder, signature, values):
+            place = cgutils.alloca_once(builder, ir.IntType(32), N_WORDS)
+            return _fill_array(context, builder, result_type, place, [context.get_constant(types.intp, N_WORDS)])
+
+        return result_type(), generate
+
+    @intrinsic
+    def write_signs(typing_context, word, out, start):  # pragma: no cover (called by the compiler, untraced)
+        """Write 32 signs, +1 or, where a word's bit is set, -1, the lowest first.
+
+        As a vector, 0.1 ns a sign: loops of so many turns are written out before they would be vectorised.
+        """
+
+        def generate(context, builder, signature, values):
+            from numba.np import arrayobj
+
+            width = out.dtype.bitwidth
+            integers = ir.VectorType(ir.IntType(width), 32)
+            numbers = ir.VectorType(context.get_value_type(out.dtype), 32)
+            array = arrayobj.make_array(out)(context, builder, values[1])
+            place = builder.bitcast(builder.gep(array.data, [values[2]]), numbers.as_pointer())
+            whole = context.cast(builder, values[0], word, types.Integer.from_bitwidth(width, signed=False))
+            first = builder.insert_element(ir.Constant(integers, ir.Undefined), whole, ir.IntType(32)(0))
+            every = builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(ir.IntType(32), 32), [0] * 32))
+            to_top = builder.shl(every, ir.Constant(integers, [width - 1 - k for k in range(32)]))
+            sign = builder.and_(to_top, ir.Constant(integers, [1 << (width - 1)] * 32))
+            one = ir.Constant(integers, [int(np.array(1.0, out.dtype.name).view(f"u{width // 8}"))] * 32)
+            builder.store(builder.bitcast(builder.or_(sign, one), numbers), place, align=width // 8)
+            return context.get_dummy_value()
+
+        return types.void(word, out, start), generate
 
     @intrinsic
     def add_exponent(typing_context, number, rounded):  # pragma: no cover (called by the compiler, untraced)
@@ -458,6 +511,16 @@ if not JIT_DISABLED:
 
         return types.float64(types.float64, types.float64), generate
 
+    def _fill_array(context, builder, kind, place, shape, pitches=()):  # pragma: no cover (as above)
+        """Return an array whose numbers are at a place, rows being so many numbers apart; no references are counted."""
+        from numba.np import arrayobj
+
+        array = arrayobj.make_array(kind)(context, builder)
+        size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+        strides = [builder.mul(numbers, size) for numbers in pitches] + [size]
+        arrayobj.populate_array(array, data=place, shape=shape, strides=strides, itemsize=size, meminfo=None)
+        return array._getvalue()
+
     def _make_view(flat, n_dimensions, has_pitch=False):  # pragma: no cover (called by the compiler, untraced)
         """Return the type and the code of a part of an array, without a reference counted.
 
@@ -470,19 +533,10 @@ if not JIT_DISABLED:
             from numba.np import arrayobj  # 20 ms that an import of fastnn can do without
 
             source = arrayobj.make_array(flat)(context, builder, arguments[0])
-            result = arrayobj.make_array(result_type)(context, builder)
-            size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(flat.dtype)))
             shape = list(arguments[2 : 2 + n_dimensions])
             pitches = [arguments[-1]] if has_pitch else shape[1:]
-            arrayobj.populate_array(
-                result,
-                data=builder.gep(source.data, [arguments[1]]),
-                shape=shape,
-                strides=[builder.mul(numbers, size) for numbers in pitches] + [size],
-                itemsize=size,
-                meminfo=None,
-            )
-            return result._getvalue()
+            place = builder.gep(source.data, [arguments[1]])
+            return _fill_array(context, builder, result_type, place, shape, pitches)
 
         return result_type(flat, *[types.intp] * (1 + n_dimensions + has_pitch)), generate
 

@@ -50,6 +50,12 @@ class Piece(NamedTuple):
 Measure = Callable[[Array, int, list[Piece]], Iterable[Found]]
 
 
+def take_rows(x: Array, y: Array, rows: Array) -> tuple[Array, Array]:
+    """Return copies of some rows of samples, and of all that y has of them."""
+    n_steps = len(y) // x.shape[0]
+    return x[rows], y.reshape(x.shape[0], n_steps, -1)[rows].reshape(len(rows) * n_steps, -1)
+
+
 def measure_piece(job: Job, theta: Array, x: Array, y: Array, rows: Array, slot: int, done: int) -> Found:
     """Return what is found of some rows of samples, of which y may have a row for each step.
 
@@ -57,11 +63,11 @@ def measure_piece(job: Job, theta: Array, x: Array, y: Array, rows: Array, slot:
     begins, behind room that nobody looks at. They are copied, since what came over a wire may not be aligned, for which
     nothing is compiled.
     """
-    n_rows, n_steps = len(rows), len(y) // x.shape[0]
+    n_rows = len(rows)
     batch = slot if has_dropout(job.layout) or (job.recipe and job.recipe.of_units) else 0
     order = np.zeros((1, batch * job.block_size + n_rows), np.int64)
     order[0, -n_rows:] = np.arange(n_rows)
-    data = make_data(x[rows], y.reshape(x.shape[0], n_steps, -1)[rows].reshape(n_rows * n_steps, -1), order)
+    data = make_data(*take_rows(x, y, rows), order)
     return measure(job.layout, theta, data, job.task, job.recipe, job.block_size, batch, done)
 
 
@@ -110,6 +116,7 @@ class BlockLoop(Loop):
         super().__init__(job.layout, theta, job.task, update, sum(sizes), batch_size, done, job.recipe, previous)
         self._is_watched = False
         self._sizes, self._measure, self._block_size = sizes, measure, job.block_size
+        self._sums = np.empty((2, theta.size))  # kept: new memory took longer than what is computed in it
         self._edges, self._are_biases = find_edges(parameter_shapes(job.layout))
 
     def draw_orders(self, epochs: int, rng: np.random.Generator | None) -> Array:
@@ -126,19 +133,20 @@ class BlockLoop(Loop):
         first, last = batch * self.batch_size, min((batch + 1) * self.batch_size, self.n_samples)
         rows = order[epoch % len(order), first * n_steps : last * n_steps : n_steps] // n_steps
         pieces = cut(rows, self._block_size, self._sizes)
-        loss, correct, gradient = 0.0, 0.0, np.zeros(self.theta.size)
+        loss, correct, (gradient, share) = 0.0, 0.0, self._sums
+        gradient[:] = 0.0
         for piece, found in zip(pieces, self._measure(self.theta, start.done + step, pieces), strict=True):
             loss += found[0]
             correct += found[1]
-            gradient += np.multiply(found[2], len(piece.rows) / len(rows), dtype=np.float64)
+            gradient += np.multiply(found[2], len(piece.rows) / len(rows), out=share, dtype=np.float64)
         if not math.isfinite(loss):
             return step, End.DIVERGED
         update = start.update._replace(moments=self.update.moments, clip_norm=math.inf)
         with np.errstate(over="ignore"):
-            norm = math.sqrt(np.square(gradient).sum())
+            norm = math.sqrt(np.square(gradient, out=share).sum())
         if norm > start.update.clip_norm:
             gradient *= start.update.clip_norm / norm if norm < math.inf else math.nan
-        slope = gradient.astype(self.theta.dtype)
+        slope = gradient.astype(self.theta.dtype, copy=False)
         move(update, start.done + step + 1, self._edges, self._are_biases, slope, self.theta)
         totals[epoch] += loss, correct
         return step + 1, End.DONE

@@ -114,6 +114,7 @@ def make_scheme(
         nudged=np.empty((n_chunks, int((sizes[1:-1] * sizes[2:]).max(initial=0))), dtype),
         parts=np.empty((n_chunks, PART), dtype),
         outputs=np.empty((n_chunks, block * int(sizes[-1]) * PERTURBATIONS if recipe.is_carried else 0)),
-        sums=np.empty((n_chunks, PART)),
+        sums=np.empty((n_chunks, PART), dtype),
+        noise=np.empty((n_chunks, PART), np.float32),
         places=places,
     )

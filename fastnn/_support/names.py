@@ -180,6 +180,17 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "prob": "rate",
         "seed": "what is dropped goes by the trainer's: fastnn.Trainer(network, seed=...)",
     },
+    "EarlyStopping": {
+        "restore_best_weights": "the best weights are restored, always",
+        "n_iter_no_change": "patience",
+        "tol": "min_delta",
+    },
+    "ReduceOnPlateau": {"threshold": "min_delta"},
+    "Checkpoint": {
+        "filepath": "path",
+        "save_freq": "every",
+        "save_best_only": "it has what a run goes on from, and the best weights where EarlyStopping went back to them",
+    },
     **{
         name: {
             "learning_rate": "lr",

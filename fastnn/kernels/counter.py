@@ -7,7 +7,7 @@ import math
 
 from numpy import float32, int32, int64, uint32, uint64
 
-from fastnn._compiler.jit import from_bits, kernel, to_bits
+from fastnn._compiler.jit import N_WORDS, from_bits, kernel, line, make_words, to_bits, write_signs
 
 ROUNDS = 10
 MULTIPLIER_0, MULTIPLIER_1 = uint64(0xD2511F53), uint64(0xCD9E8D57)
@@ -17,6 +17,8 @@ LOW, HALF, STREAM = uint64(0xFFFFFFFF), uint64(32), uint64(24)
 UNIT, FINE = 2.0**-32, 2.0**-53
 # The bits of 1 and of the root of 1/2, and those below the exponent.
 ONE, ROOT, MANTISSA = int64(0x3FF0000000000000), int64(0x3FE6A09E667F3BCD), int64(0x000FFFFFFFFFFFFF)
+# The same of float32.
+NARROW_ONE, NARROW_ROOT, NARROW_MANTISSA = 0x3F800000, 0x3F3504F3, 0x007FFFFF
 
 
 def _make_philox():
@@ -49,13 +51,18 @@ def draw_words(key, stream, step, index, block):
 @kernel
 def fill_signs(key, stream, step, index, first, out):
     """Fill a vector with +1 and -1, a bit each, the first being number `first` of them, a multiple of 128."""
-    for block in range((out.size + 127) // 128):
-        words = draw_words(key, stream, step, index, first // 128 + block)
-        for quarter in range(4):
-            word, start = uint32(words[quarter]), 128 * block + 32 * quarter
-            for k in range(min(32, out.size - start)):  # in 32 bits: shifts by as many as k vectorise, and conversions
-                bit = int32((word >> uint32(k)) & uint32(1))
-                out[start + k] = float32(1.0) - float32(bit + bit)
+    words = make_words()
+    for start in range(0, out.size, 32 * N_WORDS):
+        n_words = min(N_WORDS, (out.size - start + 31) // 32)
+        for block in range((n_words + 3) // 4):  # by themselves: this vectorises
+            a, b, c, d = draw_words(key, stream, step, index, (first + start) // 128 + block)
+            words[4 * block], words[4 * block + 1] = uint32(a), uint32(b)
+            words[4 * block + 2], words[4 * block + 3] = uint32(c), uint32(d)
+        n_whole = min(N_WORDS, (out.size - start) // 32)
+        for k in range(n_whole):
+            write_signs(words[k], out, start + 32 * k)
+        for k in range(start + 32 * n_whole, min(start + 32 * n_words, out.size)):
+            out[k] = 1 - 2 * int64((words[n_whole] >> uint32(k % 32)) & uint32(1))
 
 
 @kernel(inline=True, fastmath={"contract"})
@@ -127,6 +134,67 @@ def fill_normals(key, stream, step, index, first, out):
         numbers = draw_normals(key, stream, step, index, first // 4 + n_whole)
         for k in range(4 * n_whole, out.size):
             out[k] = numbers[k - 4 * n_whole]
+
+
+@kernel(inline=True)
+def log_share_narrow(word):
+    """Return log((word + 1/2) / 2**31) of a word of 31 bits in float32, as FreeBSD's libm does it."""
+    bits = to_bits(float32(word) + float32(0.5)) + (NARROW_ONE - NARROW_ROOT)
+    exponent = float32(int32((bits >> 23) - (127 + 31)))
+    f = from_bits(int32((bits & NARROW_MANTISSA) + NARROW_ROOT)) - float32(1.0)
+    s = f / (float32(2.0) + f)
+    z = s * s
+    w = z * z
+    tail = z * (float32(0.66666662693) + w * float32(0.28498786688))
+    tail += w * (float32(0.40000972152) + w * float32(0.24279078841))
+    half = float32(0.5) * f * f
+    low = s * (half + tail) + exponent * float32(9.0580006145e-06)
+    return exponent * float32(6.9313812256e-01) - ((half - low) - f)
+
+
+@kernel(inline=True)
+def turn_share_narrow(word):
+    """Return the cosine and the sine of 2 pi word / 2**31 in float32, as Cephes does it; the quarter is exact."""
+    quarter = (word + (1 << 28)) >> 29
+    r = float32(int32(word - (quarter << 29))) * float32(math.pi * 2.0**-30)
+    z = r * r
+    tail = float32(8.3321608736e-3) - z * float32(1.9515295891e-4)
+    sine = r + r * z * (float32(-1.6666654611e-1) + z * tail)
+    tail = float32(-1.388731625493765e-3) + z * float32(2.443315711809948e-5)
+    cosine = float32(1.0) - (float32(0.5) * z - z * z * (float32(4.166664568298827e-2) + z * tail))
+    quarter = int32(quarter)
+    is_turned = quarter & 1 != 0
+    x, y = (sine if is_turned else cosine), (cosine if is_turned else sine)
+    return (-x if (quarter + 1) & 2 != 0 else x), (-y if quarter & 2 != 0 else y)
+
+
+@kernel(inline=True)
+def draw_pair(a, b):
+    """Return two independent normal numbers to float32's precision, of two words, by Box and Muller."""
+    radius = math.sqrt(float32(-2.0) * log_share_narrow(int32(a >> uint32(1))))
+    x, y = turn_share_narrow(int64(b >> uint32(1)))
+    return float32(radius) * x, float32(radius) * y
+
+
+@kernel(fastmath={"contract"})
+def fill_noise(key, stream, step, index, first, out):
+    """Fill a vector with normal numbers to float32's precision, for noise: 1 ns each; first is a multiple of 32.
+
+    Of 32 words those of the first half are radii and those of the second angles: lines of eight numbers.
+    """
+    words, half = make_words(), N_WORDS // 2
+    for start in range(0, out.size, N_WORDS):
+        for block in range(N_WORDS // 4):
+            a, b, c, d = draw_words(key, stream, step, index, (first + start) // 4 + block)
+            words[4 * block], words[4 * block + 1] = uint32(a), uint32(b)
+            words[4 * block + 2], words[4 * block + 3] = uint32(c), uint32(d)
+        n = min(half, out.size - start)
+        n_both = max(out.size - start - half, 0)
+        upper, lower = line(out, start, n), line(out, start + half, min(half, n_both))
+        for k in range(lower.size):
+            upper[k], lower[k] = draw_pair(words[k], words[half + k])
+        for k in range(lower.size, n):
+            upper[k], _ = draw_pair(words[k], words[half + k])
 
 
 @kernel

@@ -29,6 +29,14 @@ def copy(row, out):
 
 
 @kernel
+def add_scaled(factor, row, out):
+    """Add a vector times a factor to another."""
+    factor = out.dtype.type(factor)
+    for k in range(out.size):
+        out[k] += factor * row[k]
+
+
+@kernel
 def largest_size(row):
     """Return the largest absolute value of a vector, 0 of an empty one; not finite where nan is among them."""
     largest = order_by_size(row.dtype.type(0.0))

@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet
 
 from fastnn._support import validate
+from fastnn._support.parquet import read_table
 from fastnn.tables._cells import TEXT, Table, check_names
 from fastnn.tables._errors import Option, TableError
 from fastnn.tables._text import COMMA, number_pattern
@@ -156,13 +156,10 @@ def _decompress(content: bytes, name: str) -> bytes:
 
 def _read_parquet(content: bytes, name: str) -> Table:
     try:
-        found = pyarrow.parquet.ParquetFile(io.BytesIO(content)).read()
+        found = read_table(io.BytesIO(content))
     except (pa.ArrowException, OSError, ValueError) as error:
         reason, *_ = f"{error}\n".splitlines()
         raise TableError(f"{name} is no table, CSV or Parquet: {reason}") from None
-    # Labels of rows, which pandas keeps as columns.
-    labels = (found.schema.pandas_metadata or {}).get("index_columns", [])
-    found = found.drop_columns([label for label in labels if label in found.column_names])
     check_names(found.column_names, name)
     return Table(
         {key: column.combine_chunks() for key, column in zip(found.column_names, found.columns, strict=True)}, name

@@ -1,5 +1,6 @@
 """Blocks of samples that the workers of a Dask cluster measure. Dask is imported here, and nowhere else."""
 
+import asyncio
 import statistics
 import sys
 import threading
@@ -15,10 +16,11 @@ import distributed
 import numba
 import numpy as np
 from distributed.client import FutureCancelledError, FuturesCancelledError
+from distributed.protocol import to_serialize
 from distributed.scheduler import KilledWorker
 
 from fastnn._compiler.jit import DIGEST
-from fastnn._engine.blocks import Found, Job, Piece, measure_piece
+from fastnn._engine.blocks import Found, Job, Piece, measure_piece, take_rows
 from fastnn._support import validate
 from fastnn._support.interrupt import call_apart
 from fastnn._support.validate import Array, find_caller
@@ -52,19 +54,8 @@ MIXED = "workers have processors of several kinds, {}: the last bits depend on w
 
 Samples = tuple[Array | Mapped, Array | Mapped]
 Answer = tuple[Found, float, str]  # what was found, in how many seconds, and by whom
-
-
-def run_piece(
-    samples: Samples, rows: Array, slot: int, job: Job, theta: Array, done: int, digest: str | None
-) -> Answer:
-    """Return what a worker finds of a piece, how many seconds it took, and who it is."""
-    worker = str(distributed.get_worker().address)
-    if digest != DIGEST:  # of one that came later than `Cluster` looked
-        raise RuntimeError(f"worker {worker} does not have what the trainer has, but: {describe()}")
-    started = time.perf_counter()
-    x, y = map(find_rows, samples)
-    found = measure_piece(job, np.array(theta), x, y, rows, slot, done)  # of weights as they came none may be written
-    return found, time.perf_counter() - started, worker
+# Of a part, by the workers that have it: its future.
+Place = dict[str, Any]
 
 
 def count_samples(samples: Samples) -> int:
@@ -75,6 +66,67 @@ def count_samples(samples: Samples) -> int:
 def describe() -> str:
     """Return what bits depend on, to be read."""
     return f"fastnn {sys.modules['fastnn'].__version__} ({DIGEST}), numba {numba.__version__}, numpy {np.__version__}"
+
+
+def serve(worker: Any) -> None:
+    """Have a worker answer what a `Cluster` asks, and other workers.
+
+    These are messages, not tasks: with next to nothing to compute, a step of two tasks took 28 ms of the trainer's
+    processor, and one of messages takes 6.
+    """
+
+    async def fastnn_take(key: str, rows: Array) -> Any:
+        """Return rows of a part that is here."""
+        if (samples := worker.data.get(key)) is None:
+            raise ConnectionError(f"worker {worker.address} has lost samples")
+        x, y = map(find_rows, samples)
+        return {"found": to_serialize(take_rows(x, y, rows))}
+
+    async def measure(job: Job, theta: Array, done: int, key: str, holder: str, rows: Array, slot: int) -> Answer:
+        """Return what is found of a piece, in how many seconds, and who this is."""
+        if (samples := worker.data.get(key)) is not None:
+            x, y = map(find_rows, samples)
+        else:
+            x, y = (await worker.rpc(holder).fastnn_take(key=key, rows=to_serialize(rows)))["found"]
+            rows = np.arange(len(rows))
+
+        def work() -> Answer:
+            started = time.perf_counter()
+            # Weights that came over a wire may not be written, for which nothing is compiled.
+            found = measure_piece(job, np.array(theta), x, y, rows, slot, done)
+            return found, time.perf_counter() - started, worker.address
+
+        return await asyncio.get_running_loop().run_in_executor(worker.executors["default"], work)
+
+    async def fastnn_measure(call: tuple[Job, Array, int, list[tuple[str, str, Array, int]]]) -> Any:
+        """Return what is found of pieces, or the error, which would lose its kind on its way through a scheduler."""
+        job, theta, done, pieces = call
+        try:
+            found: Any = await asyncio.gather(*[measure(job, theta, done, *piece) for piece in pieces])
+        except Exception as error:
+            found = error
+        return {"found": to_serialize(found)}
+
+    worker.handlers |= {"fastnn_take": fastnn_take, "fastnn_measure": fastnn_measure}
+
+
+def share_out(places: list[Place], threads: dict[str, int]) -> list[str]:
+    """Return who measures each piece, of whose samples is said who has them: them if they are free, and else others.
+
+    Every thread has as many pieces, or one less.
+    """
+    edges = np.cumsum([0, *threads.values()]) * len(places) // sum(threads.values())
+    room = {worker: n for worker, n in zip(threads, np.diff(edges).tolist(), strict=True) if n}
+    found = [""] * len(places)
+    for are_all in (False, True):
+        for k in (k for k, worker in enumerate(found) if not worker):
+            few = room if are_all else min(room, places[k], key=len)
+            if worker := next((worker for worker in few if worker in room and (are_all or worker in places[k])), ""):
+                found[k] = worker
+                room[worker] -= 1
+                if not room[worker]:
+                    del room[worker]
+    return found
 
 
 class Cluster:
@@ -95,53 +147,60 @@ class Cluster:
         if not isinstance(client, distributed.Client) or client.asynchronous:
             raise TypeError(f"client must be a dask.distributed.Client that waits, got {validate.show(client)}")
         self._client = client
-        self._job = job._replace(task=job.task._replace(n_chunks=1))  # Dask counts the threads
+        self._job = job._replace(task=job.task._replace(n_chunks=1))  # pieces are shared among threads
         self._network, self._loss, self._samples = network, loss, samples
         self._timed: list[tuple[float, list[Piece], list[Answer]]] = []
-        self._workers = self._check_workers()
-        self._parts: list[Any] = self._lay_out()
-        sizes: list[int] = client.gather(client.map(count_samples, self._parts, pure=False))
-        self.sizes = sizes[:1] if isinstance(samples, Data) else sizes
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except LOST as error:
+            raise ConnectionError(f"the cluster has no worker: none came in {PATIENCE:g} s") from error
+        if len(kinds := set(self._check_workers())) > 1:
+            warnings.warn(MIXED.format(", ".join(sorted(kinds))), stacklevel=find_caller())
+        try:
+            self._places, self.sizes = self._lay_out()
+        except KilledWorker as error:
+            raise RuntimeError(f"samples ended every worker that read them: {error}") from error
 
-    def _check_workers(self) -> set[str]:
-        """Return who is there, or raise unless somebody is, and all have what the trainer has."""
+    def _check_workers(self) -> list[str]:
+        """Have all workers answer; return what processors they have, or raise unless all have what the trainer has."""
 
         # Pickled by value: it says what is missing also where nothing of fastnn is.
-        def look() -> Any:  # pragma: no cover (called by workers, untraced)
+        def look(dask_worker: Any) -> Any:  # pragma: no cover (called by workers, untraced)
             try:
                 from llvmlite.binding import get_host_cpu_name
 
                 from fastnn._compiler.jit import DIGEST
-                from fastnn.training.cluster import describe
+                from fastnn.training.cluster import describe, serve
             except ImportError as error:
-                return None, f"{type(error).__name__}: {error}", ""
-            return DIGEST, describe(), get_host_cpu_name()
+                return None, f"{type(error).__name__}: {error}", "", 0
+            serve(dask_worker)
+            return DIGEST, describe(), get_host_cpu_name(), dask_worker.state.nthreads
 
-        try:
-            self._client.wait_for_workers(1, timeout=PATIENCE)
-        except LOST as error:
-            raise ConnectionError(f"the cluster has no worker: none came in {PATIENCE:g} s") from error
         found: dict[str, Any] = self._client.run(look, on_error="return")
+        found = {worker: seen for worker, seen in found.items() if not isinstance(seen, OSError)}  # who has just left
         for worker, seen in found.items():
             if isinstance(seen, Exception) or seen[0] != DIGEST:
                 what = repr(seen) if isinstance(seen, Exception) else seen[1]
                 raise RuntimeError(f"worker {worker} does not have what the trainer has, {describe()}, but: {what}")
-        if len(kinds := {seen[2] for seen in found.values()}) > 1:
-            warnings.warn(MIXED.format(", ".join(sorted(kinds))), stacklevel=find_caller())
-        return set(found)
+        if not found:
+            raise ConnectionError("the cluster has no worker")
+        self._threads, self._looked = {worker: seen[3] for worker, seen in found.items()}, time.monotonic()
+        return [seen[2] for seen in found.values()]
 
-    def _lay_out(self) -> list[Any]:
-        """Return futures of the parts."""
-        samples = self._samples
+    def _lay_out(self) -> tuple[list[Place], list[int]]:
+        """Return who has the parts of the samples, and how many are in each."""
+        client, samples = self._client, self._samples
         if isinstance(samples, Data):
             # A copy each: of replicas of one, Dask's active memory manager takes all but one away within two seconds.
-            return [self._send((samples.x, samples.y), [worker]) for worker in self._client.nthreads()]
-        pairs = self._list_partitions(*samples) if any(map(is_collection, samples)) else list_files(*samples)
-        named = range(len(pairs)), *zip(*pairs, strict=True)
-        found: list[Any] = self._client.map(
-            open_part, *named, network=self._send(self._network), loss=self._loss, pure=False
-        )
-        return found
+            copies = {worker: self._send((samples.x, samples.y), [worker]) for worker in self._threads}
+            return [copies], [samples.x.shape[0]]
+        are_there = any(map(is_collection, samples))
+        pairs = self._list_partitions(*samples) if are_there else list_files(*samples)
+        settings = {"network": self._send(self._network), "loss": self._loss, "first": None if are_there else pairs[0]}
+        parts = client.map(open_part, range(len(pairs)), *zip(*pairs, strict=True), **settings, pure=False)
+        sizes: list[int] = client.gather(client.map(count_samples, parts, pure=False))
+        holders = client.who_has(parts)
+        return [dict.fromkeys(holders[part.key], part) for part in parts], sizes
 
     def _list_partitions(self, X: Any, y: Any) -> list[tuple[Any, Any]]:
         """Return pairs of futures of two collections' partitions, each of whole samples."""
@@ -168,8 +227,6 @@ class Cluster:
                 self._wait_for_workers(error, POLL * tries)
                 reason = error
                 continue
-            except KilledWorker as error:
-                raise RuntimeError(f"a block of samples ended every worker that measured it: {error}") from error
             if len(self._timed) <= N_TIMED:
                 self._timed.append((time.perf_counter() - started, pieces, answers))
                 self._advise()
@@ -178,25 +235,52 @@ class Cluster:
 
     def _measure(self, theta: Array, done: int, pieces: list[Piece], stop: list[int]) -> list[Answer]:
         """Have workers measure pieces, and return their answers in order, unless nobody waits for them any more."""
-        client, parts = self._client, self._parts
-        try:
-            self._parts, weights = self._ask(lambda: (parts or self._lay_out(), self._send(theta)), stop)
-        except Exception as error:  # of workers that die meanwhile Dask says many things: that it cannot delete data
-            raise ConnectionError(f"nothing could be sent: {error!r}") from error
-        n_copies = len(self._parts) if isinstance(self._samples, Data) else 0
-        places = [slot % n_copies if n_copies else part for part, _, slot in pieces]
-        columns = [self._parts[k] for k in places], [piece.rows for piece in pieces], [piece.slot for piece in pieces]
-        settings = {"job": self._job, "theta": weights, "done": done, "digest": DIGEST}
-        futures = client.map(run_piece, *columns, **settings, pure=False)
-        while not stop[0]:
+        if not self._places or time.monotonic() > self._looked + POLL:
+            self._look_around(stop)
+        places = [self._places[piece.part] for piece in pieces]
+        chosen = share_out(places, self._threads)
+        shares: dict[str, list[int]] = defaultdict(list)
+        for k, worker in enumerate(chosen):
+            shares[worker].append(k)
+        calls = []
+        for worker, share in shares.items():
+            listed = []
+            for k in share:
+                holder = worker if worker in places[k] else next(iter(places[k]))
+                listed.append((places[k][holder].key, holder, pieces[k].rows, pieces[k].slot))
+            calls.append((worker, (self._job, theta, done, listed)))
+        found = self._ask(lambda: self._client.sync(self._call, calls), stop)
+        answers: dict[int, Answer] = {}
+        for share, answer in zip(shares.values(), found, strict=True):
+            if isinstance(answer["found"], Exception):
+                raise answer["found"]
+            answers.update(zip(share, answer["found"], strict=True))
+        return [answers[k] for k in range(len(pieces))]
+
+    async def _call(self, calls: list[tuple[str, Any]]) -> list[Any]:
+        """Return what workers answer, in order."""
+        client = self._client
+
+        async def call(worker: str, what: Any) -> Any:
+            message = {"call": to_serialize(what)}
+            if client.direct_to_workers:
+                return await client.rpc(worker).fastnn_measure(**message)
+            return await client.scheduler.proxy(worker=worker, msg={"op": "fastnn_measure", **message})
+
+        return await asyncio.gather(*[call(*each) for each in calls])
+
+    def _look_around(self, stop: list[int]) -> None:
+        """See who is there, and lay out what is lost; who came late is handed rows that others have."""
+        self._looked = time.monotonic()
+        # Of messages a scheduler knows nothing, and one that has nothing to do for some time may be set to end itself.
+        self._beat = self._client.submit(int, pure=False)
+        if not self._places or self._ask(self._client.nthreads, stop) != self._threads:
+            self._ask(self._check_workers, stop)
+        if not self._places:
             try:
-                distributed.wait(futures, POLL)
-                break
-            except TimeoutError:
-                if not client.nthreads():
-                    raise
-        answers: list[Answer] = self._ask(lambda: client.gather(futures), stop)
-        return answers
+                self._places, _ = self._ask(self._lay_out, stop)
+            except Exception as error:  # of workers that die meanwhile Dask says many things
+                raise ConnectionError(f"nothing could be sent: {error!r}") from error
 
     def _send(self, value: Any, workers: list[str] | None = None) -> Any:
         """Return a future of what one worker, or one of these, is sent, from whom others have it.
@@ -219,14 +303,13 @@ class Cluster:
         while not stop[0]:
             if wait([answer], POLL).done:
                 return answer.result()
-            before, self._workers = self._workers, set(self._client.nthreads())
-            if lost := before - self._workers:
+            if lost := self._threads.keys() - self._client.nthreads().keys():
                 raise TimeoutError(f"lost: {', '.join(lost)}")
-        return [], []
+        raise TimeoutError("nobody waits")
 
     def _wait_for_workers(self, error: BaseException, seconds: float) -> None:
         """Wait so long, and until somebody is there, who has nothing of what was laid out; or say that nobody came."""
-        self._parts = []
+        self._places = []
 
         def wait_for_them() -> None:
             time.sleep(seconds)

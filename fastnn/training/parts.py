@@ -1,11 +1,13 @@
 """Samples in parts, which are checked and kept where they are read."""
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.kernels.losses import Loss
 from fastnn.model.network import Network
@@ -18,17 +20,18 @@ def is_collection(value: object) -> bool:
 
 
 def list_paths(value: object) -> list[str]:
-    """Return the .npy files that something names, in absolute terms, none if it is no such path and no list of them."""
+    """Return the files that something names, in absolute terms, none if it is no such path and no list of them."""
     paths: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
     named = [os.path.abspath(os.fsdecode(path)) for path in paths if isinstance(path, str | os.PathLike)]
-    return named if len(named) == len(paths) and all(path.endswith(".npy") for path in named) else []
+    kinds = {os.path.splitext(path)[1] for path in named}
+    return named if len(named) == len(paths) and kinds in ({".npy"}, {".parquet"}) else []
 
 
 def list_files(X: object, y: object) -> list[tuple[str, str]]:
     """Return pairs of files, none if X and y are no files."""
     files = list_paths(X), list_paths(y)
     if bool(files[0]) != bool(files[1]):
-        raise TypeError("X and y must both be .npy files, or neither")
+        raise TypeError("X and y must both be .npy or .parquet files, each a list of one kind, or neither")
     if len(files[0]) != len(files[1]):
         raise ValueError(f"X is {len(files[0])} files, and y {len(files[1])}: each of X needs its own of y")
     return list(zip(*files, strict=True))
@@ -45,19 +48,42 @@ class Mapped:
         return Mapped, (self._path, self._shape)
 
 
-def open_part(number: int, X: Any, y: Any, network: Network, loss: Loss) -> tuple[Array | Mapped, Array | Mapped]:
-    """Return checked samples and targets of a part, of which files are mapped, unless they have to be converted."""
-    found = [np.load(part, mmap_mode="r") if isinstance(part, str) else part for part in (X, y)]
+def open_part(
+    number: int, X: Any, y: Any, network: Network, loss: Loss, first: tuple[str, str] | None = None
+) -> tuple[Array | Mapped, Array | Mapped]:
+    """Return checked samples and targets of a part, of which .npy files are mapped, unless they have to be converted.
+
+    Of files, those of the first part say how columns are called.
+    """
     try:
-        data = check_data(network, loss, *found)
+        found = [_read(part, like) for part, like in zip((X, y), first or (X, y), strict=True)]
+        shapes = network.input_shape, network.output_shape
+        data = check_data(network, loss, *map(_fold, (X, y), found, shapes))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{X if isinstance(X, str) else f'part {number}'}: {error}") from None
     return _keep(X, found[0], data.x), _keep(y, found[1], data.y)
 
 
+def _read(part: Any, first: Any) -> Any:
+    """Return what is in a file, or a part that is none as it is."""
+    if not isinstance(part, str):
+        return part
+    if part.endswith(".npy"):
+        return np.load(part, mmap_mode="r")
+    with validate.optional("Parquet", "tables"):
+        from fastnn._support.parquet import read_numbers
+    return read_numbers(part, first)
+
+
+def _fold(source: object, rows: Any, shape: tuple[int, ...]) -> Any:
+    """Return rows of a table in the shape that the network has, if they have as many numbers."""
+    is_table = isinstance(source, str) and source.endswith(".parquet")
+    return rows.reshape(-1, *shape) if is_table and rows[:1].size == math.prod(shape) else rows
+
+
 def _keep(source: object, mapped: object, checked: Array) -> Array | Mapped:
     """Return what was checked, or, where that is the file itself, what maps it."""
-    if isinstance(source, str) and np.may_share_memory(mapped, checked):
+    if isinstance(source, str) and isinstance(mapped, np.memmap) and np.may_share_memory(mapped, checked):
         return Mapped(source, checked.shape)
     return checked
 
@@ -68,8 +94,9 @@ def find_rows(kept: Array | Mapped) -> Array:
 
 
 def open_files(X: object, y: object, network: Network, loss: Loss) -> list[tuple[Array, Array]]:
-    """Return checked samples and targets of files, mapped."""
+    """Return checked samples and targets of files, those of .npy mapped."""
+    pairs = list_files(X, y)
     return [
         (find_rows(kept), find_rows(targets))
-        for kept, targets in (open_part(0, *pair, network, loss) for pair in list_files(X, y))
+        for kept, targets in (open_part(0, *pair, network, loss, pairs[0]) for pair in pairs)
     ]

@@ -326,7 +326,8 @@ class Trainer(Named):
         y : array_like, shape (n_samples,) + output_shape
             For categorical cross-entropy also integer labels, (n_samples,), or of sequences
             (n_samples, n_steps); of one output also the same shape. With a `block_size`, X and y may be the paths of a
-            ``.npy`` file each, or lists of such, which are mapped; with a client also Dask arrays or frames, which stay
+            ``.npy`` file each, or lists of such, which are mapped, or of ``.parquet`` files, whose columns, all of
+            numbers, are a sample's in their order; with a client also Dask arrays or frames, which stay
             where they are. No block is of two files or partitions: an epoch has whole blocks of all in a new order,
             and what is left of each at its end.
         epochs : int, default 1
@@ -371,10 +372,10 @@ class Trainer(Named):
         ImportError
             With ``progress=True`` and without tqdm.
         RuntimeError
-            If a worker has another fastnn, numba or numpy, or a block ends every worker that measures it.
+            If a worker has another fastnn, numba or numpy, or reading samples ends every worker that does.
         ConnectionError
-            If for half a minute no worker answers. As always when `fit` raises, the network has the weights of the
-            last whole step, and the next `fit` goes on from there.
+            If for half a minute no worker answers, or workers are lost ten times in one step. As always when `fit`
+            raises, the network has the weights of the last whole step, and the next `fit` goes on from there.
         FloatingPointError
             If the loss, a weight or the optimiser's state overflows, in the last step,
             too. The network keeps the weights from before the step that made it so.

@@ -20,6 +20,7 @@ faulthandler.dump_traceback_later(800, exit=True)
 warnings.simplefilter("ignore")
 import dask
 dask.config.set({"distributed.scheduler.allowed-failures": 1000, "distributed.scheduler.worker-ttl": "5s"})
+dask.config.set({"distributed.deploy.lost-worker-timeout": "300s"})  # in which a busy machine starts one again
 import numpy as np
 from distributed import Client, LocalCluster
 import fastnn
@@ -67,6 +68,8 @@ def kill():
     rng, reached = random.Random(0), 0
     while n_kills < N_KILLS:
         time.sleep(rng.uniform(0.0, 0.5))
+        if len(cluster.workers) < 3:
+            cluster.scale(3)
         if trainer.n_steps == reached:
             continue  # who is killed before it has loaded its code takes no step ever
         # A nanny gives up for good whose worker dies while it is being started.
@@ -75,10 +78,10 @@ def kill():
             with contextlib.suppress(AttributeError, TypeError, ProcessLookupError):  # it has just died
                 os.kill(rng.choice(nannies).process.pid, signal.SIGKILL)
                 n_kills, reached = n_kills + 1, trainer.n_steps
-        if len(cluster.workers) < 3:
-            cluster.scale(3)
 
 if __name__ == "__main__":
+    from fastnn.training import cluster as module
+    module.PATIENCE = 300.0  # all three may be dead at once, and a busy machine takes long to start one
     cluster, client = start(3)
     trainer, n_kills = make(), 0
     trainer.fit(X, y, 1, client=client)

@@ -3,11 +3,10 @@
 import math
 
 from fastnn._compiler.jit import kernel, line, unit, unpack_scheme
-from fastnn.kernels.counter import draw_normals, fill_normals, shuffle
+from fastnn.kernels.counter import draw_normals, fill_noise, shuffle
 from fastnn.kernels.estimators import MASK, NOISE
-from fastnn.kernels.optimizers import move
 from fastnn.kernels.readings import read_change
-from fastnn.kernels.schemes.scheme import PART, own_entries
+from fastnn.kernels.schemes.scheme import PART, move_part, own_entries
 from fastnn.kernels.work import LOSS
 
 # Columns of Scheme.quotas, a row a layer: where it begins, how many weights it has, and how many are perturbed.
@@ -33,20 +32,24 @@ def run_mask(packed, block, task, step, chunk):
 
 
 @kernel(inline=True)
-def add_noise(scheme, step, eps, first, last, chunk, gradient):
-    """Add to differences first to last what their readings' noise comes to: that at the weights is in all of them."""
-    reading, plan = scheme.reading, scheme.plan
-    deviation = reading.noise / math.sqrt(reading.repeats) / eps
-    base = 0.0
-    if plan.is_central:
-        deviation *= math.sqrt(0.5)
-    else:
-        base = deviation * draw_normals(reading.key, NOISE, step - 1, 1, 0)[0]
-    for start in range(first, last, PART):
-        noise = line(scheme.sums, chunk * PART, min(PART, last - start))
-        fill_normals(reading.key, NOISE, step - 1, 0, start, noise)
-        for k in range(noise.size):
-            gradient[start + k] += deviation * noise[k] - base
+def add_noise(scheme, step, eps, base, start, chunk, out):
+    """Add to differences `start` and on what their readings' noise comes to, less a base's, which all of them have."""
+    reading = scheme.reading
+    deviation = reading.noise / math.sqrt(reading.repeats) / eps * (math.sqrt(0.5) if scheme.plan.is_central else 1.0)
+    noise = line(scheme.noise, chunk * PART, out.size)
+    fill_noise(reading.key, NOISE, step - 1, 0, start, noise)
+    deviation, base = out.dtype.type(deviation), out.dtype.type(base)
+    for k in range(noise.size):
+        out[k] += deviation * noise[k] - base
+
+
+@kernel(inline=True)
+def read_base(scheme, step, eps):
+    """Return what the noise of the reading at the weights, if there is one, is in every difference."""
+    reading = scheme.reading
+    if scheme.plan.is_central or reading.noise == 0.0:
+        return 0.0
+    return reading.noise / math.sqrt(reading.repeats) / eps * draw_normals(reading.key, NOISE, step - 1, 1, 0)[0]
 
 
 @kernel(inline=True)
@@ -73,12 +76,15 @@ def run_move(packed, block, task, step, chunk):
     first, last = own_entries(gradient.size, chunk, task.n_chunks)
     if scheme.reading.levels > 0.0:
         read_coarsely(scheme, step, task.eps, base, first, last, gradient)
-    elif scheme.reading.noise > 0.0:
-        add_noise(scheme, step, task.eps, first, last, chunk, gradient)
-    if scheme.quotas.shape[0] > 0:
-        for k in range(first, last):
-            gradient[k] *= scheme.drawn[0, k]
-    move(scheme.update, step, scheme.edges, scheme.are_biases, first, last, gradient, theta)
+    noise_base = read_base(scheme, step, task.eps)
+    for start in range(first, last, PART):
+        out = line(gradient, start, min(PART, last - start))
+        if scheme.reading.levels == 0.0 and scheme.reading.noise > 0.0:
+            add_noise(scheme, step, task.eps, noise_base, start, chunk, out)
+        if scheme.quotas.shape[0] > 0:
+            for k in range(out.size):
+                out[k] *= scheme.drawn[0, start + k]
+        move_part(scheme, block, step, start, out, gradient, theta)
 
 
 UNITS = {"INPUTS": run_mask, "MOVE": run_move}

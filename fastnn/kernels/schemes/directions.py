@@ -159,7 +159,7 @@ def run_move(packed, block, task, step, chunk):
     times = 1.0 / plan.q if plan.kind != Kind.COORDINATE else theta.size / plan.q
     for index in range(plan.q):
         scheme.weights[chunk, index] = times * weigh(plan, task.eps, readings, index)
-    combine(scheme, step, chunk, task.n_chunks, work.gradient, theta)
+    combine(scheme, block, step, chunk, task.n_chunks, work.gradient, theta)
 
 
 UNITS = {"READ": run_read, "MOVE": run_move}

@@ -12,9 +12,9 @@ from fastnn.kernels.dropout import is_dropped, line_masks, mask_changes, masks, 
 from fastnn.kernels.estimators import Kind, Plan, Reading
 from fastnn.kernels.layers.maps import Stem
 from fastnn.kernels.layout import biases, weights
-from fastnn.kernels.optimizers import Update, move
+from fastnn.kernels.optimizers import Update, is_fused, move
 from fastnn.kernels.products import add_product, add_scaled_product
-from fastnn.kernels.vectors import clear, copy
+from fastnn.kernels.vectors import add_scaled, clear, copy
 from fastnn.kernels.work import PERTURBATIONS, SLOPE, A, Work, Z, change_scratch, count_parts, total_scratch, values
 
 # Directions are put together so many entries at a time, whole blocks of random words.
@@ -48,7 +48,8 @@ class Scheme(NamedTuple):
     nudged: ndarray  # (n_chunks, n) in the network's dtype: the weights of a layer with a direction added
     parts: ndarray  # (n_chunks, PART) in the network's dtype
     outputs: ndarray  # (n_chunks, n) float64, see `moved_outputs`
-    sums: ndarray  # (n_chunks, PART) float64
+    sums: ndarray  # (n_chunks, PART) in the network's dtype
+    noise: ndarray  # (n_chunks, PART) float32
     places: ndarray  # (n, 3) int64: where a sample's units below the dense layers have their sums, see `units.LAYER`
 
 
@@ -243,25 +244,40 @@ def own_entries(n, chunk, n_chunks):
 
 
 @kernel(inline=True)
-def combine(scheme, step, chunk, n_chunks, gradient, theta):
-    """Write this chunk's entries of the directions' sum, each times what it is weighed by, and move the weights.
+def is_held(scheme):
+    """Return whether a direction is kept once it is drawn: signs are drawn again in less time than they are read."""
+    return scheme.plan.kind != Kind.RADEMACHER
 
-    The last direction is there still. An entry is moved while what it is moved by is in the cache.
+
+@kernel(inline=True)
+def move_part(scheme, block, step, start, out, gradient, theta):
+    """Move the weights from `start` on along `out`, which is a part of the gradient but for plain SGD."""
+    if is_fused(scheme.update, block):
+        add_scaled(-scheme.update.lr, out, line(theta, start, out.size))
+    else:
+        move(scheme.update, step, scheme.edges, scheme.are_biases, start, start + out.size, gradient, theta)
+
+
+@kernel(inline=True)
+def combine(scheme, block, step, chunk, n_chunks, gradient, theta):
+    """Add this chunk's entries of the directions, each times what it is weighed by, and move the weights along them.
+
+    The last direction is there still, if it is one that is held. An entry is moved while what it is moved by is in the
+    cache; plain SGD leaves no gradient behind.
     """
     plan, size = scheme.plan, gradient.size
     first, last = own_entries(size, chunk, n_chunks)
+    n_drawn = plan.q - 1 if is_held(scheme) else plan.q
     for start in range(first, last, PART):
         n = min(PART, last - start)
-        total, part = line(scheme.sums, chunk * PART, n), line(scheme.parts, chunk * PART, n)
-        clear(total)
-        for index in range(plan.q - 1):
+        part = line(scheme.parts, chunk * PART, n)
+        out = line(scheme.sums, chunk * PART, n) if is_fused(scheme.update, block) else line(gradient, start, n)
+        clear(out)
+        for index in range(n_drawn):
             draw(scheme, step, index, start, part)
             scale_entries(plan, scheme.scales[index], part)
-            weight = scheme.weights[chunk, index]
-            for k in range(n):
-                total[k] += weight * part[k]
-        weight, there = scheme.weights[chunk, plan.q - 1], line(scheme.drawn, scheme.held[HOLDER] * size + start, n)
-        out = line(gradient, start, n)
-        for k in range(n):
-            out[k] = total[k] + weight * there[k]
-        move(scheme.update, step, scheme.edges, scheme.are_biases, start, start + n, gradient, theta)
+            add_scaled(scheme.weights[chunk, index], part, out)
+        if n_drawn < plan.q:
+            there = line(scheme.drawn, scheme.held[HOLDER] * size + start, n)
+            add_scaled(scheme.weights[chunk, n_drawn], there, out)
+        move_part(scheme, block, step, start, out, gradient, theta)
