@@ -97,14 +97,14 @@ def make_dense():
 
 
 def make_lstm():
-    return fastnn.Network((28, 28), [fastnn.LSTM(64), fastnn.Dense(10, "softmax")], seed=0)
+    return fastnn.Network((28, 28), [fastnn.LSTM(16), fastnn.Dense(10, "softmax")], seed=0)
 
 
 # A network, the samples of a batch that is extrapolated, and how many of them are measured for that.
 NETWORKS = {
     "784-512-256-10": (make_dense, 16384, 256),
     "LeNet-5, float32": (make_lenet, 1024, 32),
-    "LSTM of 64 units over 28 steps": (make_lstm, 1024, 32),
+    "LSTM of 16 units over 28 steps": (make_lstm, 1024, 4),
 }
 STEP = 0.2  # seconds on one thread, of steps whose speed-up is measured
 
