@@ -1,6 +1,7 @@
 """The networks that tests run on, and the bounds that results are held to."""
 
 import collections
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn._compiler import ahead
 
 collect_ignore = ["typed.py"]  # for mypy alone
 
@@ -19,17 +21,30 @@ collect_ignore = ["typed.py"]  # for mypy alone
 def pytest_configure(config):
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as for a script's background job, and all it starts
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "PYTEST_XDIST_WORKER" in os.environ:  # every core has a process of pytest's: others would only be in the way
+        ahead.FEWEST = sys.maxsize
     if numba.config.DISABLE_JIT:  # NumPy's scalars warn of overflow where machine code goes on with inf
         config.addinivalue_line("filterwarnings", "ignore::RuntimeWarning")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of tests marked `grid`, every third case belongs to the default run; the others are marked `exhaustive`."""
-    counts = collections.Counter()
+    """Mark as `exhaustive` what the default run leaves out: most cases of a grid, and what takes long to compile.
+
+    In plain Python, where coverage is counted, a third of a grid belongs to it, and nothing is compiled; with indices
+    checked, all that is late.
+    """
+    jit_disabled, counts = numba.config.DISABLE_JIT, collections.Counter()
+    takes_late = jit_disabled or numba.config.BOUNDSCHECK
     for item in items:
+        late = item.get_closest_marker("late")
+        kept = 1
         if item.get_closest_marker("grid"):
-            if counts[item.function] % 3:
+            kept = 3 if jit_disabled else 9
+        elif late and not takes_late:
+            kept = late.kwargs.get("kept", 0)
+        if kept != 1:
+            if not kept or counts[item.function] % kept:
                 item.add_marker("exhaustive")
             counts[item.function] += 1
 

@@ -63,6 +63,7 @@ def test_steps_are_those_of_plain_numpy(make_case, optimizer, share):
         case.network.weights = weights  # gradients of the next step are of the same
 
 
+@pytest.mark.late(kept=4)
 @pytest.mark.parametrize(("stack", "gradient"), CASES, ids=repr)
 def test_whatever_finds_the_gradient(make_case, chunks, monkeypatch, stack, gradient):
     """One step of all samples, in one block and in several; and the same bits for any number of threads."""

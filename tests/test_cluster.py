@@ -56,6 +56,7 @@ def flat(arrays):
 # What a step is
 
 
+@pytest.mark.late(kept=4)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("method", [m for m in METHODS if not isinstance(m, OF_UNITS)], ids=repr)
 def test_a_step_is_along_the_blocks_mean_in_float64(method, dtype):

@@ -210,6 +210,7 @@ def press_in_fit(make_case, stride, *gaps):
         line += stride
 
 
+@pytest.mark.late(kept=3)
 @pytest.mark.parametrize("gaps", [(), (1,), (9,)])
 @pytest.mark.parametrize("long", [math.inf, 0.0])
 def test_ctrl_c_at_any_line(make_case, monkeypatch, long, gaps):

@@ -140,6 +140,7 @@ def test_a_changed_setting_compiles_anew(toy):
     assert toy.run(NUMBA_BOUNDSCHECK="1" if not numba.config.BOUNDSCHECK else "0")[1] == 0
 
 
+@pytest.mark.late(kept=3)
 @compiled
 @pytest.mark.parametrize("form", ["zip", "bytecode", "zip of bytecode"])
 def test_a_version_without_sources_runs_its_own_code(toy, form):
@@ -845,6 +846,7 @@ class Jobs:
 @pytest.fixture
 def jobs(tmp_path, monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(ahead, "FEWEST", 2)  # also where pytest has all cores
     made = Jobs()
     for dispatcher, _ in made.jobs:
         dispatcher.overloads.clear()

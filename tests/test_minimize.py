@@ -88,6 +88,7 @@ class TestSameBits:
     def whole(self, options):
         return fastnn.minimize(bowl, START, queries=300, **options)
 
+    @pytest.mark.late(kept=4)
     def test_at_once(self, options):
         same(
             fastnn.minimize(lambda x: [bowl(p) for p in x], START, queries=300, batched=True, **options),
@@ -218,6 +219,7 @@ def test_seconds_end_in_the_middle_of_a_step():
     assert minimizer.result().seconds > 0.1
 
 
+@pytest.mark.late
 def test_lists_of_arrays_and_their_dtype():
     start = [np.ones((2, 3), np.float32), np.ones(2, np.float32)]
     seen = []

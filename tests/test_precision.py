@@ -75,6 +75,7 @@ def test_values_and_slopes(code):
     np.testing.assert_allclose(slope[smooth], truth[smooth].astype(float), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.late(kept=5)
 @pytest.mark.parametrize("code", EXTENDED, ids=lambda code: code.name)
 def test_extremes(code):
     extremes = np.array([-1e308, -1000.0, -750.0, 0.0, 750.0, 1000.0, 1e308])

@@ -54,6 +54,7 @@ class SaveAll(Callback):
         trainer.save(self.folder / f"{trainer.n_steps}")
 
 
+@pytest.mark.late(kept=8)
 @pytest.mark.parametrize("optimizer", [OPTIMIZERS[0], *(o for o in OPTIMIZERS if o.weight_decay)], ids=repr)
 @pytest.mark.parametrize(
     "options",
@@ -70,7 +71,7 @@ class SaveAll(Callback):
         {"gradient": fastnn.ForwardGradient(2, directions="coordinate")},
         {"seed": np.random.Generator(np.random.PCG64DXSM(1))},
     ],
-    ids=repr,
+    ids=lambda options: repr(options).partition(" at 0x")[0],  # the same in every process
 )
 def test_from_every_epoch_and_every_step_within(tmp_path, monkeypatch, optimizer, options):
     monkeypatch.setattr("fastnn._engine.loop.CALL_SECONDS", 0.0)

@@ -173,6 +173,7 @@ def derivatives(code, z):
     return result
 
 
+@pytest.mark.late(kept=5)
 @pytest.mark.parametrize("code", activations.MODULES, ids=lambda code: code.name)
 def test_taylor_coefficients_and_their_bounds(code):
     """By differences in eighty digits, on a grid; the bounds from both sides."""

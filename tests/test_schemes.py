@@ -66,6 +66,7 @@ def draws(case, method, n=N):
     return np.array([flat(case.gradient(replace(method, seed=seed))) for seed in range(n)])
 
 
+@pytest.mark.late(kept=3)
 @pytest.mark.parametrize("shaping", [None, "sign", "ranks"])
 @pytest.mark.parametrize("scheme", ["central", "forward"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,6 +88,7 @@ def test_random_directions_are_those_of_plain_numpy(make_case, kind, scheme, sha
                 assert is_near(case.gradient(method), wanted, dtype, size, more * case.network._theta.size)
 
 
+@pytest.mark.late(kept=3)
 @pytest.mark.parametrize("layers", ["together", "each"])
 @pytest.mark.parametrize("scheme", ["central", "forward"])
 @pytest.mark.parametrize("kind", NOISES)
@@ -274,6 +276,7 @@ def test_more_weights_than_a_part(dtype):
     assert is_near(flat(network.weights) - before, -0.01 * noisy, dtype, 1.0)
 
 
+@pytest.mark.late
 @pytest.mark.parametrize("repeats", [1, 4])
 def test_law_of_noise(make_case, repeats):
     """Form 12, for every way to read a loss; differences share the reading at the weights."""
@@ -459,6 +462,7 @@ def test_more_directions_than_are_carried_together(chunks, make_case):
         assert is_near(case.gradient(fastnn.RandomDirections(100)), wanted, "float64", 1.0)
 
 
+@pytest.mark.late
 @pytest.mark.parametrize("dtype", STEM_DTYPES)
 @pytest.mark.parametrize("stack", ["conv", "overlapping", "deep", "mixed", "none", "flat"])
 def test_layers_below_the_dense_ones(chunks, stack, dtype):
@@ -486,6 +490,7 @@ def noise_below(case, kind, seed, q=1, index=0):
     return naive.unit_noise(kind, seed, 0, places, naive.count_sums(weights, layers, x))
 
 
+@pytest.mark.late
 @pytest.mark.parametrize("dtype", STEM_DTYPES)
 @pytest.mark.parametrize("stack", NODE_STACKS)
 def test_units_below_the_dense_layers(chunks, stack, dtype):
@@ -517,6 +522,7 @@ def test_units_below_the_dense_layers(chunks, stack, dtype):
     np.testing.assert_array_equal(flat(found[0]), flat(found[1]))
 
 
+@pytest.mark.late
 @pytest.mark.parametrize("stack", ["overlapping", "caption"])
 def test_mean_of_estimates_by_units_below(stack):
     """Every weight's slope comes through units that have noise, and through no others."""
@@ -630,6 +636,7 @@ def test_whole_codes_are_exact(make_case):
         assert is_near(case.gradient(method), exact, "float64", 40.0)
 
 
+@pytest.mark.late
 @pytest.mark.parametrize(("kind", "extra"), [("gaussian", 1), ("rademacher", -1), ("sphere", -1)])
 def test_mean_and_mean_square_of_estimates_of_weights(make_case, kind, extra):
     """Forms 1 and 2, on a loss that is quadratic in the weights; central differences are right at any eps."""
@@ -645,6 +652,7 @@ def test_mean_and_mean_square_of_estimates_of_weights(make_case, kind, extra):
         assert is_mean(np.square(found).sum(axis=1) / (exact @ exact), 1 + (exact.size + extra) / q)
 
 
+@pytest.mark.late
 @pytest.mark.parametrize(("kind", "extra"), [("gaussian", 1), ("rademacher", -1)])
 def test_what_node_perturbation_adds(make_case, kind, extra):
     """Form 11: m outputs count, not the weights; x here has the one that stands for the bias."""

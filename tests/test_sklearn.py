@@ -39,6 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 BOTH = [PerturbationClassifier, PerturbationRegressor]
 
 
+@pytest.mark.late(kept=4)
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="minutes in plain Python, for lines that the other tests run")
 @parametrize_with_checks([PerturbationClassifier(), PerturbationRegressor()])
 def test_scikit_learns_checks(estimator, check):

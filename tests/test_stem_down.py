@@ -65,6 +65,7 @@ def test_samples_that_count_differently(stack):
     case.check(("auto",), 1e-3, n_exact=4, sample_weight=[0.0, 1.0, 3.0, 0.5])
 
 
+@pytest.mark.late(kept=4)
 @pytest.mark.parametrize("offset", [0.0, 0.5, -0.5, 1.0, -1.0, 2.0])
 @pytest.mark.parametrize(("activation", "kink"), [("relu", 0.0), ("hard_sigmoid", -3.0), ("hard_sigmoid", 3.0)])
 def test_kinks_are_exact(activation, kink, offset):

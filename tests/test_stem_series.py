@@ -92,6 +92,7 @@ def count_weights(case):
     return [level.n_inputs for level in case.network._layout.plan.levels[1:]]
 
 
+@pytest.mark.late
 def test_small_perturbations_of_float32_take_one_term(verdicts):
     """At eps = 1e-7 the second term is below the rounding of float32."""
     case = Case(((6, 3), [RNN(4, "tanh")]), dtype="float32")

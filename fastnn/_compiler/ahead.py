@@ -18,6 +18,8 @@ import numba
 
 from fastnn._compiler import jit
 
+# Of fewer jobs another process does none.
+FEWEST = 2
 # What numba compiles, and for which types.
 Job = tuple[Any, tuple[Any, ...]]
 PROGRAM = """
@@ -83,9 +85,9 @@ class Other:
 
 
 def compile_all(jobs: Sequence[Job]) -> None:
-    """Compile what neither this process nor the cache has, in two processes if there is more than one."""
+    """Compile what neither this process nor the cache has, in two processes if there are enough."""
     missing = [(dispatcher, signature) for dispatcher, signature in jobs if not jit.is_kept(dispatcher, signature)]
-    other = Other(missing) if len(missing) > 1 and can_help() else None
+    other = Other(missing) if len(missing) >= FEWEST and can_help() else None
     try:
         for k, (dispatcher, signature) in enumerate(missing):
             if other:
