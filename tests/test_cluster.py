@@ -213,6 +213,7 @@ def test_what_is_mapped_is_mapped_anew_elsewhere(tmp_path):
     np.testing.assert_array_equal(parts.find_rows(targets), naive.one_hot(Y[9:15], 2, float))
 
 
+@pytest.mark.late
 def test_a_network_over_sequences(tmp_path):
     """Of which y has a row for each step, in files, too."""
     case = test_layers.Case("caption" if not JIT_DISABLED else "lstm", n_samples=5)

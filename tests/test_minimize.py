@@ -391,6 +391,7 @@ class TestFailures:
             fastnn.minimize(loss, START, optimizer=fastnn.SGD(1e308))
         assert np.isfinite(raised.value.result.weights).all()
 
+    @pytest.mark.late
     @pytest.mark.parametrize("compiled", [False, True])
     def test_nudges_that_vanish(self, compiled, monkeypatch):
         monkeypatch.setattr(module, "is_compiled", lambda loss: compiled)

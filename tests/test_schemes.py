@@ -535,6 +535,7 @@ def test_mean_of_estimates_by_units_below(stack):
         np.testing.assert_allclose(found[0, ~varies], exact[~varies], atol=1e-6)
 
 
+@pytest.mark.late
 def test_noise_of_readings_by_units_below(monkeypatch):
     """A sample's reading is of the sum of its steps' losses; a layer by itself has readings of its own."""
     case = test_layers.Case("every", n_samples=5)
@@ -561,6 +562,7 @@ def test_noise_of_readings_by_units_below(monkeypatch):
     assert is_near(blocked, found, "float64", len(found) * np.abs(found).max())
 
 
+@pytest.mark.late
 def test_training_over_images(chunks):
     """Steps of all kinds of estimates that layers below dense ones take, with the optimiser's own share."""
     for method in (
