@@ -12,44 +12,18 @@ import os
 
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # at home as in a worker
 
-import statistics
 import sys
 import time
 import warnings
 
 import numpy as np
+from benchmarks.cluster import make_lenet, make_trainer, measure_steps, start
 
 import fastnn
-from fastnn.callbacks import Callback
 
 WIDTHS = 30, 30_000, 300_000  # of y = relu(x w) v: 3 parameters each, and one
 N_BLOCKS = 2, 8
 WORKERS = 1, 2, 8, 64, 1000
-
-
-class Clock(Callback):
-    """Times of steps, but for the first two."""
-
-    def on_fit_begin(self, trainer, n_steps):
-        self.times = [time.perf_counter()]
-
-    def on_steps(self, trainer):
-        self.times.append(time.perf_counter())
-
-    def median(self):
-        return statistics.median(np.diff(self.times)[2:])
-
-
-def time_steps(trainer, X, y, epochs, client=None):
-    clock = Clock()
-    trainer.fit(X, y, epochs, client=client, callbacks=[clock])
-    return clock.median()
-
-
-def start(n_workers):
-    from distributed import Client
-
-    return Client(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0", direct_to_workers=True)
 
 
 def measure_overheads():
@@ -63,7 +37,7 @@ def measure_overheads():
                     options = {"gradient": fastnn.Backprop(), "optimizer": fastnn.SGD(0.0), "batch_size": None}
                     trainer = fastnn.Trainer(network, block_size=1, **options)
                     X, y = np.ones((n_blocks, 1)), np.ones(n_blocks)
-                    here, there = time_steps(trainer, X, y, 12), time_steps(trainer, X, y, 22, client)
+                    here, there = measure_steps(trainer, X, y, 12), measure_steps(trainer, X, y, 22, client)
                     rows.append((n_workers, n_blocks, network.n_parameters, here, there))
                     cells = n_workers, n_blocks, f"{network.n_parameters:,}", f"{1e3 * here:.1f}", f"{1e3 * there:.0f}"
                     print("|", " | ".join(map(str, cells)), "|", flush=True)
@@ -82,14 +56,6 @@ def fit_model(rows):
 
 def list_terms(workers, n_blocks, size):
     return np.array([np.ones_like(size, float), workers, n_blocks, size * workers, size * n_blocks], float)
-
-
-def make_lenet():
-    layers = [
-        *(fastnn.Conv2D(6, 5, "relu", padding="same"), fastnn.MaxPool2D(2), fastnn.Conv2D(16, 5, "relu")),
-        *(fastnn.MaxPool2D(2), fastnn.Dense(120, "relu"), fastnn.Dense(84, "relu"), fastnn.Dense(10, "softmax")),
-    ]
-    return fastnn.Network((28, 28, 1), layers, seed=0, dtype="float32")
 
 
 def make_dense():
@@ -114,7 +80,7 @@ def measure_computing():
     found = {}
     for name, (make, _, n_samples) in NETWORKS.items():
         network = make()
-        seconds = time_steps(make_trainer(network, n_samples), *make_samples(network, n_samples), 8) / n_samples
+        seconds = measure_steps(make_trainer(network, n_samples), *make_samples(network, n_samples), 8) / n_samples
         found[name] = network.n_parameters, seconds
         print(f"{name}: {network.n_parameters:,} weights, {1e3 * seconds:.2f} ms a sample", flush=True)
     return found
@@ -123,11 +89,6 @@ def measure_computing():
 def make_samples(network, n_samples):
     rng = np.random.default_rng(0)
     return rng.random((n_samples, *network.input_shape)).astype(network.dtype), rng.integers(0, 10, n_samples)
-
-
-def make_trainer(network, block_size):
-    options = {"loss": "categorical_cross_entropy", "optimizer": fastnn.SGD(0.0), "batch_size": None}
-    return fastnn.Trainer(network, block_size=block_size, **options)
 
 
 def compute(network, X, y, steps):
@@ -148,7 +109,7 @@ def measure_scaling(computing, rounds=9, steps=5):
             trainer = make_trainer(network, half)
             found = []
             for _ in range(rounds):
-                times = [time_steps(trainer, X, y, steps, client) for client in (one, two)]
+                times = [measure_steps(trainer, X, y, steps, client) for client in (one, two)]
                 alone = one.submit(compute, network, X, y, steps, pure=False).result()
                 workers = two.nthreads()
                 halves = [

@@ -48,16 +48,22 @@ def draw_words(key, stream, step, index, block):
     return philox(key, uint64(block), uint64(index), at & LOW, (uint64(stream) << STREAM) | (at >> HALF))
 
 
+@kernel(inline=True)
+def fill_words(key, stream, step, index, block, n_blocks, words):
+    """Write the four words of each of so many blocks, from one on. By themselves: this vectorises."""
+    for k in range(n_blocks):
+        a, b, c, d = draw_words(key, stream, step, index, block + k)
+        words[4 * k], words[4 * k + 1] = uint32(a), uint32(b)
+        words[4 * k + 2], words[4 * k + 3] = uint32(c), uint32(d)
+
+
 @kernel
 def fill_signs(key, stream, step, index, first, out):
     """Fill a vector with +1 and -1, a bit each, the first being number `first` of them, a multiple of 128."""
     words = make_words()
     for start in range(0, out.size, 32 * N_WORDS):
         n_words = min(N_WORDS, (out.size - start + 31) // 32)
-        for block in range((n_words + 3) // 4):  # by themselves: this vectorises
-            a, b, c, d = draw_words(key, stream, step, index, (first + start) // 128 + block)
-            words[4 * block], words[4 * block + 1] = uint32(a), uint32(b)
-            words[4 * block + 2], words[4 * block + 3] = uint32(c), uint32(d)
+        fill_words(key, stream, step, index, (first + start) // 128, (n_words + 3) // 4, words)
         n_whole = min(N_WORDS, (out.size - start) // 32)
         for k in range(n_whole):
             write_signs(words[k], out, start + 32 * k)
@@ -184,10 +190,7 @@ def fill_noise(key, stream, step, index, first, out):
     """
     words, half = make_words(), N_WORDS // 2
     for start in range(0, out.size, N_WORDS):
-        for block in range(N_WORDS // 4):
-            a, b, c, d = draw_words(key, stream, step, index, (first + start) // 4 + block)
-            words[4 * block], words[4 * block + 1] = uint32(a), uint32(b)
-            words[4 * block + 2], words[4 * block + 3] = uint32(c), uint32(d)
+        fill_words(key, stream, step, index, (first + start) // 4, N_WORDS // 4, words)
         n = min(half, out.size - start)
         n_both = max(out.size - start - half, 0)
         upper, lower = line(out, start, n), line(out, start + half, min(half, n_both))

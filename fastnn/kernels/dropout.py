@@ -13,7 +13,7 @@ from fastnn.kernels.activations import change_block, derivative_bounds
 from fastnn.kernels.counter import draw_words
 from fastnn.kernels.estimators import DROPOUT
 from fastnn.kernels.layout import KEY, PRESENT, WHOLE
-from fastnn.kernels.vectors import clear
+from fastnn.kernels.vectors import clear, multiply
 from fastnn.kernels.work import SLOPE, A, span, stretch, values
 
 # A word of 32 bits as one of WHOLE.
@@ -71,11 +71,8 @@ def run_masks(packed, block, task, step, chunk):
 def mask_level(layout, level, n_samples, first, last, work):
     """Multiply a and slope of a level by the masks, for samples first to last."""
     mask = line_masks(layout, work, level, n_samples, first, last)
-    a = stretch(layout, work, A, level, n_samples, first, last)
-    slope = stretch(layout, work, SLOPE, level, n_samples, first, last)
-    for k in range(mask.size):
-        a[k] *= mask[k]
-        slope[k] *= mask[k]
+    multiply(mask, stretch(layout, work, A, level, n_samples, first, last))
+    multiply(mask, stretch(layout, work, SLOPE, level, n_samples, first, last))
 
 
 @kernel
@@ -83,8 +80,7 @@ def mask_inputs(layout, n, begin, end, n_samples, work):
     """Multiply those inputs of sample n that stand from begin to end by the mask, if there is one."""
     if is_dropped(layout, 0):
         mask, x = masks(layout, work, 0, n_samples)[n], values(layout, work, A, 0, n_samples)[n]
-        for k in range(begin, end):
-            x[k] *= mask[k]
+        multiply(mask[begin:end], x[begin:end])
 
 
 @kernel

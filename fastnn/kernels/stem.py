@@ -48,7 +48,7 @@ from fastnn.kernels.layers.maps import (
 )
 from fastnn.kernels.optimizers import update
 from fastnn.kernels.products import add_product
-from fastnn.kernels.vectors import clear, clear_all, copy, largest_size
+from fastnn.kernels.vectors import clear, clear_all, copy, largest_size, multiply
 from fastnn.kernels.work import (
     DELTA,
     STRIP,
@@ -166,9 +166,7 @@ def run_stem_back(packed, block, task, step, chunk):
     add_product(above, transposed_weights(layout, work, 0, 0), begin, end, outputs)
     if is_dropped(layout, 0):
         for row in range(begin, end):
-            mask, delta = masks(layout, work, 0, block.n_samples)[row], outputs[row]
-            for k in range(n_units):
-                delta[k] *= mask[k]
+            multiply(masks(layout, work, 0, block.n_samples)[row], outputs[row])
     for start in range(first, last, together):
         stop = min(start + together, last)
         for n in range(start, stop):

@@ -29,6 +29,13 @@ def copy(row, out):
 
 
 @kernel
+def multiply(factors, out):
+    """Multiply a vector by another of its size."""
+    for k in range(out.size):
+        out[k] *= factors[k]
+
+
+@kernel
 def add_scaled(factor, row, out):
     """Add a vector times a factor to another."""
     factor = out.dtype.type(factor)

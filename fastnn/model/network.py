@@ -430,7 +430,7 @@ class Network(Named):
         return drop_units(self._layout, rates, key) if any(rates) else self._layout
 
     def _is_plain(self) -> bool:
-        """Return whether a sample is a vector, and all layers are dense."""
+        """Return whether a sample is a vector, and all layers are dense, or drop what these take in."""
         return find_plan(self._layout) is None and len(self._input_shape) == 1
 
     def _arrays(self) -> dict[str, Array]:

@@ -43,7 +43,7 @@ from fastnn.kernels.layers.maps import (
     unit_at,
 )
 from fastnn.kernels.products import add_product, add_taps
-from fastnn.kernels.vectors import clear
+from fastnn.kernels.vectors import clear, multiply
 from fastnn.kernels.work import SLOPE, A, Z
 
 
@@ -139,9 +139,8 @@ def back(packed, part):
     gradient, slope = sample_values(stem, GRADIENT, part.sample), sample_values(stem, SLOPE, part.sample)
     for y in range(here[HEIGHT]):
         start, size = unit_at(here, y, 0, 0), width * n_filters
-        own, factors = line(gradient, start, size), line(slope, start, size)
-        for k in range(size):
-            own[k] *= factors[k]
+        own = line(gradient, start, size)
+        multiply(line(slope, start, size), own)
         for k in range(0 if here[WEIGHTS] == 0 else size):  # the lowest weights have none below
             if own[k] == 0.0:
                 continue

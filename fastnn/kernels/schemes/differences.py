@@ -32,10 +32,16 @@ def run_mask(packed, block, task, step, chunk):
 
 
 @kernel(inline=True)
+def find_deviation(reading, eps):
+    """Return what the noise of one reading deviates by in a difference."""
+    return reading.noise / math.sqrt(reading.repeats) / eps
+
+
+@kernel(inline=True)
 def add_noise(scheme, step, eps, base, start, chunk, out):
     """Add to differences `start` and on what their readings' noise comes to, less a base's, which all of them have."""
     reading = scheme.reading
-    deviation = reading.noise / math.sqrt(reading.repeats) / eps * (math.sqrt(0.5) if scheme.plan.is_central else 1.0)
+    deviation = find_deviation(reading, eps) * (math.sqrt(0.5) if scheme.plan.is_central else 1.0)
     noise = line(scheme.noise, chunk * PART, out.size)
     fill_noise(reading.key, NOISE, step - 1, 0, start, noise)
     deviation, base = out.dtype.type(deviation), out.dtype.type(base)
@@ -49,7 +55,7 @@ def read_base(scheme, step, eps):
     reading = scheme.reading
     if scheme.plan.is_central or reading.noise == 0.0:
         return 0.0
-    return reading.noise / math.sqrt(reading.repeats) / eps * draw_normals(reading.key, NOISE, step - 1, 1, 0)[0]
+    return find_deviation(reading, eps) * draw_normals(reading.key, NOISE, step - 1, 1, 0)[0]
 
 
 @kernel(inline=True)

@@ -221,9 +221,7 @@ def hand_masks(layout, below, n_samples, first, last, work):
     """Have layers below that are perturbed drop what the others do of the dense layers' inputs, of samples."""
     if is_dropped(layout, 0):
         for n in range(first, last):
-            mask, out = masks(layout, work, 0, n_samples)[n], masks(layout, below.work, 0, n_samples)[n]
-            for k in range(mask.size):
-                out[k] = mask[k]
+            copy(masks(layout, work, 0, n_samples)[n], masks(layout, below.work, 0, n_samples)[n])
 
 
 @kernel(inline=True)
