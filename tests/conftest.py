@@ -31,17 +31,15 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Mark as `exhaustive` what the default run leaves out: most cases of a grid, and what takes long to compile.
 
-    In plain Python, where coverage is counted, a third of a grid belongs to it, and nothing is compiled; with indices
-    checked, all that is late.
+    In plain Python nothing is compiled, and nothing is late.
     """
-    jit_disabled, counts = numba.config.DISABLE_JIT, collections.Counter()
-    takes_late = jit_disabled or numba.config.BOUNDSCHECK
+    counts = collections.Counter()
     for item in items:
         late = item.get_closest_marker("late")
         kept = 1
         if item.get_closest_marker("grid"):
-            kept = 3 if jit_disabled else 9
-        elif late and not takes_late:
+            kept = 9
+        elif late and not numba.config.DISABLE_JIT:
             kept = late.kwargs.get("kept", 0)
         if kept != 1:
             if not kept or counts[item.function] % kept:

@@ -88,6 +88,7 @@ def test_one_block_is_a_step_as_without(optimizer):
     np.testing.assert_array_equal(plain.history.validation_loss, whole.history.validation_loss)
 
 
+@pytest.mark.late
 @pytest.mark.parametrize("block_size", [1, 2, 4])
 def test_noise_on_units_goes_by_the_place_in_the_batch(block_size):
     """No two samples of a batch have the same; roundings as in `test_schemes`."""
@@ -101,6 +102,7 @@ def test_noise_on_units_goes_by_the_place_in_the_batch(block_size):
     assert np.abs(moved - flat(wanted)).max() <= 1e-11
 
 
+@pytest.mark.late(kept=4)
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_the_history_and_the_number_of_queries(method):
     plain, whole = (make_trainer(method, fastnn.SGD(0.0), block_size=size) for size in (None, 3))
@@ -400,6 +402,7 @@ def test_the_same_bits_on_any_number_of_workers(clients, method):
         np.testing.assert_array_equal(trainer.history.validation_loss, here.history.validation_loss)
 
 
+@pytest.mark.late
 def test_sparse_samples(client):
     sparse = pytest.importorskip("scipy.sparse")
     x = np.where(np.abs(X) < 1, 0.0, X)

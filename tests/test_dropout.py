@@ -127,7 +127,7 @@ def test_differences_below_are_those_of_plain_numpy(stack):
         assert np.abs(ours - theirs).max() <= 1e-10 * max(1.0, *(float(s.max()) for s in sizes))
 
 
-@pytest.mark.late(kept=4)
+@pytest.mark.late
 @pytest.mark.parametrize("stack", ["overlapping", "caption", "every"])
 def test_estimates_below_are_those_of_plain_numpy(stack):
     """As in test_schemes.py, where z of the first dense layer is subtracted: to roundings over eps."""

@@ -282,6 +282,16 @@ def test_backprop_is_pytorchs():
         assert largest_difference(ours, theirs) <= ROUNDINGS * np.finfo(float).eps
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "categorical_cross_entropy"])
+def test_a_softmax_that_is_moved_far(make_case, loss):
+    """Past what exponents hold, whichever class is raised."""
+    case = make_case((loss, "softmax"), ("tanh", 1))
+    for eps in (100.0, 1e3):
+        truth, sizes = case.truth(eps=eps, scheme="central")
+        measured = case.gradient(fastnn.Perturbation(eps, "central", "direct"))
+        assert largest_difference(measured, truth) <= bound(case, sizes, eps)
+
+
 @pytest.mark.parametrize("method", [fastnn.Perturbation(), fastnn.Backprop()], ids=repr)
 def test_a_loss_that_overflows(method):
     network = fastnn.mlp(1, 1, seed=0)

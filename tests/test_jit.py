@@ -795,6 +795,7 @@ def test_public_docstrings_name_every_parameter():
                 assert parameter == "self" or parameter in document, (name, function.__name__, parameter)
 
 
+@pytest.mark.late
 def test_every_entry_point_has_one_version_a_dtype():
     """The casts at the door let nothing else through: strided, read-only, integer or float32 input."""
     program = """

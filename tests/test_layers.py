@@ -160,7 +160,7 @@ class Case:
                 assert np.abs(ours - theirs).max() <= allowed + left * (k >= n_exact)
 
 
-@pytest.mark.late(kept=4)
+@pytest.mark.late(kept=9)
 @pytest.mark.parametrize("stack", STACKS)
 def test_forward_is_naive(stack):
     for dtype in ("float64", "float32"):
@@ -175,7 +175,7 @@ def test_forward_is_naive(stack):
         np.testing.assert_array_equal(case.network.predict(case.x), ours.activations[-1])
 
 
-@pytest.mark.late(kept=4)
+@pytest.mark.late(kept=9)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stack", STACKS)
 def test_perturbation_is_the_naive_difference(stack, dtype):
@@ -260,7 +260,7 @@ def test_ties_are_exact(stack):
         case.check(("direct",), eps)
 
 
-@pytest.mark.late(kept=4)
+@pytest.mark.late(kept=9)
 @pytest.mark.parametrize("stack", STACKS)
 def test_backprop_is_the_limit_of_central_differences(stack):
     # See test_gradients.py. None of these has a unit, or two that tie, within 1e-6 of a kink.
@@ -291,7 +291,7 @@ METHODS = [
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize("stack", ["three", "pools", "pulled", "translate", "gru", "lstm", "tokens"])
 def test_same_bits_for_any_number_of_chunks(chunks, method, stack):
-    if JIT_DISABLED and stack in ("gru", "lstm"):
+    if JIT_DISABLED and stack not in ("pools", "translate", "tokens"):
         pytest.skip("minutes of plain Python")
     results = []
     for n_chunks in (1, 2, 3):

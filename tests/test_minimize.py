@@ -403,6 +403,7 @@ class TestFailures:
             fastnn.minimize(loss, start, gradient=gradient, optimizer=fastnn.SGD(3.0))
 
 
+@pytest.mark.late
 @pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 def test_a_compiled_loss_that_fails():
     @numba.njit
@@ -606,6 +607,7 @@ print(result.weights.tolist(), result.queries)
 """
 
 
+@pytest.mark.late
 def test_a_killed_run_repeats_only_what_was_in_flight(tmp_path):
     def start(path, log):
         return subprocess.Popen(

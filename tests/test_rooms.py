@@ -169,7 +169,7 @@ def derivatives(code, z):
     for k in range(z.size):
         a, slope = activations.value_and_slope(code, z[k])
         second, third = activations.taylor(code, z[k], a, slope)
-        result[k] = a, slope, second, third
+        result[k, 0], result[k, 1], result[k, 2], result[k, 3] = a, slope, second, third
     return result
 
 

@@ -66,7 +66,7 @@ def draws(case, method, n=N):
     return np.array([flat(case.gradient(replace(method, seed=seed))) for seed in range(n)])
 
 
-@pytest.mark.late(kept=3)
+@pytest.mark.late(kept=9)
 @pytest.mark.parametrize("shaping", [None, "sign", "ranks"])
 @pytest.mark.parametrize("scheme", ["central", "forward"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -88,7 +88,7 @@ def test_random_directions_are_those_of_plain_numpy(make_case, kind, scheme, sha
                 assert is_near(case.gradient(method), wanted, dtype, size, more * case.network._theta.size)
 
 
-@pytest.mark.late(kept=3)
+@pytest.mark.late(kept=6)
 @pytest.mark.parametrize("layers", ["together", "each"])
 @pytest.mark.parametrize("scheme", ["central", "forward"])
 @pytest.mark.parametrize("kind", NOISES)
@@ -248,6 +248,7 @@ def test_levels_are_those_of_plain_numpy(make_case):
     assert np.isfinite(flat(found)).all()
 
 
+@pytest.mark.late(kept=2)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_more_weights_than_a_part(dtype):
     """Directions, noise and steps are made in parts of 1,024; 1,323 weights leave half a part and half a word."""
@@ -585,6 +586,7 @@ def test_training_over_images(chunks):
         np.testing.assert_array_equal(trained[0], trained[1])
 
 
+@pytest.mark.late
 def test_sequences(chunks):
     """Dense layers above see each step of a sequence as a sample of their own."""
     layers = [fastnn.RNN(3, "tanh", return_sequences=True), fastnn.Dense(2, "softmax")]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
+_EMPTY, _BY_PLACE = inspect.Parameter.empty, inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 _FIT = "training is fastnn.Trainer(network, loss=...).fit(X, y, epochs=...)"
 _RATE = "the learning rate is the optimizer's: optimizer=fastnn.SGD(0.1)"
@@ -22,6 +23,29 @@ _DROPOUT = (
 _NORMALIZATION = "there is none; scale the inputs, with scikit-learn's StandardScaler or by fastnn.tables"
 _CHECKPOINT = "save(path), and fastnn.load(path); a run that is to go on: trainer.save, fastnn.Trainer.resume"
 _TRAINER = "that is said to the trainer: fastnn.Trainer(network, ...)"
+
+_BELOW = "a layer takes what is below it: fastnn.Network(input_shape, [fastnn.Dense(...)])"
+_INIT = "init is the network's: fastnn.Network(..., init='fan_in')"
+_NONE = "there is none; layers stand one on another in fastnn.Network(input_shape, [...])"
+_UNITS = dict.fromkeys(("units", "out_features", "hidden_size"), "n_units")
+_STRIDES = {"stride": "strides"}
+_POOL = {"kernel_size": "pool_size", **_STRIDES}
+# Kinds of layers, and what others call their arguments.
+_LAYERS: dict[str, dict[str, str]] = {
+    "Dense": _UNITS,
+    "RNN": _UNITS,
+    "LSTM": _UNITS,
+    "GRU": _UNITS,
+    "Conv2D": {**dict.fromkeys(("filters", "out_channels", "num_filters"), "n_filters"), **_STRIDES},
+    "MaxPool2D": _POOL,
+    "AveragePool2D": _POOL,
+    "Flatten": {},
+    "Repeat": {"n": "n_steps"},
+    "Embedding": {
+        **dict.fromkeys(("num_embeddings", "vocab_size", "input_dim"), "n_tokens"),
+        **dict.fromkeys(("embedding_dim", "output_dim"), "n_units"),
+    },
+}
 
 # Of what is read from an object, by the name of its class.
 ATTRIBUTES: dict[str, dict[str, str]] = {
@@ -71,13 +95,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "acc": "accuracy",
         "epoch": "len(history) is their number",
     },
-    "Dense": {
-        "weights": _OF_NETWORK,
-        "weight": _OF_NETWORK,
-        "bias": _OF_NETWORK,
-        "kernel": _OF_NETWORK,
-        "get_weights": _OF_NETWORK,
-        "units": "n_units",
+    **{
+        layer: {**dict.fromkeys(("weights", "weight", "bias", "kernel", "get_weights"), _OF_NETWORK), **other_names}
+        for layer, other_names in _LAYERS.items()
     },
 }
 
@@ -164,16 +184,20 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "loss": _TRAINER,
         "optimizer": _TRAINER,
     },
-    "Dense": {
-        "units": "n_units",
-        "out_features": "n_units",
-        "in_features": "a layer takes what is below it: fastnn.Network(n_inputs, [fastnn.Dense(...)])",
-        "input_shape": "it is the network's: fastnn.Network(input_shape, [...])",
-        "use_bias": "every layer has a bias",
-        "bias": "every layer has a bias",
-        "kernel_initializer": "init is the network's: fastnn.Network(..., init='fan_in')",
-        "kernel_regularizer": _DECAY,
-        "dropout": _DROPOUT,
+    **{
+        layer: {
+            **dict.fromkeys(("in_features", "in_channels", "input_size", "input_dim"), _BELOW),
+            "input_shape": "it is the network's: fastnn.Network(input_shape, [...])",
+            "data_format": "channels stand last: (height, width, channels)",
+            "batch_first": "samples stand first, always: (n_samples, steps, features)",
+            **dict.fromkeys(("use_bias", "bias"), "every layer with weights has a bias, but an Embedding"),
+            **dict.fromkeys(("kernel_initializer", "embeddings_initializer", "recurrent_initializer"), _INIT),
+            "kernel_regularizer": _DECAY,
+            **dict.fromkeys(("dropout", "recurrent_dropout"), _DROPOUT),
+            **dict.fromkeys(("dilation", "dilation_rate", "groups", "bidirectional", "num_layers", "stateful"), _NONE),
+            **other_names,
+        }
+        for layer, other_names in _LAYERS.items()
     },
     "Dropout": {
         "p": "rate",
@@ -206,6 +230,17 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         }
         for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
     },
+}
+
+# Of calls that lack an argument: what a whole one looks like.
+WHOLE = {
+    "Network": "input_shape comes first, then the list of layers: fastnn.Network(64, [fastnn.Dense(10, 'softmax')])",
+    "Dense": "fastnn.Dense(10, 'softmax'), and 'identity' for no activation",
+    "Conv2D": "fastnn.Conv2D(8, 5, 'relu'), and 'identity' for no activation",
+    "RNN": "fastnn.RNN(64, 'tanh')",
+    "Embedding": "fastnn.Embedding(1000, 32)",
+    "Trainer": "fastnn.Trainer(network)",
+    "Trainer.fit": "fit(X, y, epochs=...)",
 }
 
 # Of values that are one of a few.
@@ -300,8 +335,10 @@ class Brief:
 
 
 def named_arguments(function: Function) -> Function:
-    """Return a function that says, of an argument that it does not take, what it is called here."""
-    known = [*inspect.signature(function).parameters]
+    """Return a function that says what an argument that it does not take is called here, and what it lacks."""
+    parameters = inspect.signature(function).parameters
+    known = [*parameters]
+    needed = [name for name in known if parameters[name].default is _EMPTY and parameters[name].kind is _BY_PLACE]
     where = function.__qualname__.removesuffix(".__init__")
 
     @functools.wraps(function)
@@ -310,6 +347,9 @@ def named_arguments(function: Function) -> Function:
             if name not in known:
                 hint = _hint(name, ARGUMENTS.get(where, {}), [other for other in known if other != "self"])
                 raise TypeError(f"{where}() takes no argument {name!r}{hint}")
+        if len(args) < len(needed) and (missing := [name for name in needed[len(args) :] if name not in kwargs]):
+            hint = f"; {WHOLE[where]}" if where in WHOLE else ""
+            raise TypeError(f"{where}() needs {' and '.join(missing)}{hint}")
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]

@@ -67,8 +67,9 @@ class Dense(Named):
         return f"Dense({self.n_units}, {self.activation})"
 
 
+@named_fields
 @dataclass(frozen=True)
-class Conv2D:
+class Conv2D(Named):
     """A convolution over images: each filter is laid at every place, ``z = sum(W * patch) + b``, ``a = activation(z)``.
 
     As in every library it is a cross-correlation: the kernel is not flipped. Channels
@@ -134,7 +135,7 @@ class Conv2D:
 
 
 @dataclass(frozen=True)
-class _Pool:
+class _Pool(Named):
     """What both pools have in common."""
 
     pool_size: int | tuple[int, int]
@@ -162,6 +163,7 @@ class _Pool:
         return f"{type(self).__name__}({_short(self.pool_size)}{strides})"
 
 
+@named_fields
 @dataclass(frozen=True)
 class MaxPool2D(_Pool):
     """The largest of each window of an image, channel by channel. It has no weights.
@@ -183,6 +185,7 @@ class MaxPool2D(_Pool):
     shape = staticmethod(max_pool.shape)
 
 
+@named_fields
 @dataclass(frozen=True)
 class AveragePool2D(_Pool):
     """The mean of each window of an image, channel by channel. It has no weights.
@@ -204,8 +207,9 @@ class AveragePool2D(_Pool):
     shape = staticmethod(average_pool.shape)
 
 
+@named_fields
 @dataclass(frozen=True)
-class Flatten:
+class Flatten(Named):
     """An image as a vector, row by row, channels innermost: what a Dense layer takes it for anyway; or a sequence."""
 
     takes: ClassVar[tuple[str, ...]] = (IMAGE, SEQUENCE)
@@ -216,7 +220,7 @@ class Flatten:
         return "Flatten()"
 
 
-class _Recurrent:
+class _Recurrent(Named):
     """What recurrent layers have in common."""
 
     n_units: int
@@ -250,6 +254,7 @@ class _Recurrent:
         return f"{type(self).__name__}({self.n_units}{', return_sequences=True' * self.return_sequences})"
 
 
+@named_fields
 @dataclass(frozen=True)
 class RNN(_Recurrent):
     """A recurrent layer over a sequence: ``z = x @ W + a_before @ U + b``, ``a = activation(z)``, step by step.
@@ -295,6 +300,7 @@ class RNN(_Recurrent):
         return f"RNN({self.n_units}, {self.activation}{', return_sequences=True' * self.return_sequences})"
 
 
+@named_fields
 @dataclass(frozen=True)
 class LSTM(_Recurrent):
     """Long short-term memory over a sequence, as in PyTorch [1]_.
@@ -329,6 +335,7 @@ class LSTM(_Recurrent):
     shape: ClassVar[Any] = staticmethod(lstm.shape)
 
 
+@named_fields
 @dataclass(frozen=True)
 class GRU(_Recurrent):
     """Gated recurrent units over a sequence, as in PyTorch [1]_.
@@ -364,8 +371,9 @@ class GRU(_Recurrent):
     shape: ClassVar[Any] = staticmethod(gru.shape)
 
 
+@named_fields
 @dataclass(frozen=True)
-class Repeat:
+class Repeat(Named):
     """A flat level as every step of a sequence: what a decoder starts from. It has no weights.
 
     Parameters
@@ -399,8 +407,9 @@ class Repeat:
         return f"Repeat({self.n_steps})"
 
 
+@named_fields
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(Named):
     """Units for each of some tokens, ``a = W[token]``: the first layer of ``Network(steps, ...)`` over whole numbers.
 
     Its weights are ``W`` (n_tokens, n_units) alone. A perturbation of ``W[token, unit]`` moves that unit at the steps
