@@ -83,31 +83,32 @@ def test_differences_are_those_of_plain_numpy(head, depth, hidden):
         assert largest_difference(case.gradient(fastnn.Backprop()), expected) <= allowed
 
 
+@pytest.mark.late(kept=2)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scheme", ["central", "forward"])
 @pytest.mark.parametrize("hidden", ["tanh", "relu", "silu", "softplus", "elu"])
-def test_estimates_are_those_of_plain_numpy(hidden, scheme):
+def test_estimates_are_those_of_plain_numpy(hidden, dtype, scheme):
     """With the tolerances of test_schemes.py."""
     q, seed = 3, 11
-    for dtype in DTYPES:
-        case = Dropped(HEADS[1], (hidden, 2), dtype)
-        truth = 100 * float(np.finfo(np.longdouble).eps) * (1 + case.mean_loss())
-        for eps in (1e-5, 0.3):
-            method = fastnn.RandomDirections(q, eps, scheme=scheme, seed=seed)
-            wanted = naive.along_directions(*widened(case), "rademacher", seed, 0, q, eps, scheme)
-            size = max(q * np.abs(flat(wanted)).max(), 10 * eps)
-            assert is_near(case.gradient(method), wanted, dtype, size, truth / eps * case.network._theta.size)
-            noise = naive.unit_noise("gaussian", seed, 0, range(5), [len(b) for b in case.network.weights[1::2]])
-            for layers in ("together", "each"):
-                method = fastnn.NodePerturbation(eps, "gaussian", layers, scheme, seed)
-                wanted = naive.node_perturbation(*widened(case), noise, eps, layers, scheme)
-                size = max(np.abs(flat(wanted)).max(), 10 * eps) * len(case.x)
-                assert is_near(case.gradient(method), wanted, dtype, size, truth / eps)
-        exact = [g.astype(float) for g in case.gradient(fastnn.Backprop())]
-        found = case.gradient(fastnn.ForwardGradient(q, seed=seed))
-        assert is_near(found, naive.projected(exact, "rademacher", seed, 0, q), dtype, 3 * np.abs(flat(exact)).sum())
-        method = fastnn.Perturbation(1e-4, scheme, fraction=0.3, seed=9)
-        whole = flat(case.gradient(replace(method, fraction=1.0)))
-        np.testing.assert_array_equal(flat(case.gradient(method)), whole * masked(case, method, (0.3,) * 3))
+    case = Dropped(HEADS[1], (hidden, 2), dtype)
+    truth = 100 * float(np.finfo(np.longdouble).eps) * (1 + case.mean_loss())
+    for eps in (1e-5, 0.3):
+        method = fastnn.RandomDirections(q, eps, scheme=scheme, seed=seed)
+        wanted = naive.along_directions(*widened(case), "rademacher", seed, 0, q, eps, scheme)
+        size = max(q * np.abs(flat(wanted)).max(), 10 * eps)
+        assert is_near(case.gradient(method), wanted, dtype, size, truth / eps * case.network._theta.size)
+        noise = naive.unit_noise("gaussian", seed, 0, range(5), [len(b) for b in case.network.weights[1::2]])
+        for layers in ("together", "each"):
+            method = fastnn.NodePerturbation(eps, "gaussian", layers, scheme, seed)
+            wanted = naive.node_perturbation(*widened(case), noise, eps, layers, scheme)
+            size = max(np.abs(flat(wanted)).max(), 10 * eps) * len(case.x)
+            assert is_near(case.gradient(method), wanted, dtype, size, truth / eps)
+    exact = [g.astype(float) for g in case.gradient(fastnn.Backprop())]
+    found = case.gradient(fastnn.ForwardGradient(q, seed=seed))
+    assert is_near(found, naive.projected(exact, "rademacher", seed, 0, q), dtype, 3 * np.abs(flat(exact)).sum())
+    method = fastnn.Perturbation(1e-4, scheme, fraction=0.3, seed=9)
+    whole = flat(case.gradient(replace(method, fraction=1.0)))
+    np.testing.assert_array_equal(flat(case.gradient(method)), whole * masked(case, method, (0.3,) * 3))
 
 
 STACKS = ["same", "three", "pulled", "flat", "every", "one", "flattened", "steps", "lstm", "gru", "tokens", "caption"]

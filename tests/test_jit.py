@@ -4,6 +4,7 @@ import ast
 import compileall
 import functools
 import os
+import pickle
 import shutil
 import socket
 import stat
@@ -20,6 +21,7 @@ import pytest
 
 import fastnn
 from fastnn._compiler import ahead, jit
+from fastnn.kernels import activations
 
 PACKAGE = Path(fastnn.__file__).parent
 compiled = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing is compiled with the JIT disabled")
@@ -923,3 +925,10 @@ def test_shared_functions(toy):
     for path in toy.cache.rglob("toy.sharing.inner-*.code"):
         path.unlink()
     assert toy.run(program)[:2] == (7, 1)  # compiled for its caller, which was there
+
+
+@compiled
+def test_what_is_shared_is_pickled_by_its_name():
+    """So that compiled code that is kept says what it calls."""
+    made = activations.activate.shared
+    assert pickle.loads(pickle.dumps(made)) is made

@@ -160,22 +160,23 @@ class Case:
                 assert np.abs(ours - theirs).max() <= allowed + left * (k >= n_exact)
 
 
-@pytest.mark.late(kept=9)
+# Of even numbers of cases, so that float32, which is compiled by itself, is late.
+@pytest.mark.late(kept=10)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("stack", STACKS)
-def test_forward_is_naive(stack):
-    for dtype in ("float64", "float32"):
-        case = Case(stack, dtype=dtype)
-        z, a = naive.forward(case.network.weights, case.layers, case.x)
-        ours = case.network.forward(case.x)
-        tolerance = {"rtol": 50 * np.finfo(dtype).eps, "atol": 50 * np.finfo(dtype).eps}
-        for mine, theirs in zip([*ours.pre_activations, *ours.activations], [*z, *a], strict=True):
-            assert mine.dtype == dtype
-            assert mine.shape == theirs.shape
-            np.testing.assert_allclose(mine, theirs, **tolerance)
-        np.testing.assert_array_equal(case.network.predict(case.x), ours.activations[-1])
+def test_forward_is_naive(stack, dtype):
+    case = Case(stack, dtype=dtype)
+    z, a = naive.forward(case.network.weights, case.layers, case.x)
+    ours = case.network.forward(case.x)
+    tolerance = {"rtol": 50 * np.finfo(dtype).eps, "atol": 50 * np.finfo(dtype).eps}
+    for mine, theirs in zip([*ours.pre_activations, *ours.activations], [*z, *a], strict=True):
+        assert mine.dtype == dtype
+        assert mine.shape == theirs.shape
+        np.testing.assert_allclose(mine, theirs, **tolerance)
+    np.testing.assert_array_equal(case.network.predict(case.x), ours.activations[-1])
 
 
-@pytest.mark.late(kept=9)
+@pytest.mark.late(kept=10)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stack", STACKS)
 def test_perturbation_is_the_naive_difference(stack, dtype):
@@ -260,15 +261,16 @@ def test_ties_are_exact(stack):
         case.check(("direct",), eps)
 
 
-@pytest.mark.late(kept=9)
+@pytest.mark.late(kept=10)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("stack", STACKS)
-def test_backprop_is_the_limit_of_central_differences(stack):
+def test_backprop_is_the_limit_of_central_differences(stack, dtype):
     # See test_gradients.py. None of these has a unit, or two that tie, within 1e-6 of a kink.
-    for dtype, tolerance in (("float64", 1e-10), ("float32", ROUNDINGS * np.finfo("float32").eps)):
-        case = Case(stack, dtype=dtype)
-        truth, sizes = case.truth(eps=1e-6, scheme="central")
-        for ours, theirs in zip(case.gradient(fastnn.Backprop()), truth, strict=True):
-            assert np.abs(ours - theirs).max() <= tolerance * max(1.0, *(float(s.max()) for s in sizes))
+    tolerance = 1e-10 if dtype == "float64" else ROUNDINGS * np.finfo("float32").eps
+    case = Case(stack, dtype=dtype)
+    truth, sizes = case.truth(eps=1e-6, scheme="central")
+    for ours, theirs in zip(case.gradient(fastnn.Backprop()), truth, strict=True):
+        assert np.abs(ours - theirs).max() <= tolerance * max(1.0, *(float(s.max()) for s in sizes))
 
 
 def test_the_first_of_those_that_tie_gets_the_gradient():
@@ -287,7 +289,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.late(kept=4)
+@pytest.mark.late(kept=11)
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize("stack", ["three", "pools", "pulled", "translate", "gru", "lstm", "tokens"])
 def test_same_bits_for_any_number_of_chunks(chunks, method, stack):

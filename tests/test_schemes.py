@@ -66,59 +66,60 @@ def draws(case, method, n=N):
     return np.array([flat(case.gradient(replace(method, seed=seed))) for seed in range(n)])
 
 
-@pytest.mark.late(kept=9)
+@pytest.mark.late(kept=12)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shaping", [None, "sign", "ranks"])
 @pytest.mark.parametrize("scheme", ["central", "forward"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_random_directions_are_those_of_plain_numpy(make_case, kind, scheme, shaping):
+def test_random_directions_are_those_of_plain_numpy(make_case, dtype, kind, scheme, shaping):
     """Two changes of up to `size` cancel to what a difference is; sums over q directions are of q of them."""
     q, seed = 3, 11
     for head, body in zip(SOME_HEADS, [("tanh", 2), ("relu", 1), ("silu", 2), ("identity", 0)], strict=True):
-        for dtype in DTYPES:
-            case = make_case(head, body, dtype)
-            for eps in (1e-5, 0.3):
-                method = fastnn.RandomDirections(q, eps, kind, scheme, shaping, seed)
-                wanted = naive.along_directions(*widened(case), kind, seed, 0, q, eps, scheme, shaping)
-                singles = naive.along_directions(*widened(case), kind, seed, 0, q, eps, scheme)
-                # Losses are subtracted in the truth, in extended precision.
-                more = 0.0 if shaping else 100 * float(np.finfo(np.longdouble).eps) * (1 + case.mean_loss()) / eps
-                size = q * np.abs(flat(singles)).max() if shaping is None else 1.0
-                # Of a curved loss either reading changes by far more than their difference.
-                size = max(size, 10 * eps) if shaping is None else size
-                assert is_near(case.gradient(method), wanted, dtype, size, more * case.network._theta.size)
+        case = make_case(head, body, dtype)
+        for eps in (1e-5, 0.3):
+            method = fastnn.RandomDirections(q, eps, kind, scheme, shaping, seed)
+            wanted = naive.along_directions(*widened(case), kind, seed, 0, q, eps, scheme, shaping)
+            singles = naive.along_directions(*widened(case), kind, seed, 0, q, eps, scheme)
+            # Losses are subtracted in the truth, in extended precision.
+            more = 0.0 if shaping else 100 * float(np.finfo(np.longdouble).eps) * (1 + case.mean_loss()) / eps
+            size = q * np.abs(flat(singles)).max() if shaping is None else 1.0
+            # Of a curved loss either reading changes by far more than their difference.
+            size = max(size, 10 * eps) if shaping is None else size
+            assert is_near(case.gradient(method), wanted, dtype, size, more * case.network._theta.size)
 
 
-@pytest.mark.late(kept=6)
+@pytest.mark.late(kept=8)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layers", ["together", "each"])
 @pytest.mark.parametrize("scheme", ["central", "forward"])
 @pytest.mark.parametrize("kind", NOISES)
-def test_node_perturbation_is_that_of_plain_numpy(make_case, kind, scheme, layers):
+def test_node_perturbation_is_that_of_plain_numpy(make_case, dtype, kind, scheme, layers):
     seed, sample_weight = 5, [1.0, 2.0, 0.5, 1.0, 3.0]
     for head, body in zip(SOME_HEADS, [("tanh", 2), ("relu", 1), ("silu", 3), ("identity", 0)], strict=True):
-        for dtype in DTYPES:
-            case = make_case(head, body, dtype)
-            noise = naive.unit_noise(kind, seed, 0, range(len(case.x)), [len(b) for b in case.network.weights[1::2]])
-            for sigma in (1e-5, 0.3):
-                method = fastnn.NodePerturbation(sigma, kind, layers, scheme, seed)
-                options = {"turns": layers, "scheme": scheme, "sample_weight": sample_weight}
-                wanted = naive.node_perturbation(*widened(case), noise, sigma, **options)
-                # As above; a sum over samples.
-                size = max(np.abs(flat(wanted)).max(), 10 * sigma) * len(case.x)
-                more = 100 * float(np.finfo(np.longdouble).eps) * (1 + case.mean_loss()) / sigma
-                found = case.gradient(method, sample_weight=sample_weight)
-                assert all(g.dtype == dtype for g in found)
-                assert is_near(found, wanted, dtype, size, more)
+        case = make_case(head, body, dtype)
+        noise = naive.unit_noise(kind, seed, 0, range(len(case.x)), [len(b) for b in case.network.weights[1::2]])
+        for sigma in (1e-5, 0.3):
+            method = fastnn.NodePerturbation(sigma, kind, layers, scheme, seed)
+            options = {"turns": layers, "scheme": scheme, "sample_weight": sample_weight}
+            wanted = naive.node_perturbation(*widened(case), noise, sigma, **options)
+            # As above; a sum over samples.
+            size = max(np.abs(flat(wanted)).max(), 10 * sigma) * len(case.x)
+            more = 100 * float(np.finfo(np.longdouble).eps) * (1 + case.mean_loss()) / sigma
+            found = case.gradient(method, sample_weight=sample_weight)
+            assert all(g.dtype == dtype for g in found)
+            assert is_near(found, wanted, dtype, size, more)
 
 
+@pytest.mark.late(kept=2)
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_forward_gradients_are_those_of_plain_numpy(make_case, kind):
+def test_forward_gradients_are_those_of_plain_numpy(make_case, dtype, kind):
     q, seed = 3, 6
-    for dtype in DTYPES:
-        case = make_case(SOFTMAX, ("tanh", 2), dtype)
-        exact = [g.astype(float) for g in case.gradient(fastnn.Backprop())]
-        found = case.gradient(fastnn.ForwardGradient(q, directions=kind, seed=seed))
-        size = np.abs(flat(exact)).sum() * (len(flat(exact)) if kind == "coordinate" else 3.0)
-        assert is_near(found, naive.projected(exact, kind, seed, 0, q), dtype, size)
+    case = make_case(SOFTMAX, ("tanh", 2), dtype)
+    exact = [g.astype(float) for g in case.gradient(fastnn.Backprop())]
+    found = case.gradient(fastnn.ForwardGradient(q, directions=kind, seed=seed))
+    size = np.abs(flat(exact)).sum() * (len(flat(exact)) if kind == "coordinate" else 3.0)
+    assert is_near(found, naive.projected(exact, kind, seed, 0, q), dtype, size)
     if kind not in NOISES:
         return
     # What node perturbation tends to: central differences at sigma are off by sigma**2 times a third derivative.

@@ -13,7 +13,7 @@ import fastnn
 from fastnn._support import files
 from fastnn.callbacks import Callback, Checkpoint, EarlyStopping
 
-SECONDS = 20.0
+SECONDS = 12.0
 
 
 def mutate(draw, content):
