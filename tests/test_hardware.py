@@ -79,6 +79,7 @@ class TestClosedForms:
         assert is_mean(np.square(logs), 0.09)
 
 
+@pytest.mark.late
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_levels(dtype):
     """To the nearest, cut to the bounds; what lies on a level stays."""

@@ -161,7 +161,7 @@ class Case:
 
 
 # Of even numbers of cases, so that float32, which is compiled by itself, is late.
-@pytest.mark.late(kept=10)
+@pytest.mark.late(kept=20)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("stack", STACKS)
 def test_forward_is_naive(stack, dtype):
@@ -176,7 +176,7 @@ def test_forward_is_naive(stack, dtype):
     np.testing.assert_array_equal(case.network.predict(case.x), ours.activations[-1])
 
 
-@pytest.mark.late(kept=10)
+@pytest.mark.late(kept=20)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stack", STACKS)
 def test_perturbation_is_the_naive_difference(stack, dtype):
@@ -215,6 +215,7 @@ def test_samples_that_count_differently(stack):
     case.check(("auto", "direct"), 1e-3, sample_weight=[0.0, 1.0, 3.0, 0.5])
 
 
+@pytest.mark.late(kept=3)
 @pytest.mark.parametrize("stack", ["every", "steps", "translate"])
 def test_steps_that_count_differently(stack):
     """Forward and central differences, and back-propagation; whatever stands where a weight is 0."""
@@ -261,7 +262,7 @@ def test_ties_are_exact(stack):
         case.check(("direct",), eps)
 
 
-@pytest.mark.late(kept=10)
+@pytest.mark.late(kept=20)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("stack", STACKS)
 def test_backprop_is_the_limit_of_central_differences(stack, dtype):
@@ -308,6 +309,7 @@ def test_same_bits_for_any_number_of_chunks(chunks, method, stack):
         np.testing.assert_array_equal(other, results[0])
 
 
+@pytest.mark.late(kept=4)
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize(("stack", "budget"), [("deep", 15_000), ("pulled", 60_000), ("translate", 6_000)])
 def test_blocks_of_samples_add_up(monkeypatch, method, stack, budget):
@@ -431,6 +433,7 @@ def test_a_long_step_that_nobody_wants_ends(make):
         assert ends == [end]
 
 
+@pytest.mark.late
 def test_networks_copy_pickle_and_come_back_from_files(tmp_path):
     pytest.importorskip("safetensors")
     path = tmp_path / "network.safetensors"

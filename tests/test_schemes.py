@@ -421,6 +421,7 @@ def test_epochs_are_those_of_plain_numpy(make_case, method, optimizer):
     assert is_near(case.network.weights, weights, "float64", 1.0, 1e-9)
 
 
+@pytest.mark.late(kept=5)
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_same_bits_for_any_number_of_chunks_and_weights_stay(chunks, method, dtype):
@@ -608,6 +609,7 @@ def test_sequences(chunks):
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.late(kept=4)
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_devices_are_moved_along_estimates(make_case, method):
     """Weights end on levels; a device whose gain is 1 and that has no noise sees the same estimate as a weight."""
@@ -677,6 +679,7 @@ def test_what_node_perturbation_adds(make_case, kind, extra):
         assert is_mean(np.square(found).sum(axis=1), exact @ exact + added)
 
 
+@pytest.mark.late
 def test_some_coordinates(make_case):
     """Form 14, as directions and as a fraction."""
     case = make_case(("squared_error", "identity"), ("identity", 0))
