@@ -29,7 +29,7 @@ def pytest_configure(config):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark as `exhaustive` what the default run leaves out: most cases of a grid, and what takes long to compile.
+    """Mark as `exhaustive` what the default run leaves out: most cases of a grid, and what takes long.
 
     In plain Python nothing is compiled, and nothing is late.
     """

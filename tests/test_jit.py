@@ -127,6 +127,7 @@ def test_second_process_loads_what_the_first_compiled(toy):
     assert toy.run() == (2, 1, "")
 
 
+@pytest.mark.late
 @compiled
 def test_an_edit_in_another_file_compiles_anew(toy):
     toy.run()
@@ -136,13 +137,14 @@ def test_an_edit_in_another_file_compiles_anew(toy):
     assert toy.run() == (2, 1, "")
 
 
+@pytest.mark.late
 @compiled
 def test_a_changed_setting_compiles_anew(toy):
     toy.run()
     assert toy.run(NUMBA_BOUNDSCHECK="1" if not numba.config.BOUNDSCHECK else "0")[1] == 0
 
 
-@pytest.mark.late(kept=3)
+@pytest.mark.late
 @compiled
 @pytest.mark.parametrize("form", ["zip", "bytecode", "zip of bytecode"])
 def test_a_version_without_sources_runs_its_own_code(toy, form):
@@ -153,6 +155,7 @@ def test_a_version_without_sources_runs_its_own_code(toy, form):
     assert toy.run() == (101, 1, "")
 
 
+@pytest.mark.late
 @compiled
 def test_what_is_imported_from_no_file_is_not_cached(toy):
     for constant in (1, 100):
@@ -910,6 +913,7 @@ def outer(x):
 """
 
 
+@pytest.mark.late
 @compiled
 def test_shared_functions(toy):
     """They are compiled once, found again by callers from the cache, and anew after an edit."""
@@ -932,3 +936,19 @@ def test_what_is_shared_is_pickled_by_its_name():
     """So that compiled code that is kept says what it calls."""
     made = activations.activate.shared
     assert pickle.loads(pickle.dumps(made)) is made
+
+
+@compiled
+def test_constants_make_no_versions_of_their_own():
+    """A constant, a member of an enumeration and a number of their type are one to what a kernel calls."""
+
+    @jit.kernel
+    def add(a, b):
+        return a + b
+
+    @numba.njit
+    def run(b):
+        return add(1, b) + add(2, b) + add(activations.Activation.TANH, b) + add(b, b)
+
+    assert run(5) == 1 + 2 + activations.Activation.TANH + 5 * 5
+    assert len(add.signatures) == 1

@@ -331,6 +331,7 @@ GREEDY = {
 }
 
 
+@pytest.mark.late
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_no_file_takes_more_than_ten_times_its_length(tmp_path):
     """Beside 32 MB, which small files may take: up to 2**17 names and numbers of some hundred bytes."""

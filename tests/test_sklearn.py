@@ -39,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 BOTH = [PerturbationClassifier, PerturbationRegressor]
 
 
-@pytest.mark.late(kept=4)
+@pytest.mark.late(kept=8)
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="minutes in plain Python, for lines that the other tests run")
 @parametrize_with_checks([PerturbationClassifier(), PerturbationRegressor()])
 def test_scikit_learns_checks(estimator, check):
@@ -245,6 +245,7 @@ def test_feature_names(iris):
         model.predict(X[list("bacd")])
 
 
+@pytest.mark.late
 def test_in_scikit_learns_tools(iris):
     X, y = iris
     scaled = make_pipeline(StandardScaler(), quick())
