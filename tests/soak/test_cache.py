@@ -87,9 +87,9 @@ def predicted():
     return fastnn.mlp(3, 4, 2, seed=0).predict(np.ones((4, 3))).tobytes().hex()
 
 
-def test_eight_first_runs_at_once(start, report, tmp_path, wanted):
+def test_four_first_runs_at_once(start, report, tmp_path, wanted):
     """Half of them in each precision."""
-    runs = [(dtype, start(TRAIN, dtype, NUMBA_CACHE_DIR=str(tmp_path))) for dtype in [*wanted] * 4]
+    runs = [(dtype, start(TRAIN, dtype, NUMBA_CACHE_DIR=str(tmp_path))) for dtype in [*wanted] * 2]
     right = 0
     for dtype, process in runs:
         out, error = process.communicate(timeout=TIMEOUT)
@@ -100,8 +100,8 @@ def test_eight_first_runs_at_once(start, report, tmp_path, wanted):
         out, error = start(TRAIN, dtype, NUMBA_CACHE_DIR=str(tmp_path)).communicate(timeout=TIMEOUT)
         assert (out.strip(), error) == (wanted[dtype], "")
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.code")}  # nothing was compiled again
-    report(f"cache: 8 first runs at once in two precisions, {right} with the right bits, {8 - right} lost")
-    assert right == 8
+    report(f"cache: 4 first runs at once in two precisions, {right} with the right bits, {4 - right} lost")
+    assert right == 4
 
 
 @forks

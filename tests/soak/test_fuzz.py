@@ -190,14 +190,15 @@ def ask_and_use(load, path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_descriptions(tmp_path, report, kind):
-    """A right file around a description with an odd value in each place in turn, left out, doubled, or several."""
+    """A right file around a description with odd values in each place in turn, every other one of them, or several."""
     draw = random.Random(0)
     path = tmp_path / "file"
     load = write_sound(kind, path)
     _, description, arrays = files.read(path, kind)
     n_places = len([*places(description)])
     counts = {True: 0, False: 0}
-    for n in range(n_places * (len(ODD) + 1) + 300):
+    assert len(ODD) % 2 == 0  # so that what the one place leaves out, the next takes
+    for n in range(0, n_places * (len(ODD) + 1) + 300, 2):
         changed = json.loads(json.dumps(description))
         if n < n_places * (len(ODD) + 1):
             node, key = [*places(changed)][n // (len(ODD) + 1)]
@@ -223,7 +224,7 @@ def test_descriptions(tmp_path, report, kind):
         f"descriptions of a {kind}: {sum(counts.values())} odd ones, {counts[False]} refused, {counts[True]} whose "
         "change says nothing wrong, and that were of use"
     )
-    assert counts[False] > 500
+    assert counts[False] > 300
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -258,7 +259,7 @@ def test_divergences(tmp_path, report):
         ):
             for gradient in (fastnn.Backprop(), fastnn.Perturbation(), fastnn.Perturbation(1e-3, "central", "direct")):
                 for hidden in ("relu", "tanh", "softplus"):
-                    for exponent in np.linspace(-2, top, 15):
+                    for exponent in np.linspace(-2, top, 9):
                         network = fastnn.mlp(1, 4, 1, hidden=hidden, seed=0, dtype=dtype)
                         trainer = fastnn.Trainer(
                             network, gradient=gradient, optimizer=make(10.0**exponent), batch_size=4
