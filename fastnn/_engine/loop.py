@@ -424,6 +424,7 @@ def take_steps(
             if n_chunks > 1:
                 kind = *identify(layout), task.method, recipe, theta.dtype
                 pace = find_pace(*kind, batch_size.bit_length(), n_chunks)
+                pace.begin((last - first) * batch_size)
             while first < last:
                 shares, stop = False, last
                 if pace:

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from fastnn._engine.plan import count_stem, count_steps
+from fastnn._support.validate import Array
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import Method
 
@@ -31,6 +32,8 @@ LOOK = 0.004
 RUN = 0.02
 SHARE = 1 / 32  # of the time, for looks
 GAIN = 0.95  # what sharing may take of the time of working alone: with less to gain, it is not worth two cores
+# Seconds: threads that slept take 10 to 25 ms to wake up on virtual cores; what is longer is the step itself.
+WAKE = 0.03
 
 _turns: list[object] = []  # the turn is that of the first one
 _is_forked = False
@@ -44,6 +47,9 @@ class Pace:
     of a single step at first, then of more while it is short. Looks, and what was lost by
     believing one, take no more than `SHARE` of the time; only where sharing has become slower
     than working alone was, that is looked at at once.
+
+    Threads fall asleep while one works alone, and between calls. What waking them takes tells nothing of the steps
+    that follow: it is kept apart, and a call that is too short to earn it is done alone.
     """
 
     def __init__(self) -> None:
@@ -53,19 +59,52 @@ class Pace:
         self._since = np.zeros(2)  # the same, since this way is gone
         self._credit = LOOK  # seconds that looks may take
         self._count = 1
+        self._sleeps = True  # the threads that would share
+        self._first: tuple[int, float] | None = None  # the run that woke them, until another follows
+        self._wake = 0.0  # seconds that it took more than others
+        self._is_short = False  # whether this call is
+
+    def begin(self, n_samples: int) -> None:
+        """Take account of a call that begins, with so many samples."""
+        if self._first:  # all that there was: waking is part of such calls
+            self._take(*self._first)
+        self._sleeps, self._first = True, None
+        self._is_short = False
+        if self.shares and not self._looks and self._rate(True) < np.inf:
+            self._is_short = n_samples * (self._rate(False) - self._rate(True)) < self._wake
 
     def plan(self) -> tuple[bool, int]:
         """Return whether the next run is shared, and how many samples it may have; a step it has."""
-        return self.shares != self._looks, self._count
+        if self._is_short:
+            return False, self._count
+        way = self.shares != self._looks
+        return way, 1 if way and self._sleeps else self._count
 
     def note(self, n_samples: int, seconds: float) -> None:
         """Take account of a run that was planned."""
+        if self._is_short:
+            recent = self._add(False, n_samples, seconds)
+            recent *= min(1.0, RUN / recent[1])
+            self._wake -= SHARE * seconds  # so that it is tried again
+            return
+        way = self.shares != self._looks
+        wakes, self._sleeps = way and self._sleeps, not way
+        if wakes and seconds < WAKE:
+            self._first = n_samples, seconds
+            return
+        if self._first:
+            n_first, took = self._first
+            self._first = None
+            self._wake = max(0.0, took - n_first * seconds / n_samples)
+            self._credit -= self._wake
+        self._take(n_samples, seconds)
+
+    def _take(self, n_samples: int, seconds: float) -> None:
+        """Take account of a run that tells how fast this way is."""
         way = self.shares != self._looks
         is_first = not self._recent[False][0]
-        recent = self._recent[way]
-        recent += n_samples, seconds
+        recent = self._add(way, n_samples, seconds)
         rate = self._rate(way)
-        self._count = max(1, min(2 * max(n_samples, self._count), int(RUN / rate)))
         if self._looks:
             if recent[1] >= LOOK:
                 self._end_look(way, rate)
@@ -80,6 +119,13 @@ class Pace:
         if recent[1] >= LOOK and (self._credit >= needed or (way and rate > self._rate(False))):
             self._looks, self._count = True, 1
             self._recent[not way][:] = 0.0
+
+    def _add(self, way: bool, n_samples: int, seconds: float) -> Array:
+        """Add a run to what is known of a way, and see how long the next one may be; return what is known."""
+        recent = self._recent[way]
+        recent += n_samples, seconds
+        self._count = max(1, min(2 * max(n_samples, self._count), int(RUN / self._rate(way))))
+        return recent
 
     def _end_look(self, way: bool, rate: float) -> None:
         """Go on in the faster way."""
