@@ -88,6 +88,18 @@ def test_series_of_products(shape, dtype, n_terms):
     assert (np.abs(result - whole) <= allowed).all()
 
 
+@compiled
+@pytest.mark.parametrize("n_terms", [1, 3])
+def test_a_last_panel_of_any_width(n_terms):
+    for n_columns in range(1, 140):  # more than eight of the widest vectors
+        a, *terms, out = make((6, 40, n_columns), "float32")
+        a = np.asfortranarray(thin(a))
+        result, whole = out.copy(), out.copy()
+        multiply_series(a, *list_entries(a), *terms, n_terms, 0.5, result)
+        multiply_series_all(a, *terms, n_terms, 0.5, whole)
+        np.testing.assert_array_equal(result, whole, err_msg=f"{n_columns} columns")
+
+
 @numba.njit
 def list_share(layout, listed, n_samples, first, last):
     """Call the kernel."""

@@ -28,23 +28,33 @@ class _Listed(Vectors):  # pragma: no cover (called by the compiler, untraced)
         self.b = rest[:n_terms]
         self.b_row, self.out, self.out_row, self.n_rows, self.n_columns, scale = rest[n_terms:]
         self.scale = splat(self.builder, scale, self.vector)
-        column, n_vectors = INDEX(0), REGISTERS if n_terms == 1 else REGISTERS // 2
-        while n_vectors:
-            column = self.emit_panels(column, n_vectors)
-            n_vectors //= 2
-        left = self.builder.sub(self.n_columns, column)
-        with self.builder.if_then(self.builder.icmp_signed(">", left, INDEX(0))):
-            self.emit_rows(column, [self.mask(left)])
+        n_vectors = REGISTERS if n_terms == 1 else REGISTERS // 2
+        self.emit_rest(self.emit_panels(n_vectors), n_vectors)
         self.builder.ret_void()
 
-    def emit_panels(self, column, n_vectors):
+    def emit_panels(self, n_vectors):
         """Emit the loop over panels of so many whole vectors; return where it ends."""
 
         def panel(column, _):
             self.emit_rows(column, [None] * n_vectors)
             return []
 
-        return loop(self.builder, column, self.n_columns, INDEX(n_vectors * self.lanes), [], panel)[0]
+        return loop(self.builder, INDEX(0), self.n_columns, INDEX(n_vectors * self.lanes), [], panel)[0]
+
+    def emit_rest(self, column, n_vectors):
+        """Emit the panel of fewer columns, whatever their number: a row's list runs once for them."""
+        builder = self.builder
+        left = builder.sub(self.n_columns, column)
+        whole, over = builder.udiv(left, INDEX(self.lanes)), builder.urem(left, INDEX(self.lanes))
+        mask = self.mask(over)
+        is_over = builder.icmp_signed(">", over, INDEX(0))
+        for n in range(n_vectors):
+            with builder.if_then(builder.icmp_signed("==", whole, INDEX(n))), builder.if_else(is_over) as (more, even):
+                with more:
+                    self.emit_rows(column, [None] * n + [mask])
+                with even:
+                    if n:
+                        self.emit_rows(column, [None] * n)
 
     def emit_rows(self, column, masks):
         """Emit the loop over a panel's rows."""
