@@ -31,10 +31,13 @@ SERIAL_BELOW = 1e5  # ns
 # the system tells little; a run cannot be ended, and may take twenty times as long as expected.
 LOOK = 0.004
 RUN = 0.02
+# Seconds that a rate is of: virtual cores stand still for 10 to 25 ms now and then, which tells nothing.
+MEMORY = 0.1
 SHARE = 1 / 32  # of the time, for looks
 GAIN = 0.95  # what sharing may take of the time of working alone: with less to gain, it is not worth two cores
-# Seconds: threads that slept take 10 to 25 ms to wake up on virtual cores; what is longer is the step itself.
-WAKE = 0.03
+# Threads that slept take 10 to 25 ms to wake up on virtual cores, and one time in five as long again in the next step.
+WAKE = 0.05  # seconds that this may take: what is longer is the steps themselves
+WAKING = 2  # steps
 
 _turns: list[object] = []  # the turn is that of the first one
 _is_forked = False
@@ -60,17 +63,16 @@ class Pace:
         self._since = np.zeros(2)  # the same, since this way is gone
         self._credit = LOOK  # seconds that looks may take
         self._count = 1
-        self._sleeps = True  # the threads that would share
-        self._first: tuple[int, float] | None = None  # the run that woke them, until another follows
+        self._awake = 0  # shared runs since the threads slept
+        self._waking = np.zeros(2)  # samples and seconds of those that woke them, until another follows
         self._wake = 0.0  # seconds that it took more than others
         self._is_short = False  # whether this call is
 
     def begin(self, n_samples: int) -> None:
         """Take account of a call that begins, with so many samples."""
-        if self._first:  # all that there was: waking is part of such calls
-            self._take(*self._first)
-        self._sleeps, self._first = True, None
-        self._is_short = False
+        if self._waking[0]:  # all that there was: waking is part of such calls
+            self._take(*self._end_waking())
+        self._awake, self._is_short = 0, False
         if self.shares and not self._looks and self._rate(True) < np.inf:
             self._is_short = n_samples * (self._rate(False) - self._rate(True)) < self._wake
 
@@ -79,26 +81,31 @@ class Pace:
         if self._is_short:
             return False, self._count
         way = self.shares != self._looks
-        return way, 1 if way and self._sleeps else self._count
+        return way, 1 if way and self._awake < WAKING else self._count
 
     def note(self, n_samples: int, seconds: float) -> None:
         """Take account of a run that was planned."""
         if self._is_short:
             recent = self._add(False, n_samples, seconds)
-            recent *= min(1.0, RUN / recent[1])
+            recent *= min(1.0, MEMORY / recent[1])
             self._wake -= SHARE * seconds  # so that it is tried again
             return
         way = self.shares != self._looks
-        wakes, self._sleeps = way and self._sleeps, not way
-        if wakes and seconds < WAKE:
-            self._first = n_samples, seconds
+        self._awake = self._awake + 1 if way else 0
+        if 0 < self._awake <= WAKING and self._waking[1] + seconds < WAKE:
+            self._waking += n_samples, seconds
             return
-        if self._first:
-            n_first, took = self._first
-            self._first = None
-            self._wake = max(0.0, took - n_first * seconds / n_samples)
+        if self._waking[0]:
+            n_before, took = self._end_waking()
+            self._wake = max(0.0, took - n_before * seconds / n_samples)
             self._credit -= self._wake
         self._take(n_samples, seconds)
+
+    def _end_waking(self) -> tuple[int, float]:
+        """Return of how many samples the runs were that woke the threads, and their seconds."""
+        n_samples, seconds = self._waking.tolist()
+        self._waking[:] = 0.0
+        return int(n_samples), seconds
 
     def _take(self, n_samples: int, seconds: float) -> None:
         """Take account of a run that tells how fast this way is."""
@@ -114,7 +121,7 @@ class Pace:
             self.shares, self._credit, self._count = True, 0.0, 1
             return
         self._since += n_samples, seconds
-        recent *= min(1.0, RUN / recent[1])
+        recent *= min(1.0, MEMORY / recent[1])
         needed = seconds if seconds > 2 * RUN else LOOK  # a single step may take longer
         self._credit = min(self._credit + SHARE * seconds, needed)
         if recent[1] >= LOOK and (self._credit >= needed or (way and rate > self._rate(False))):
