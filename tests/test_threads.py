@@ -118,9 +118,9 @@ class Machine:
         shares, n_samples = self.pace.plan()
         n_samples = min(most, max(1, n_samples // batch_size) * batch_size)
         taken = n_samples * (self.shared if shares else self.alone)
-        if shares:
-            taken += sum(self.wake[self.awake : self.awake + n_samples // batch_size])
-        self.awake = self.awake + n_samples // batch_size if shares else 0
+        last = self.awake + n_samples // batch_size
+        taken += sum(self.wake[self.awake : last]) if shares else 0.0
+        self.awake = last if shares else 0
         self.pace.note(n_samples, taken)
         self.clock += taken
         return n_samples

@@ -15,7 +15,6 @@ import numba
 import numpy as np
 
 from fastnn._engine.plan import count_stem, count_steps
-from fastnn._support.validate import Array
 from fastnn.kernels.layout import Layout
 from fastnn.kernels.work import Method
 
@@ -78,20 +77,16 @@ class Pace:
 
     def plan(self) -> tuple[bool, int]:
         """Return whether the next run is shared, and how many samples it may have; a step it has."""
-        if self._is_short:
-            return False, self._count
-        way = self.shares != self._looks
-        return way, 1 if way and self._awake < WAKING else self._count
+        return self._way, 1 if self._way and self._awake < WAKING else self._count
 
     def note(self, n_samples: int, seconds: float) -> None:
         """Take account of a run that was planned."""
         if self._is_short:
-            recent = self._add(False, n_samples, seconds)
-            recent *= min(1.0, MEMORY / recent[1])
+            self._add(n_samples, seconds)
+            self._forget()
             self._wake -= SHARE * seconds  # so that it is tried again
             return
-        way = self.shares != self._looks
-        self._awake = self._awake + 1 if way else 0
+        self._awake = self._awake + 1 if self._way else 0
         if 0 < self._awake <= WAKING and self._waking[1] + seconds < WAKE:
             self._waking += n_samples, seconds
             return
@@ -109,10 +104,10 @@ class Pace:
 
     def _take(self, n_samples: int, seconds: float) -> None:
         """Take account of a run that tells how fast this way is."""
-        way = self.shares != self._looks
+        way = self._way
         is_first = not self._recent[False][0]
-        recent = self._add(way, n_samples, seconds)
-        rate = self._rate(way)
+        self._add(n_samples, seconds)
+        recent, rate = self._recent[way], self._rate(way)
         if self._looks:
             if recent[1] >= LOOK:
                 self._end_look(way, rate)
@@ -121,19 +116,27 @@ class Pace:
             self.shares, self._credit, self._count = True, 0.0, 1
             return
         self._since += n_samples, seconds
-        recent *= min(1.0, MEMORY / recent[1])
+        self._forget()
         needed = seconds if seconds > 2 * RUN else LOOK  # a single step may take longer
         self._credit = min(self._credit + SHARE * seconds, needed)
         if recent[1] >= LOOK and (self._credit >= needed or (way and rate > self._rate(False))):
             self._looks, self._count = True, 1
             self._recent[not way][:] = 0.0
 
-    def _add(self, way: bool, n_samples: int, seconds: float) -> Array:
-        """Add a run to what is known of a way, and see how long the next one may be; return what is known."""
-        recent = self._recent[way]
-        recent += n_samples, seconds
-        self._count = max(1, min(2 * max(n_samples, self._count), int(RUN / self._rate(way))))
-        return recent
+    @property
+    def _way(self) -> bool:
+        """Whether runs are shared at present."""
+        return self.shares != self._looks and not self._is_short
+
+    def _add(self, n_samples: int, seconds: float) -> None:
+        """Add a run to what is known of this way, and see how long the next one may be."""
+        self._recent[self._way] += n_samples, seconds
+        self._count = max(1, min(2 * max(n_samples, self._count), int(RUN / self._rate(self._way))))
+
+    def _forget(self) -> None:
+        """Keep of this way what was lately."""
+        recent = self._recent[self._way]
+        recent *= min(1.0, MEMORY / recent[1])
 
     def _end_look(self, way: bool, rate: float) -> None:
         """Go on in the faster way."""
