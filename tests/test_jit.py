@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import zipfile
 from pathlib import Path
 
@@ -864,12 +865,38 @@ def test_another_process_compiles_from_the_end(jobs):
     assert jobs.is_kept() == [False, False]
     other = ahead.Other(jobs.jobs)
     other.process.wait(120)
-    for k in range(2):
-        other.wait(k)
+    assert [*other.share()] == [1, 0]
     other.leave()
     other.leave()  # twice is once
     assert jobs.is_kept() == [True, True]
     assert not jobs.jobs[0][0].overloads  # by that process, not by this one
+
+
+@compiled
+def test_no_job_is_begun_by_both(jobs, monkeypatch, tmp_path):
+    """What is begun here is not handed out, and what is handed out is waited for."""
+    begun, ended = tmp_path / "begun", tmp_path / "ended"
+    program = f"""
+        import pathlib, time
+        print(flush=True)
+        while not pathlib.Path({str(begun)!r}).exists():
+            time.sleep(0.01)
+        time.sleep(0.5)
+        pathlib.Path({str(ended)!r}).touch()
+        print(flush=True)
+        time.sleep(60)
+    """
+    monkeypatch.setattr(ahead, "PROGRAM", textwrap.dedent(program))
+    other = ahead.Other(jobs.jobs)
+    while not other._theirs:
+        time.sleep(0.01)
+    shared = other.share()
+    assert next(shared) == 0
+    begun.touch()
+    assert next(shared) == 1
+    assert ended.exists()
+    assert [*shared] == []
+    other.process.kill()
 
 
 @compiled

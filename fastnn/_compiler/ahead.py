@@ -1,4 +1,4 @@
-"""Compiling in two processes at once: another one begins at the other end of the list, and leaves code in the cache.
+"""Compiling in two processes at once: another one is handed jobs from the list's end, and leaves code in the cache.
 
 Two threads of one process would not do: the compiler has a lock. The other process imports fastnn from where this one
 did, which takes it a second, and goes when there is nothing left to do, or nobody to do it for.
@@ -11,7 +11,8 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numba
@@ -38,14 +39,20 @@ def can_help() -> bool:
 
 
 class Other:
-    """The other process, and how far it is: it begins with the last of the jobs, which count from 0."""
+    """The other process, and the jobs, which count from 0: it is handed the last, and this one takes the first.
+
+    A job is one process's. When both could begin the one that they met at, the second to end it wrote the file of it
+    again, seconds after the fit.
+    """
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM], stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
         )
-        self._begun = self._ended = len(jobs)
+        self._left = deque(range(len(jobs)))
+        self._theirs: list[int] = []
+        self._is_busy = False
         self._moved = threading.Condition()
         settings = {
             name: getattr(numba.config, name) for name in (*jit.SETTINGS, "CACHE_DIR") if hasattr(numba.config, name)
@@ -56,26 +63,37 @@ class Other:
             for what in (sys.path, (settings, names)):
                 self.process.stdin.write(pickle.dumps(what))
             self.process.stdin.flush()
-        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._hand_out, daemon=True).start()
 
-    def _listen(self) -> None:
-        """Note what it says."""
-        assert self.process.stdout
-        with self.process.stdout as lines:
-            for line in lines:
-                begun, ended = map(int, line.split())
+    def _hand_out(self) -> None:
+        """Hand it a job each time it says that it is free, as long as there are any and it is there."""
+        assert self.process.stdin and self.process.stdout
+        with contextlib.suppress(OSError, ValueError), self.process.stdout as free:
+            for _ in free:
                 with self._moved:
-                    self._begun, self._ended = begun, ended
+                    self._is_busy = bool(self._left)
                     self._moved.notify()
-        self.process.wait()
+                    if not self._is_busy:
+                        break
+                    self._theirs.append(self._left.pop())
+                self.process.stdin.write(b"%d\n" % self._theirs[-1])
+                self.process.stdin.flush()
         with self._moved:
-            self._begun = self._ended = 0  # nobody is waited for any more
+            self._is_busy = False  # nobody is waited for any more
             self._moved.notify()
+        self.leave()
+        self.process.wait()
 
-    def wait(self, k: int) -> None:
-        """Wait until it is not at this job."""
-        with self._moved:
-            self._moved.wait_for(lambda: not self._begun <= k < self._ended)
+    def share(self) -> Iterator[int]:
+        """Yield the jobs that are left, one after another, and, when it has ended them, those that it was handed."""
+        while True:
+            with self._moved:
+                if not self._left:
+                    self._moved.wait_for(lambda: not self._is_busy)
+                    break
+                job = self._left.popleft()
+            yield job
+        yield from self._theirs
 
     def leave(self) -> None:
         """Have it end with the job that it is at."""
@@ -89,9 +107,8 @@ def compile_all(jobs: Sequence[Job]) -> None:
     missing = [(dispatcher, signature) for dispatcher, signature in jobs if not jit.is_kept(dispatcher, signature)]
     other = Other(missing) if len(missing) >= FEWEST and can_help() else None
     try:
-        for k, (dispatcher, signature) in enumerate(missing):
-            if other:
-                other.wait(k)
+        for k in other.share() if other else range(len(missing)):
+            dispatcher, signature = missing[k]
             dispatcher.compile(signature)  # or loaded, if the other has compiled it
     finally:
         if other:
@@ -99,22 +116,13 @@ def compile_all(jobs: Sequence[Job]) -> None:
 
 
 def work(source: Any, out: Any) -> None:  # pragma: no cover (in a process of its own, untraced)
-    """Compile from the last job to the first, and say which one is begun, and which one was ended last."""
+    """Say that this process is free, and compile what it is handed, until the pipe is closed."""
     settings, names = pickle.load(source)
     for name, value in settings.items():
         setattr(numba.config, name, value)
-    left = threading.Event()
-
-    def watch() -> None:
-        source.read()  # until the pipe is closed
-        left.set()
-
-    threading.Thread(target=watch, daemon=True).start()
-    for k in reversed(range(len(names))):
-        if left.is_set():
-            return
-        module, name, signature = names[k]
-        print(k, k + 1, file=out, flush=True)
+    print(file=out, flush=True)
+    for line in source:
+        module, name, signature = names[int(line)]
         found = getattr(importlib.import_module(module), name)
         getattr(found, "dispatcher", found).compile(signature)
-        print(k, k, file=out, flush=True)
+        print(file=out, flush=True)
