@@ -665,7 +665,7 @@ def test_who_comes_late_is_handed_rows(cluster, monkeypatch):
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
         trainer.fit(X, Y, 2, client=client, callbacks=[Grow()])
     assert [len(workers) for workers in seen] == [1, 1, 2, 2, 2, 2]
-    assert all(a < b for a, b in pairwise(counts))
+    assert counts[0] < counts[-1]  # what a look sends comes a few milliseconds later, which may be in the step after
     same_bits(trainer, whole)
 
 
@@ -679,7 +679,8 @@ def test_pieces_are_shared_out(cluster):
     assert cluster.share_out([first, first, second, first], {"a": 1, "b": 1}) == list("aabb")
 
 
-def test_all_workers_gone(cluster, monkeypatch):
+@pytest.mark.parametrize("loss", ["workers", "scheduler", "client"])
+def test_nobody_is_left(cluster, monkeypatch, loss):
     """The weights are those of the last whole step, and it goes on at home."""
     from distributed import Client
 
@@ -688,18 +689,22 @@ def test_all_workers_gone(cluster, monkeypatch):
     whole, trainer = make_trainer(), make_trainer()
     whole.fit(X, Y, 4)
 
+    def leave():
+        client.cluster.scale(0)
+        while client.nthreads():
+            time.sleep(0.01)
+
     class Leave(Callback):
         def on_steps(self, trainer):
             if trainer.n_steps == 4:
-                client.cluster.scale(0)
-                while client.nthreads():
-                    time.sleep(0.01)
+                {"workers": leave, "scheduler": client.cluster.close, "client": client.close}[loss]()
 
+    why = "none came in 0.3 s" if loss == "workers" else "the client is closed, by itself if it has lost the scheduler"
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
-        with pytest.raises(ConnectionError, match="no worker has answered for 0.3 s"):
+        with pytest.raises(ConnectionError, match=rf"no worker has answered: {why} \(.+\); the network keeps"):
             trainer.fit(X, Y, 4, client=client, callbacks=[Leave()])
         assert trainer.n_steps == 4
-        with pytest.raises(ConnectionError, match="the cluster has no worker: none came in 0.3 s"):
+        with pytest.raises(ConnectionError, match=f"the cluster has no worker: {why}"):
             trainer.fit(X, Y, 4, client=client)
     trainer.fit(X, Y, 4 - trainer.n_epochs)
     same_bits(trainer, whole)

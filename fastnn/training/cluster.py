@@ -44,6 +44,7 @@ SLOW, LONG = 10.0, 0.1
 LOST = (FutureCancelledError, FuturesCancelledError, TimeoutError, OSError)
 
 KEPT = "the network keeps the weights of the last whole step, and `fit` goes on from there, also without a client"
+CLOSED = "the client is closed, by itself if it has lost the scheduler"
 ADVICE = (
     "a step takes {:.3g} ms on this cluster, and computes for {:.3g} ms, as long as one thread at home: a cluster "
     "pays where a step has more to compute, such as larger batches, in larger blocks"
@@ -152,8 +153,8 @@ class Cluster:
         self._timed: list[tuple[float, list[Piece], list[Answer]]] = []
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
-        except LOST as error:
-            raise ConnectionError(f"the cluster has no worker: none came in {PATIENCE:g} s") from error
+        except Exception as error:
+            raise ConnectionError(f"the cluster has no worker: {self._say_why()}") from error
         if len(kinds := set(self._check_workers())) > 1:
             warnings.warn(MIXED.format(", ".join(sorted(kinds))), stacklevel=find_caller())
         try:
@@ -223,7 +224,9 @@ class Cluster:
             started, stop = time.perf_counter(), [0]
             try:
                 answers = call_apart(partial(self._measure, theta.copy(), done, pieces, stop), stop)
-            except LOST as error:
+            except Exception as error:
+                if not self._is_lost(error):
+                    raise
                 self._wait_for_workers(error, POLL * tries)
                 reason = error
                 continue
@@ -307,7 +310,7 @@ class Cluster:
                 raise TimeoutError(f"lost: {', '.join(lost)}")
         raise TimeoutError("nobody waits")
 
-    def _wait_for_workers(self, error: BaseException, seconds: float) -> None:
+    def _wait_for_workers(self, error: Exception, seconds: float) -> None:
         """Wait so long, and until somebody is there, who has nothing of what was laid out; or say that nobody came."""
         self._places = []
 
@@ -317,8 +320,20 @@ class Cluster:
 
         try:
             call_apart(wait_for_them)
-        except LOST:
-            raise ConnectionError(f"no worker has answered for {PATIENCE:g} s ({error}); {KEPT}") from error
+        except Exception:
+            raise ConnectionError(f"no worker has answered: {self._say_why()} ({error}); {KEPT}") from error
+
+    def _is_closed(self) -> bool:
+        """Return whether the client was closed, or has closed itself."""
+        return self._client.status in ("closing", "closed")
+
+    def _is_lost(self, error: Exception) -> bool:
+        """Return whether an error is of a connection that was lost; of one that was closed Dask says many things."""
+        return isinstance(error, LOST) or self._is_closed()
+
+    def _say_why(self) -> str:
+        """Say why nobody is there."""
+        return CLOSED if self._is_closed() else f"none came in {PATIENCE:g} s"
 
     def _advise(self) -> None:
         """Warn, when enough steps were timed, if they are too quick for a cluster, or one worker is too slow."""
