@@ -151,10 +151,11 @@ class Cluster:
         self._job = job._replace(task=job.task._replace(n_chunks=1))  # pieces are shared among threads
         self._network, self._loss, self._samples = network, loss, samples
         self._timed: list[tuple[float, list[Piece], list[Answer]]] = []
+        started = time.monotonic()
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
         except Exception as error:
-            raise ConnectionError(f"the cluster has no worker: {self._say_why()}") from error
+            raise ConnectionError(f"the cluster has no worker: {self._say_why(started)}") from error
         if len(kinds := set(self._check_workers())) > 1:
             warnings.warn(MIXED.format(", ".join(sorted(kinds))), stacklevel=find_caller())
         try:
@@ -312,7 +313,7 @@ class Cluster:
 
     def _wait_for_workers(self, error: Exception, seconds: float) -> None:
         """Wait so long, and until somebody is there, who has nothing of what was laid out; or say that nobody came."""
-        self._places = []
+        self._places, started = [], time.monotonic()
 
         def wait_for_them() -> None:
             time.sleep(seconds)
@@ -321,7 +322,7 @@ class Cluster:
         try:
             call_apart(wait_for_them)
         except Exception:
-            raise ConnectionError(f"no worker has answered: {self._say_why()} ({error}); {KEPT}") from error
+            raise ConnectionError(f"no worker has answered: {self._say_why(started)} ({error}); {KEPT}") from error
 
     def _is_closed(self) -> bool:
         """Return whether the client was closed, or has closed itself."""
@@ -331,9 +332,9 @@ class Cluster:
         """Return whether an error is of a connection that was lost; of one that was closed Dask says many things."""
         return isinstance(error, LOST) or self._is_closed()
 
-    def _say_why(self) -> str:
-        """Say why nobody is there."""
-        return CLOSED if self._is_closed() else f"none came in {PATIENCE:g} s"
+    def _say_why(self, started: float) -> str:
+        """Say why nobody is there, for whom was waited from then on."""
+        return CLOSED if self._is_closed() else f"none came in {time.monotonic() - started:.2g} s"
 
     def _advise(self) -> None:
         """Warn, when enough steps were timed, if they are too quick for a cluster, or one worker is too slow."""
