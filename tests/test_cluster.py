@@ -699,7 +699,7 @@ def test_nobody_is_left(cluster, monkeypatch, loss):
             if trainer.n_steps == 4:
                 {"workers": leave, "scheduler": client.cluster.close, "client": client.close}[loss]()
 
-    why = r"none came in \d[\d.]* s" if loss == "workers" else "the client is closed, by itself if it has lost the scheduler"
+    why = r"none came in \d[\d.]* s" if loss == "workers" else "the client is closed, by itself if .*"
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
         with pytest.raises(ConnectionError, match=rf"no worker has answered: {why} \(.+\); the network keeps"):
             trainer.fit(X, Y, 4, client=client, callbacks=[Leave()])

@@ -67,7 +67,8 @@ class Other:
 
     def _hand_out(self) -> None:
         """Hand it a job each time it says that it is free, as long as there are any and it is there."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         with contextlib.suppress(OSError, ValueError), self.process.stdout as free:
             for _ in free:
                 with self._moved:
