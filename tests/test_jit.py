@@ -14,6 +14,7 @@ import tempfile
 import textwrap
 import time
 import zipfile
+from enum import IntEnum
 from pathlib import Path
 
 import numba
@@ -827,6 +828,35 @@ def test_every_entry_point_has_one_version_a_dtype():
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=600, check=True
     )
     assert done.stdout.split() == ["2", "2"]
+
+
+class Choice(IntEnum):
+    A, B, C, D = range(4)
+
+
+@jit.kernel
+def one_more(x):
+    return x + 1
+
+
+@jit.kernel
+def twice(x):
+    return 2 * x
+
+
+def test_functions_by_code():
+    """One that several codes share is asked for once, and last if most do; else there is a default."""
+    functions = {Choice.A: one_more, Choice.B: twice, Choice.C: one_more}
+    shared = jit.by_code("shared", "x", functions)
+    other = jit.by_code("other", "x", functions, default=jit.by_code("none", "x", {Choice.D: twice}))
+
+    @jit.entry_point(cached=False)
+    def call(choice):
+        return shared(choice, 5), other(choice, 5)
+
+    assert [call(int(choice)) for choice in Choice] == [(6, 6), (10, 10), (6, 6), (6, 10)]
+    code = getattr(shared, "py_func", shared).__code__
+    assert code.co_names == ("shared_b", "shared_a")
 
 
 @jit.unit

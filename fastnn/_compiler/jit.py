@@ -126,14 +126,25 @@ def _make_plain(kinds):
 def by_code(name, arguments, functions, default=None, inline=False):
     """Return a kernel (choice, *arguments) that calls the function of that code, or default(choice, *arguments).
 
-    Without a default the last function is that of every code that is no other's. One `if` after
-    another, as one would write them: functions as arguments would be compiled anew in every process.
+    Without a default, what most codes share is also that of every code that is no other's. One `if` after
+    another, as one would write them: functions as arguments would be compiled anew in every process. One for each
+    function, not for each code: LLVM splits a loop over residuals into one for each of four, not of eleven, and a step
+    of 64-32-10 in float32 takes 13.7 us instead of 16.1 (AMD EPYC, Zen 4, one thread).
     """
-    names = {f"{name}_{code.name.lower()}": function for code, function in functions.items()}
-    *cases, last = [(int(code), f"{called}({arguments})") for code, called in zip(functions, names, strict=True)]
-    if default is not None:
-        cases, last = [*cases, last], (None, f"default(choice, {arguments})")
-    lines = [f"    if choice == {code}:\n        return {call}\n" for code, call in cases]
+    groups = {}
+    for code, function in functions.items():
+        groups.setdefault(function, []).append(code)
+    names = {f"{name}_{codes[0].name.lower()}": function for function, codes in groups.items()}
+    cases = [(codes, f"{called}({arguments})") for codes, called in zip(groups.values(), names, strict=True)]
+    if default is None:
+        last = max(cases, key=lambda case: len(case[0]))
+        cases.remove(last)
+    else:
+        last = [], f"default(choice, {arguments})"
+    lines = []
+    for codes, call in cases:
+        chosen = " or ".join(f"choice == {int(code)}" for code in codes)
+        lines.append(f"    if {chosen}:\n        return {call}\n")
     source = f"def {name}(choice, {arguments}):\n{''.join(lines)}    return {last[1]}\n"
     scope = {"__name__": __name__, "default": default, **names}
     exec(source, scope)
