@@ -1,5 +1,6 @@
 """Batches in blocks: what they sum to, and the same bits from files, in parts, and on a Dask cluster."""
 
+import asyncio
 import importlib.util
 import os
 import pickle
@@ -8,6 +9,8 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -640,6 +643,18 @@ def test_what_a_worker_raises(client, cluster, monkeypatch):
             make_trainer().fit(X, Y, client=client)
 
 
+@pytest.mark.parametrize("status", ["running", "paused", "closing", "closing_gracefully"])
+def test_a_worker_that_is_closing(cluster, status):
+    """What it cannot do any more is of a worker that is lost; an error of one that is there is raised."""
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    worker = SimpleNamespace(handlers={}, address="tcp://a", data={"part": (X, Y)}, executors={"default": pool})
+    worker.status = SimpleNamespace(name=status)
+    cluster.serve(worker)
+    answer = asyncio.run(worker.handlers["fastnn_measure"]((None, X, 0, [("part", "tcp://a", np.arange(2), 0)])))
+    assert type(answer["found"].data) is (ConnectionError if "closing" in status else RuntimeError)
+
+
 def test_who_comes_late_is_handed_rows(cluster, monkeypatch):
     """And measures its share, though it has no samples; a scheduler that may end itself hears of every look."""
     from distributed import Client
@@ -650,6 +665,9 @@ def test_who_comes_late_is_handed_rows(cluster, monkeypatch):
     def look(self, *arguments):
         answers = real(self, *arguments)
         seen.append({worker for _, _, worker in answers})
+        until = time.monotonic() + 10  # what a look sends comes some milliseconds later
+        while counts and client.cluster.scheduler.transition_counter == counts[-1] and time.monotonic() < until:
+            time.sleep(0.005)
         counts.append(client.cluster.scheduler.transition_counter)
         return answers
 
@@ -665,7 +683,7 @@ def test_who_comes_late_is_handed_rows(cluster, monkeypatch):
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
         trainer.fit(X, Y, 2, client=client, callbacks=[Grow()])
     assert [len(workers) for workers in seen] == [1, 1, 2, 2, 2, 2]
-    assert counts[0] < counts[-1]  # what a look sends comes a few milliseconds later, which may be in the step after
+    assert all(a < b for a, b in pairwise(counts))
     same_bits(trainer, whole)
 
 
@@ -679,10 +697,10 @@ def test_pieces_are_shared_out(cluster):
     assert cluster.share_out([first, first, second, first], {"a": 1, "b": 1}) == list("aabb")
 
 
-@pytest.mark.parametrize("loss", ["workers", "scheduler", "client"])
+@pytest.mark.parametrize("loss", ["workers", "scheduler", "client", "client of a cluster that stays"])
 def test_nobody_is_left(cluster, monkeypatch, loss):
     """The weights are those of the last whole step, and it goes on at home."""
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
     monkeypatch.setattr(cluster, "PATIENCE", 0.3)
     monkeypatch.setattr(cluster, "POLL", 0.05)
@@ -697,10 +715,13 @@ def test_nobody_is_left(cluster, monkeypatch, loss):
     class Leave(Callback):
         def on_steps(self, trainer):
             if trainer.n_steps == 4:
-                {"workers": leave, "scheduler": client.cluster.close, "client": client.close}[loss]()
+                {"workers": leave, "scheduler": client.cluster.close}.get(loss, client.close)()
 
     why = r"none came in \d[\d.]* s" if loss == "workers" else "the client is closed, by itself if .*"
-    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
+    options = {"processes": False, "n_workers": 1, "threads_per_worker": 1, "dashboard_address": ":0"}
+    with ExitStack() as stack:
+        kept = [stack.enter_context(LocalCluster(**options))] if "stays" in loss else []
+        client = stack.enter_context(Client(*kept) if kept else Client(**options))
         with pytest.raises(ConnectionError, match=rf"no worker has answered: {why} \(.+\); the network keeps"):
             trainer.fit(X, Y, 4, client=client, callbacks=[Leave()])
         assert trainer.n_steps == 4

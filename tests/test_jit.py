@@ -918,15 +918,18 @@ def test_no_job_is_begun_by_both(jobs, monkeypatch, tmp_path):
     """
     monkeypatch.setattr(ahead, "PROGRAM", textwrap.dedent(program))
     other = ahead.Other(jobs.jobs)
-    while not other._theirs:
-        time.sleep(0.01)
-    shared = other.share()
-    assert next(shared) == 0
-    begun.touch()
-    assert next(shared) == 1
-    assert ended.exists()
-    assert [*shared] == []
-    other.process.kill()
+    try:
+        while not other._theirs:
+            assert other.process.poll() is None
+            time.sleep(0.01)
+        shared = other.share()
+        assert next(shared) == 0
+        begun.touch()
+        assert next(shared) == 1
+        assert ended.exists()
+        assert [*shared] == []
+    finally:
+        other.process.kill()
 
 
 @compiled

@@ -27,7 +27,8 @@ PROGRAM = """
 import pickle, sys
 sys.path[:] = pickle.load(sys.stdin.buffer)
 from fastnn._compiler import ahead
-ahead.work(sys.stdin.buffer, sys.stdout)
+out, sys.stdout = sys.stdout, sys.stderr  # whatever else prints says nothing of jobs
+ahead.work(sys.stdin.buffer, out)
 """
 
 
@@ -54,35 +55,36 @@ class Other:
         self._theirs: list[int] = []
         self._is_busy = False
         self._moved = threading.Condition()
+        threading.Thread(target=self._hand_out, args=(jobs,), daemon=True).start()
+
+    def _hand_out(self, jobs: Sequence[Job]) -> None:
+        """Hand it a job each time it says that it is free, as long as there are any and it is there."""
         settings = {
             name: getattr(numba.config, name) for name in (*jit.SETTINGS, "CACHE_DIR") if hasattr(numba.config, name)
         }
         names = [(one.py_func.__module__, one.py_func.__name__, signature) for one, signature in jobs]
-        assert self.process.stdin
-        with contextlib.suppress(OSError):  # it may be gone
-            for what in (sys.path, (settings, names)):
-                self.process.stdin.write(pickle.dumps(what))
-            self.process.stdin.flush()
-        threading.Thread(target=self._hand_out, daemon=True).start()
-
-    def _hand_out(self) -> None:
-        """Hand it a job each time it says that it is free, as long as there are any and it is there."""
-        assert self.process.stdin
-        assert self.process.stdout
-        with contextlib.suppress(OSError, ValueError), self.process.stdout as free:
-            for _ in free:
-                with self._moved:
-                    self._is_busy = bool(self._left)
-                    self._moved.notify()
-                    if not self._is_busy:
-                        break
-                    self._theirs.append(self._left.pop())
-                self.process.stdin.write(b"%d\n" % self._theirs[-1])
-                self.process.stdin.flush()
-        with self._moved:
-            self._is_busy = False  # nobody is waited for any more
-            self._moved.notify()
-        self.leave()
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin
+        assert stdout
+        try:
+            with contextlib.suppress(OSError, ValueError), stdout as free:  # it may be gone, or left
+                for what in (sys.path, (settings, names)):
+                    stdin.write(pickle.dumps(what))
+                stdin.flush()
+                for _ in free:
+                    with self._moved:
+                        self._is_busy = bool(self._left)
+                        self._moved.notify()
+                        if not self._is_busy:
+                            break
+                        self._theirs.append(self._left.pop())
+                    stdin.write(b"%d\n" % self._theirs[-1])
+                    stdin.flush()
+        finally:
+            with self._moved:
+                self._is_busy = False  # nobody is waited for any more
+                self._moved.notify()
+            self.leave()
         self.process.wait()
 
     def share(self) -> Iterator[int]:
@@ -99,7 +101,8 @@ class Other:
     def leave(self) -> None:
         """Have it end with the job that it is at."""
         assert self.process.stdin
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
+            self.process.stdin.write(b"-1\n")  # where this process was forked meanwhile, the pipe stays open
             self.process.stdin.close()
 
 
@@ -117,12 +120,14 @@ def compile_all(jobs: Sequence[Job]) -> None:
 
 
 def work(source: Any, out: Any) -> None:  # pragma: no cover (in a process of its own, untraced)
-    """Say that this process is free, and compile what it is handed, until the pipe is closed."""
+    """Say that this process is free, and compile what it is handed, until that is -1 or the pipe is closed."""
     settings, names = pickle.load(source)
     for name, value in settings.items():
         setattr(numba.config, name, value)
     print(file=out, flush=True)
     for line in source:
+        if int(line) < 0:
+            return
         module, name, signature = names[int(line)]
         found = getattr(importlib.import_module(module), name)
         getattr(found, "dispatcher", found).compile(signature)

@@ -126,10 +126,10 @@ def _make_plain(kinds):
 def by_code(name, arguments, functions, default=None, inline=False):
     """Return a kernel (choice, *arguments) that calls the function of that code, or default(choice, *arguments).
 
-    Without a default, what most codes share is also that of every code that is no other's. One `if` after
-    another, as one would write them: functions as arguments would be compiled anew in every process. One for each
-    function, not for each code: LLVM splits a loop over residuals into one for each of four, not of eleven, and a step
-    of 64-32-10 in float32 takes 13.7 us instead of 16.1 (AMD EPYC, Zen 4, one thread).
+    Without a default, what most codes share, the last of equals, is also that of every code that is no other's. One
+    `if` after another, as one would write them: functions as arguments would be compiled anew in every process. One for
+    each function, not for each code: LLVM splits a loop over residuals into one for each of four, not of eleven, and a
+    step of 64-32-10 in float32 takes 13.7 us instead of 16.1 (AMD EPYC, Zen 4, one thread).
     """
     groups = {}
     for code, function in functions.items():
@@ -137,7 +137,7 @@ def by_code(name, arguments, functions, default=None, inline=False):
     names = {f"{name}_{codes[0].name.lower()}": function for function, codes in groups.items()}
     cases = [(codes, f"{called}({arguments})") for codes, called in zip(groups.values(), names, strict=True)]
     if default is None:
-        last = max(cases, key=lambda case: len(case[0]))
+        last = max(reversed(cases), key=lambda case: len(case[0]))
         cases.remove(last)
     else:
         last = [], f"default(choice, {arguments})"

@@ -105,7 +105,9 @@ def serve(worker: Any) -> None:
         try:
             found: Any = await asyncio.gather(*[measure(job, theta, done, *piece) for piece in pieces])
         except Exception as error:
-            found = error
+            # One that is closing has closed what it measures with before it answers no more.
+            is_there = worker.status.name in ("running", "paused")
+            found = error if is_there else ConnectionError(f"worker {worker.address} is closing: {error!r}")
         return {"found": to_serialize(found)}
 
     worker.handlers |= {"fastnn_take": fastnn_take, "fastnn_measure": fastnn_measure}
@@ -151,17 +153,20 @@ class Cluster:
         self._job = job._replace(task=job.task._replace(n_chunks=1))  # pieces are shared among threads
         self._network, self._loss, self._samples = network, loss, samples
         self._timed: list[tuple[float, list[Piece], list[Answer]]] = []
-        started = time.monotonic()
         try:
-            client.wait_for_workers(1, timeout=PATIENCE)
-        except Exception as error:
-            raise ConnectionError(f"the cluster has no worker: {self._say_why(started)}") from error
-        if len(kinds := set(self._check_workers())) > 1:
-            warnings.warn(MIXED.format(", ".join(sorted(kinds))), stacklevel=find_caller())
+            self._wait()
+        except ConnectionError as error:
+            raise ConnectionError(f"the cluster has no worker: {error}") from error
         try:
+            if len(kinds := set(self._check_workers())) > 1:
+                warnings.warn(MIXED.format(", ".join(sorted(kinds))), stacklevel=find_caller())
             self._places, self.sizes = self._lay_out()
         except KilledWorker as error:
             raise RuntimeError(f"samples ended every worker that read them: {error}") from error
+        except Exception as error:
+            if not self._is_closed():
+                raise
+            raise ConnectionError(CLOSED) from error
 
     def _check_workers(self) -> list[str]:
         """Have all workers answer; return what processors they have, or raise unless all have what the trainer has."""
@@ -228,7 +233,7 @@ class Cluster:
             except Exception as error:
                 if not self._is_lost(error):
                     raise
-                self._wait_for_workers(error, POLL * tries)
+                self._wait_again(error, POLL * tries)
                 reason = error
                 continue
             if len(self._timed) <= N_TIMED:
@@ -311,18 +316,28 @@ class Cluster:
                 raise TimeoutError(f"lost: {', '.join(lost)}")
         raise TimeoutError("nobody waits")
 
-    def _wait_for_workers(self, error: Exception, seconds: float) -> None:
+    def _wait_again(self, error: Exception, seconds: float) -> None:
         """Wait so long, and until somebody is there, who has nothing of what was laid out; or say that nobody came."""
-        self._places, started = [], time.monotonic()
-
-        def wait_for_them() -> None:
-            time.sleep(seconds)
-            self._client.wait_for_workers(1, timeout=PATIENCE)
-
+        self._places = []
         try:
-            call_apart(wait_for_them)
-        except Exception:
-            raise ConnectionError(f"no worker has answered: {self._say_why(started)} ({error}); {KEPT}") from error
+            call_apart(partial(self._wait, seconds))
+        except ConnectionError as late:
+            raise ConnectionError(f"no worker has answered: {late} ({error!r}); {KEPT}") from error
+
+    def _wait(self, seconds: float = 0.0) -> None:
+        """Wait so long, and until a worker is there, or raise ConnectionError that says why none is."""
+        started = time.monotonic()
+        time.sleep(seconds)
+        try:
+            if not self._is_closed():  # else its cluster may answer for it
+                self._client.wait_for_workers(1, timeout=PATIENCE)
+        except Exception as error:
+            if not self._is_lost(error):
+                raise
+            if not self._is_closed():
+                raise ConnectionError(f"none came in {time.monotonic() - started:.2g} s") from error
+        if self._is_closed():
+            raise ConnectionError(CLOSED)
 
     def _is_closed(self) -> bool:
         """Return whether the client was closed, or has closed itself."""
@@ -331,10 +346,6 @@ class Cluster:
     def _is_lost(self, error: Exception) -> bool:
         """Return whether an error is of a connection that was lost; of one that was closed Dask says many things."""
         return isinstance(error, LOST) or self._is_closed()
-
-    def _say_why(self, started: float) -> str:
-        """Say why nobody is there, for whom was waited from then on."""
-        return CLOSED if self._is_closed() else f"none came in {time.monotonic() - started:.2g} s"
 
     def _advise(self) -> None:
         """Warn, when enough steps were timed, if they are too quick for a cluster, or one worker is too slow."""
