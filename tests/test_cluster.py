@@ -731,6 +731,30 @@ def test_nobody_is_left(cluster, monkeypatch, loss):
     same_bits(trainer, whole)
 
 
+@pytest.mark.parametrize("asked", ["wait_for_workers", "run"])
+@pytest.mark.parametrize(
+    ("status", "raised", "error", "message"),
+    [
+        ("closed", RuntimeError("ConnectionPool is closed"), ConnectionError, "the client is closed"),
+        ("running", ZeroDivisionError("not of a connection"), ZeroDivisionError, "not of a connection"),
+    ],
+)
+def test_a_client_that_closes_before_the_first_step(client, monkeypatch, asked, status, raised, error, message):
+    def close(*_, **__):
+        monkeypatch.setattr(client, "status", status)
+        raise raised
+
+    monkeypatch.setattr(client, asked, close)
+    with pytest.raises(error, match=message):
+        make_trainer().fit(X, Y, client=client)
+
+
+def test_workers_that_have_just_left(client, monkeypatch):
+    monkeypatch.setattr(client, "run", lambda *_, **__: {"tcp://a": OSError("gone")})
+    with pytest.raises(ConnectionError, match="the cluster has no worker"):
+        make_trainer().fit(X, Y, client=client)
+
+
 def test_workers_that_have_something_else(client, cluster, monkeypatch):
     monkeypatch.setattr(cluster, "DIGEST", "another")
     with pytest.raises(RuntimeError, match="does not have what the trainer has, fastnn .* but: fastnn"):
