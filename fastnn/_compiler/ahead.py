@@ -125,10 +125,10 @@ def work(source: Any, out: Any) -> None:  # pragma: no cover (in a process of it
     for name, value in settings.items():
         setattr(numba.config, name, value)
     print(file=out, flush=True)
-    for line in source:
-        if int(line) < 0:
+    for job in map(int, source):
+        if job < 0:
             return
-        module, name, signature = names[int(line)]
+        module, name, signature = names[job]
         found = getattr(importlib.import_module(module), name)
         getattr(found, "dispatcher", found).compile(signature)
         print(file=out, flush=True)

@@ -328,16 +328,15 @@ class Cluster:
         """Wait so long, and until a worker is there, or raise ConnectionError that says why none is."""
         started = time.monotonic()
         time.sleep(seconds)
+        if self._is_closed():  # its cluster may answer for it
+            raise ConnectionError(CLOSED)
         try:
-            if not self._is_closed():  # else its cluster may answer for it
-                self._client.wait_for_workers(1, timeout=PATIENCE)
+            self._client.wait_for_workers(1, timeout=PATIENCE)
         except Exception as error:
             if not self._is_lost(error):
                 raise
-            if not self._is_closed():
-                raise ConnectionError(f"none came in {time.monotonic() - started:.2g} s") from error
-        if self._is_closed():
-            raise ConnectionError(CLOSED)
+            why = CLOSED if self._is_closed() else f"none came in {time.monotonic() - started:.2g} s"
+            raise ConnectionError(why) from error
 
     def _is_closed(self) -> bool:
         """Return whether the client was closed, or has closed itself."""
