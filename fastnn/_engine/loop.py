@@ -424,7 +424,7 @@ def take_steps(
             if n_chunks > 1:
                 kind = *identify(layout), task.method, recipe, theta.dtype
                 pace = find_pace(*kind, batch_size.bit_length(), n_chunks)
-                pace.begin((last - first) * batch_size)
+                pace.begin((last - first) * batch_size, time.perf_counter())
             while first < last:
                 shares, stop = False, last
                 if pace:
@@ -434,7 +434,7 @@ def take_steps(
                 plan = task._replace(n_chunks=n_chunks if shares else 1)
                 reached, end = run_steps(*list_arguments(program, stop, plan))
                 if pace and reached > first:
-                    pace.note((reached - first) * batch_size, time.perf_counter() - started)
+                    pace.note((reached - first) * batch_size, started, time.perf_counter())
                 first = reached
                 if end != End.DONE:
                     return first, End.DONE if end == End.LATE else End(end)

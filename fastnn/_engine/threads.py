@@ -35,8 +35,9 @@ MEMORY = 0.1
 SHARE = 1 / 32  # of the time, for looks
 GAIN = 0.95  # what sharing may take of the time of working alone: with less to gain, it is not worth two cores
 # Threads that slept take 10 to 25 ms to wake up on virtual cores, and one time in five as long again in the next step.
-WAKE = 0.05  # seconds that this may take: what is longer is the steps themselves
+WAKE = 0.05  # seconds that this may take beyond working alone: what is longer is the steps themselves
 WAKING = 2  # steps
+PAUSE = 0.001  # seconds: calls that follow each other sooner are one piece of work, whose threads wake once
 
 _turns: list[object] = []  # the turn is that of the first one
 _is_forked = False
@@ -52,7 +53,8 @@ class Pace:
     than working alone was, that is looked at at once.
 
     Threads fall asleep while one works alone, and between calls. What waking them takes tells nothing of the steps
-    that follow: it is kept apart, and a call that is too short to earn it is done alone.
+    that follow: it is kept apart, and work is shared once it would have earned that. A call may be too short, and so
+    may be the first of a long fit: only what comes tells which it is.
     """
 
     def __init__(self) -> None:
@@ -65,30 +67,37 @@ class Pace:
         self._awake = 0  # shared runs since the threads slept
         self._waking = np.zeros(2)  # samples and seconds of those that woke them, until another follows
         self._wake = 0.0  # seconds that it took more than others
-        self._is_short = False  # whether this call is
+        self._earned = 0.0  # seconds that sharing would have saved since the last pause
+        self._is_short = False  # whether this call, with those before it, is
+        self._ended = -np.inf  # when the last run did
 
-    def begin(self, n_samples: int) -> None:
+    def begin(self, n_samples: int, now: float) -> None:
         """Take account of a call that begins, with so many samples."""
         if self._waking[0]:  # all that there was: waking is part of such calls
             self._take(*self._end_waking())
         self._awake, self._is_short = 0, False
+        if now - self._ended > PAUSE:
+            self._earned = 0.0
         if self.shares and not self._looks and self._rate(True) < np.inf:
-            self._is_short = n_samples * (self._rate(False) - self._rate(True)) < self._wake
+            self._earned += n_samples * (self._rate(False) - self._rate(True))
+            self._is_short = self._earned < self._wake
 
     def plan(self) -> tuple[bool, int]:
         """Return whether the next run is shared, and how many samples it may have; a step it has."""
         return self._way, 1 if self._way and self._awake < WAKING else self._count
 
-    def note(self, n_samples: int, seconds: float) -> None:
+    def note(self, n_samples: int, began: float, ended: float) -> None:
         """Take account of a run that was planned."""
+        seconds, self._ended = ended - began, ended
         if self._is_short:
             self._add(n_samples, seconds)
             self._forget()
             self._wake -= SHARE * seconds  # so that it is tried again
             return
         self._awake = self._awake + 1 if self._way else 0
-        if 0 < self._awake <= WAKING and self._waking[1] + seconds < WAKE:
-            self._waking += n_samples, seconds
+        waking = self._waking + (n_samples, seconds)
+        if 0 < self._awake <= WAKING and waking[1] - waking[0] * self._rate(False) < WAKE:
+            self._waking[:] = waking
             return
         if self._waking[0]:
             n_before, took = self._end_waking()
