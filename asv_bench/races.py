@@ -21,6 +21,7 @@ import numpy as np
 
 ROUNDS = 9
 EPOCHS = 4  # a round: the Trainer looks at the data once a call
+WARM = 2.0  # seconds that a peer trains first: compilers end, threads are found worth sharing among
 REST = 0.3  # seconds before each round, for the threads of the peer before to fall asleep
 SQUARED, CROSS_ENTROPY = "squared error", "cross-entropy"
 
@@ -225,6 +226,9 @@ def work(
         epochs = 1
     else:
         run(1)  # compile
+        until = time.perf_counter() + WARM
+        while time.perf_counter() < until:
+            run(epochs)
     print("ready", flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()

@@ -66,6 +66,7 @@ def test_every_peer_takes_the_same_steps(peer, loss):
 def test_a_peer_times_a_run_a_line(monkeypatch, capsys, peer, loss):
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
     monkeypatch.setattr(Case, "__init__", make_small(Case.__init__))
+    monkeypatch.setattr(races, "WARM", 0.1)
     races.work(peer, "3-2-2", "4", loss, "float32")
     ready, *seconds = capsys.readouterr().out.splitlines()
     assert ready == "ready"
