@@ -509,7 +509,7 @@ def test_steps_that_take_longer_than_others_did_are_few(monkeypatch):
         return trainer
 
     # A pace cuts runs as well, to time them.
-    uncut = SimpleNamespace(begin=lambda _: None, plan=lambda: (False, 10**12), note=lambda *_: None)
+    uncut = SimpleNamespace(begin=lambda *_: None, plan=lambda: (False, 10**12), note=lambda *_: None)
     monkeypatch.setattr(loop, "find_pace", lambda *_: uncut)
     monkeypatch.setattr(loop, "LONG_SECONDS", math.inf)
     monkeypatch.setattr(loop, "CALL_SECONDS", 0.0)

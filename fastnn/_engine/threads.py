@@ -73,12 +73,12 @@ class Pace:
 
     def begin(self, n_samples: int, now: float) -> None:
         """Take account of a call that begins, with so many samples."""
-        if self._waking[0]:  # all that there was: waking is part of such calls
-            self._take(*self._end_waking())
-        self._awake, self._is_short = 0, False
         if now - self._ended > PAUSE:
-            self._earned = 0.0
-        if self.shares and not self._looks and self._rate(True) < np.inf:
+            if self._waking[0]:  # all that there was: waking is part of such calls
+                self._take(*self._end_waking())
+            self._awake, self._earned = 0, 0.0
+        self._is_short = False
+        if self.shares and not self._looks and not self._awake and self._rate(True) < np.inf:
             self._earned += n_samples * (self._rate(False) - self._rate(True))
             self._is_short = self._earned < self._wake
 
