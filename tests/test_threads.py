@@ -1,6 +1,7 @@
 """Who may use threads; what goes wrong without it is in tests/soak/test_threads.py."""
 
 import os
+import threading
 
 import numba
 import numpy as np
@@ -9,6 +10,7 @@ from conftest import HEADS
 
 import fastnn
 from fastnn._engine import loop, threads, workspace
+from fastnn._support.cached import cached_property
 from fastnn.kernels.work import Method, Task
 
 
@@ -105,7 +107,7 @@ class Machine:
         self.clock, self.awake = 0.0, 0
 
     def call(self, n_samples, pause=1.0):
-        """Work through so many samples, after a pause in which threads fall asleep; return how many a second were done."""
+        """Work through so many samples after a pause, in which threads fall asleep; return how many a second."""
         self.clock += pause
         self.pace.begin(n_samples, self.clock)
         begun = self.clock
@@ -338,3 +340,30 @@ def test_predictions_are_shared_too(make_case, dealt):
     alone = case.network.predict(case.x)
     assert set(dealt) == {2}
     np.testing.assert_array_equal(case.network.predict(case.x), alone)
+
+
+def test_what_is_computed_by_one_thread_keeps_no_other_waiting():
+    """As a forked process would for ever, whose other threads are gone: functools' has a lock, before Python 3.12."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    class Owner:
+        @cached_property
+        def value(self):
+            """Return something."""
+            if threading.current_thread() is not threading.main_thread():
+                begun.set()
+                may_end.wait(60)
+            return [self]
+
+    first, second = Owner(), Owner()
+    other = threading.Thread(target=lambda: first.value)
+    other.start()
+    try:
+        assert begun.wait(60)
+        assert second.value is second.value
+        assert other.is_alive()  # it has not waited for the other thread
+    finally:
+        may_end.set()
+        other.join()
+    assert first.value == [first]
+    assert Owner.value.__doc__ == "Return something."

@@ -5,7 +5,6 @@ import time
 import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
-from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from fastnn._engine.workspace import (
     make_work,
 )
 from fastnn._support import validate
+from fastnn._support.cached import cached_property
 from fastnn._support.interrupt import call_apart, leave_if_pressed
 from fastnn._support.validate import Array, find_caller
 from fastnn.kernels.layout import Layout

@@ -95,7 +95,7 @@ class Pace:
             self._wake -= SHARE * seconds  # so that it is tried again
             return
         self._awake = self._awake + 1 if self._way else 0
-        waking = self._waking + (n_samples, seconds)
+        waking = np.add(self._waking, (n_samples, seconds))
         if 0 < self._awake <= WAKING and waking[1] - waking[0] * self._rate(False) < WAKE:
             self._waking[:] = waking
             return

@@ -6,13 +6,13 @@ the calibration, then steps, and after some of them a look at the weights that t
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from fastnn._compiler.jit import NumbaError, bind
 from fastnn._engine.devices import write
+from fastnn._support.cached import cached_property
 from fastnn._support.validate import Array
 from fastnn.blackbox import compiled
 from fastnn.blackbox.directions import RandomDirections, make_calibration, make_plan

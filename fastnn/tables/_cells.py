@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fastnn._support.cached import cached_property
 from fastnn._support.validate import Array
 from fastnn.tables._errors import Option, TableError, count, list_names
 from fastnn.tables._text import MISSING, TRUTHS, Fault, find_fault, number_pattern
