@@ -179,6 +179,71 @@ def test_categories_of_a_text_are_as_written():
     assert fit_category(text("01", "1", "1.0", " ICU ")).values == ("01", "1", "1.0", "ICU")
 
 
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (text("1.0", "0", "1", "0.0", "NA", "+1", " 1. "), ("0", "1")),
+        (text("1e3", "1000", "5e-1", ".50", "-0"), ("0", "0.5", "1000")),
+        (text("1,5", "1,50", "2", decimal=","), ("1.5", "2")),
+        (text("9007199254740993", "9007199254740992"), ("9007199254740992", "9007199254740993")),  # beyond float64
+        (text("true", "FALSE", "True", "NA"), ("False", "True")),
+        (text("007", "7", "7.0"), ("007", "7", "7.0")),
+        (text("1", "1.0", "abc"), ("1", "1.0", "abc")),
+        (text("1", "true"), ("1", "true")),
+        (text("1e998", "1e999"), ("1e998", "1e999")),
+        (text("1" * 30, "1" * 29 + "2"), ("1" * 30, "1" * 29 + "2")),
+        (typed("1", "1.0"), ("1", "1.0")),  # its type says text
+    ],
+)
+def test_numbers_and_truths_of_a_file_are_spelled_as_those_of_a_type(cells, values):
+    category = fit_category(cells, np.flatnonzero(~cells.is_missing))
+    assert category.values == values
+    assert category.type == "text"
+    found = category.find(cells, np.flatnonzero(~cells.is_missing))
+    assert set(found) == set(range(len(values)))
+
+
+@pytest.mark.parametrize(
+    ("values", "cells", "found"),
+    [
+        (("0", "1"), text("1.0", "0", "1", "-0.0", "+1"), [1, 0, 1, 0, 1]),
+        (("0", "1"), typed(1.0, 0.0), [1, 0]),
+        (("0", "1"), typed("1.0", "0"), [1, 0]),
+        (("0.5", "1"), text("0,50", "1,0", decimal=","), [0, 1]),
+        (("False", "True"), text("true", "FALSE"), [1, 0]),
+        # Files of before have them as they were written, perhaps in several ways.
+        (("0.0", "1.0"), text("1", "0.0"), [1, 0]),
+        ((" 0.0", " 1.0"), typed(1, 0), [1, 0]),
+        (("false", "true"), typed(True, False), [1, 0]),
+        (("0", "0.0", "1", "1.0"), text("1.0", "0", "0.0"), [3, 0, 1]),
+    ],
+)
+def test_numbers_and_truths_are_known_in_any_spelling(values, cells, found):
+    np.testing.assert_array_equal(Category("x", values).find(cells, np.arange(len(cells))), found)
+
+
+@pytest.mark.parametrize(
+    ("values", "cells"),
+    [
+        (("1", "7"), text("007")),  # a code
+        (("1", "7"), text("true")),
+        (("False", "True"), text("1")),
+        (("1", "7"), text("7" * 5000)),
+        (("01", "1"), text("1.0")),
+        (("1", "ICU"), text("1.0")),
+        (("0", "0.0", "1"), text("1.00")),
+    ],
+)
+def test_other_texts_are_not_known(values, cells):
+    with pytest.raises(TableError, match="in row 1, and the model knows"):
+        Category("x", values).find(cells, np.arange(1))
+
+
+def test_a_number_in_several_spellings_is_counted_once():
+    cells = text("1", "1.0", "1.00", "2", "2")
+    assert fit_category(cells, fills=True).fill == "1"
+
+
 def test_spaces_around_values_of_files_of_before():
     cells = text("Male", " Female")
     np.testing.assert_array_equal(Category("x", (" Female", " Male")).find(cells, np.arange(2)), [1, 0])

@@ -116,6 +116,33 @@ def test_decimal_commas_train_as_well_as_points():
     assert commas.model.predict(parse(b"a;b\n1.500;2\n", "t", decimal=".")).tolist() == ["no"]
 
 
+def test_a_model_is_usable_on_its_table_however_that_is_read(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    x = np.random.default_rng(0).normal(size=60)
+    odd = np.arange(60) % 2 == 1
+    spelled = {
+        "int": np.where(x > 0, 1, 0),
+        "float": np.where(x > 0, 1.0, 0.0),
+        "bool": x > 0,
+        "truths": np.where(x > 0, "true", "false"),
+        "mixed": np.where(x > 0, np.where(odd, "1", "1.0"), np.where(odd, "0", "0.0")),
+    }
+    found = {}
+    for name, y in spelled.items():
+        frame = pandas.DataFrame({"x": x, "c": spelled["float"] + odd, "y": y})
+        path = tmp_path / f"{name}.csv"
+        frame.to_csv(path, index=False)
+        found[name] = [tables.read(path), pandas.read_csv(path)]
+    for alike in (("int", "float", "mixed"), ("bool", "truths")):
+        given = [table for name in alike for table in found[name]]
+        for table in given:
+            model = tables.train(table, "y", category="c", **FAST).model
+            assert len(model.classes) == 2
+            assert model.inputs[1].values == ("0", "1", "2")
+            measured = [model.evaluate(other) for other in given]
+            assert measured == measured[:1] * len(given)
+
+
 def test_true_and_false_are_read_where_they_were_trained_on():
     rows = [("old", "size", "t"), *(("TRUE" if k % 2 else "False", k, "xy"[k % 2]) for k in range(20))]
     model = tables.train(parse(write(rows), "t"), "t", **FAST).model

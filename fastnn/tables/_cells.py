@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fastnn._support.cached import cached_property
 from fastnn._support.validate import Array
 from fastnn.tables._errors import Option, TableError, count, list_names
-from fastnn.tables._text import MISSING, TRUTHS, Fault, find_fault, number_pattern
+from fastnn.tables._text import MISSING, TRUTHS, Fault, find_fault, number_pattern, spell, spell_alike
 
 TEXT = pa.large_string()
 
@@ -66,13 +66,20 @@ class Cells:
     @cached_property
     def texts(self) -> list[str]:
         """The different values as text, each once; 1.0 and 1 are the same."""
-        return [_spell(value) for value in self._encoded.dictionary.to_pylist()]
+        return [spell(value) for value in self._encoded.dictionary.to_pylist()]
 
     @cached_property
     def codes(self) -> Array:
         """Which of the texts each row has, (n,), -1 where the value is missing."""
         codes: Array = self._encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         return codes
+
+    def spell_alike(self) -> "Cells":
+        """Return the column with one text for each value, in a file of text, if it is one of numbers or truths."""
+        spelled = spell_alike(self.texts, self.decimal) if self.is_text and not self.is_typed else None
+        if spelled is None:
+            return self
+        return replace(self, values=pa.array(spelled, TEXT).take(self._encoded.indices), decimal=".")
 
     def read_numbers(self, truths: bool) -> Array:
         """Return the column as float64, nan where a value is missing.
@@ -113,13 +120,13 @@ class Cells:
 
     def refuse(self, row: int, *advice: str | Option) -> TableError:
         """Return the error that says why what is in a row cannot be taken for a number."""
-        fault = find_fault(_spell(self.values[row].as_py()), self.decimal) or Fault("no number", ())
+        fault = find_fault(spell(self.values[row].as_py()), self.decimal) or Fault("no number", ())
         what_to_do = (*fault.remedy, *advice) if advice else (*(fault.remedy or ("mend it, ",)), "or leave the row out")
         return TableError(f"{self.at(row)}, which is {fault.what}: ", *what_to_do)
 
     def at(self, row: int) -> str:
         """Return what is in a row, for a message."""
-        return f"column {self.name!r} has {_spell(self.values[row].as_py())!r} in row {row + 1}"
+        return f"column {self.name!r} has {spell(self.values[row].as_py())!r} in row {row + 1}"
 
     def find(self, text: str) -> int:
         """Return the first row with a text."""
@@ -273,9 +280,3 @@ def _as_arrow(name: str, values: Any) -> Any:
         reason, *_ = f"{error}\n".splitlines()
         raise TableError(f"column {name!r} is none of numbers, booleans or text alone: {reason}") from None
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-
-
-def _spell(value: Any) -> str:
-    """Return a value as text; 1.0 and 1 are the same."""
-    is_whole = not isinstance(value, str | bool) and value % 1 == 0
-    return str(int(value) if is_whole else value)

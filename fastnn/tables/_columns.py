@@ -12,7 +12,7 @@ from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.tables._cells import Cells
 from fastnn.tables._errors import Option, TableError, list_names
-from fastnn.tables._text import read_number
+from fastnn.tables._text import read_number, spell_alike
 
 # One-hot columns for more different values than this are a slip: names, or codes.
 MAX_VALUES = 256
@@ -97,7 +97,8 @@ class Category:
     ----------
     name : str
     values : tuple of str
-        As they are written.
+        As they are written; those of a file of text that are all numbers, or all true or false, as they are in
+        a column of such a type, so that 1 and 1.0 are one value.
     fill : str or None, default None
         What a missing value is taken for, one of the values.
     type : {"text", "integer", "boolean"}, default "text"
@@ -133,6 +134,7 @@ class Category:
 
         What a missing value is taken for is the one that comes most often in the rows `frequent`.
         """
+        cells = cells.spell_alike()
         codes = np.unique(_check_some(cells, cells.codes[rows]))
         texts = sorted((cells.texts[code] for code in codes), key=_order)
         if len(texts) > MAX_VALUES:
@@ -172,12 +174,21 @@ class Category:
         return np.array(self.values, object)
 
     def find(self, cells: Cells, rows: Array) -> Array:
-        """Return which of the values each of some rows has, (n,) int64."""
-        places = {value.strip(): k for k, value in enumerate(self.values)}  # files of before kept spaces
-        places |= {value: k for k, value in enumerate(self.values)}
-        known = np.array(
-            [*(places.get(text, -1) for text in cells.texts), -1 if self.fill is None else places[self.fill]], np.int64
-        )
+        """Return which of the values each of some rows has, (n,) int64.
+
+        Where all values are numbers, or all true or false, others that are equal to one are taken for it.
+        """
+        stripped = [value.strip() for value in self.values]  # files of before kept spaces
+        equal = {text: k for k, text in enumerate(spell_alike(stripped, ".") or ())}
+        if len(equal) < self.width:  # texts, or values that files of before had in several spellings
+            equal = {}
+        places = {value: k for k, value in enumerate(stripped)} | {value: k for k, value in enumerate(self.values)}
+
+        def place(text: str) -> int:
+            (spelled,) = spell_alike([text], cells.decimal) or [text]
+            return places.get(text, equal.get(spelled, -1))
+
+        known = np.array([*map(place, cells.texts), -1 if self.fill is None else places[self.fill]], np.int64)
         found: Array = known[cells.codes[rows]]
         if found.size and found.min() < 0:
             text = cells.texts[cells.codes[rows[int(np.argmin(found))]]]

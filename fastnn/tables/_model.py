@@ -105,8 +105,10 @@ class Model:
         Returns
         -------
         ndarray, shape (n_rows,)
-            Classes as they were in the table that was trained on, or numbers. With
-            ``missing="drop"``, None or nan for a row with missing values.
+            Classes as they were in the table that was trained on, or numbers. In a file of
+            text, classes that are all numbers have one spelling, 1 for 1.0, and those that
+            are true or false, True and False. With ``missing="drop"``, None or nan for a
+            row with missing values.
 
         Raises
         ------

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastnn.tables._errors import Option
 
@@ -13,6 +13,7 @@ TRUTHS = {"false": 0.0, "true": 1.0}
 # Patterns of whole texts, without spaces around them. These two, and that of numbers, Arrow's RE2 reads like Python.
 CODE = r"[+-]?0[0-9]+"  # of digits: 007 is none of amounts
 COMMA = r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?"  # a decimal comma
+WHOLE = r"[+-]?[0-9]+"
 _DIGITS = r"[0-9][0-9.,' \u2019\u00a0\u202f]*"
 _MONTH = "(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _TIME = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?[ap]m)?(?: ?(?:z|utc|[+-][0-9]{2}:?[0-9]{2}))?"
@@ -53,11 +54,34 @@ def read_number(text: str, decimal: str) -> float | None:
     return float(text.replace(decimal, ".")) if re.fullmatch(number_pattern(decimal), text) else None
 
 
+def spell(value: Any) -> str:
+    """Return a value as text; 1.0 and 1 are the same."""
+    is_whole = not isinstance(value, str | bool) and value % 1 == 0
+    return str(int(value) if is_whole else value)
+
+
+def spell_alike(texts: Sequence[str], decimal: str) -> list[str] | None:
+    """Return texts as a column of a type has them, if all are numbers, or all say true or false, else None.
+
+    Codes are none of numbers, nor is what float64 cannot hold: it would all be infinity.
+    """
+    if all(text.lower() in TRUTHS for text in texts):
+        return [text.capitalize() for text in texts]
+    spelled = []
+    for text in texts:
+        number = read_number(text, decimal)
+        if number is None or not math.isfinite(number) or re.fullmatch(CODE, text):
+            return None
+        # Whole numbers may have more digits than float64.
+        spelled.append(spell(int(text) if re.fullmatch(WHOLE, text) else number))
+    return spelled
+
+
 def find_fault(text: str, decimal: str) -> Fault | None:
     """Return what is wrong with a text that looks like a number, if it is none that can be used."""
     number = read_number(text, decimal)
     if number is not None:
-        if re.fullmatch(r"[+-]?[0-9]+", text) and not -(2**63) <= int(text) < 2**64:
+        if re.fullmatch(WHOLE, text) and not -(2**63) <= int(text) < 2**64:
             return Fault("a whole number beyond 64 bits, as ids are", ())
         return None if math.isfinite(number) else Fault("beyond the range of float64")
     other = "." if decimal == "," else ","

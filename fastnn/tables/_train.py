@@ -62,7 +62,8 @@ def train(
 
     What a column is, numbers or categories, is decided here, once, and kept in the
     model: by its type, or, in a file of text, by all of its text. Numbers and booleans
-    are standardised, texts become one-hot.
+    are standardised, texts become one-hot. Numbers that are taken as classes or
+    categories are compared by value: 1 and 1.0 are the same.
 
     Parameters
     ----------
