@@ -429,6 +429,20 @@ def test_info(call, iris):
     assert "History: 1 epoch in" in text
 
 
+def test_info_of_a_run_with_a_metric_of_ones_own(call, fail):
+    def bias(y_true, y_pred):
+        return float((y_pred - y_true).mean())
+
+    trainer = fastnn.Trainer(fastnn.mlp(2, 1, output="identity", seed=0), metrics=[bias, "r2"])
+    data = np.ones((3, 2)), np.ones(3)
+    trainer.fit(*data, validation_data=data)
+    trainer.save("run")
+    code, text, errors = call("info run")
+    assert (code, errors) == (0, "")
+    assert text.endswith(f"\n{trainer.history!r}\n")
+    assert "validation bias" in text
+
+
 def test_a_file_does_not_drive_the_terminal(call, iris):
     frame = iris.rename(columns={"petal width": "\x1b[31mred"})
     frame.to_csv("iris.csv", index=False)

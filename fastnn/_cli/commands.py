@@ -15,6 +15,7 @@ from fastnn._support import files
 from fastnn._support.choices import HiddenName
 from fastnn._support.interrupt import Interrupt
 from fastnn._support.validate import optional, printable
+from fastnn.training import checkpoint
 
 with optional("the command line", "cli"):
     import typer
@@ -387,7 +388,7 @@ def info(
     if kind == "network":
         typer.echo(fastnn.load(file))
     elif kind == "checkpoint":
-        trainer = fastnn.Trainer.resume(file)
+        trainer = checkpoint.resume(fastnn.Trainer, file, None)  # functions are not in a file
         typer.echo(trainer.network)
         typer.echo(f"{trainer.n_steps:,} steps, {trainer.gradient}, {trainer.optimizer}")
         typer.echo(trainer.history)

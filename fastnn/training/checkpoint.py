@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -77,12 +78,15 @@ def save(trainer: "Trainer", path: str | os.PathLike[str], read: Callable[[Any],
     files.write(path, "checkpoint", description, arrays, read)
 
 
-def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[MetricName | Metric] = ()) -> T:
-    """Return the trainer, of that class, that `save` wrote; see `fastnn.Trainer.resume`."""
+def resume(kind: type[T], path: str | os.PathLike[str], metrics: Iterable[MetricName | Metric] | None) -> T:
+    """Return the trainer, of that class, that `save` wrote; see `fastnn.Trainer.resume`.
+
+    With None for metrics it is one to be looked at, whose own functions are but names.
+    """
     _, description, arrays = files.read(path, "checkpoint")
     with files.restoring(path, "checkpoint"):
         names = _check_names(description.get("metrics", []))  # not in the first files
-    own = _find_own(path, names, metrics)
+    own = _stand_in(names) if metrics is None else _find_own(path, names, metrics)
     with files.restoring(path, "checkpoint"):
         state = {name: arrays.pop(name) for name in ("moments", "history", "order", "totals", "counts")}
         states = unpack_states(description.get("callbacks", {}), arrays)  # not in the first files of this version
@@ -120,6 +124,14 @@ def _find_own(
             + f"Trainer.resume(path, metrics=[{', '.join(name for name in names if name not in METRICS)}])"
         )
     return given
+
+
+def _stand_in(names: Iterable[str]) -> dict[str, Any]:
+    """Return what has the name of each function and can be called, but not with what a metric is handed."""
+    own: dict[str, Any] = {name: partial(float) for name in names if name not in METRICS}
+    for name, function in own.items():
+        function.__name__ = name
+    return own
 
 
 def _check_names(names: object) -> list[str]:
