@@ -243,6 +243,26 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
     assert Path("/dev/null").is_char_device()
 
 
+def test_a_folder_that_is_not_there_is_named_and_the_file_as_it_was_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = fastnn.mlp(1, 1, seed=0)
+    for write in (network.save, fastnn.Trainer(network).save):
+        with pytest.raises(FileNotFoundError) as caught:
+            write("none/file")
+        assert str(caught.value) == f"[Errno 2] there is no folder {tmp_path / 'none'}: 'none/file'"
+
+
+def test_a_folder_that_may_not_be_written_in(path, monkeypatch):
+    def refuse(name, *_):  # root may write everywhere
+        raise PermissionError(errno.EACCES, "Permission denied", name)
+
+    monkeypatch.setattr(files.os, "open", refuse)
+    with pytest.raises(PermissionError) as caught:
+        fastnn.mlp(1, 1, seed=0).save(path)
+    monkeypatch.undo()
+    assert str(caught.value) == f"[Errno 13] Permission denied: '{path}'"
+
+
 def test_a_message_is_short_and_drives_no_terminal(path):
     """An unknown field is named in Python's own message as it stands."""
     forge(path, {**GOOD, "layers": [[2, "tanh"]], "dtype": "\x1b" + "x" * 10**6}, TENSORS)

@@ -181,22 +181,30 @@ def replace(path: str | os.PathLike[str], content: bytes, check: Callable[[Path]
 
     A link stays a link. Mode and, where that is allowed, owner and group are those of the file that is replaced.
     """
-    path, old = _find(path)
-    temporary = _name_beside(path)
+    found, old = _find(path)
+    temporary = _name_beside(found)
+
+    def create(name: str, flags: int) -> int:
+        try:
+            return os.open(name, flags, 0o600 if old else 0o666)
+        except OSError as error:  # it has a name that nobody knows
+            reason = error.strerror if found.parent.is_dir() else f"there is no folder {found.parent}"
+            raise OSError(error.errno, reason, os.fspath(path)) from None
+
     try:
-        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600 if old else 0o666)) as file:
+        with open(temporary, "xb", opener=create) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         check(temporary)
         if old:
             _take_after(temporary, old)
-        temporary.replace(path)
+        temporary.replace(found)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    _sync_folder(found.parent)
 
 
 def _find(path: str | os.PathLike[str]) -> tuple[Path, os.stat_result | None]:
