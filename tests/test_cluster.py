@@ -358,6 +358,21 @@ def test_fits_that_are_refused(tmp_path, monkeypatch, trainer, fit, error, messa
     assert (trainer.network._theta == before).all()
 
 
+@pytest.mark.parametrize("content", [b"hello", b"", b"\x93NUMPY\1\0", pickle.dumps([1, 2]), b"PK\3\4", "cut", "objects"])
+@pytest.mark.parametrize("name", ["x1.npy", "y0.npy"])
+def test_files_that_are_no_arrays_are_named(tmp_path, monkeypatch, name, content):
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path, X, Y, [9, 13])
+    path = tmp_path / name
+    if content == "objects":
+        np.save(path, np.array([1, None]), allow_pickle=True)
+    else:
+        path.write_bytes(path.read_bytes()[:-1] if content == "cut" else content)
+    with pytest.raises(ValueError, match=f"^{path} does not hold a NumPy array of numbers: ") as caught:
+        make_trainer(batch_size=6).fit(["x0.npy", "x1.npy"], ["y0.npy", "y1.npy"])
+    assert "allow_pickle" not in str(caught.value)
+
+
 @needs_dask
 @pytest.mark.parametrize("client", ["scheduler:8786", None], ids=str)
 def test_what_is_no_client(client):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._support import validate
+from fastnn._support import files, validate
 from fastnn._support.validate import Array
 from fastnn.kernels.losses import Loss
 from fastnn.model.network import Network
@@ -29,12 +29,12 @@ def list_paths(value: object) -> list[str]:
 
 def list_files(X: object, y: object) -> list[tuple[str, str]]:
     """Return pairs of files, none if X and y are no files."""
-    files = list_paths(X), list_paths(y)
-    if bool(files[0]) != bool(files[1]):
+    named = list_paths(X), list_paths(y)
+    if bool(named[0]) != bool(named[1]):
         raise TypeError("X and y must both be .npy or .parquet files, each a list of one kind, or neither")
-    if len(files[0]) != len(files[1]):
-        raise ValueError(f"X is {len(files[0])} files, and y {len(files[1])}: each of X needs its own of y")
-    return list(zip(*files, strict=True))
+    if len(named[0]) != len(named[1]):
+        raise ValueError(f"X is {len(named[0])} files, and y {len(named[1])}: each of X needs its own of y")
+    return list(zip(*named, strict=True))
 
 
 class Mapped:
@@ -59,6 +59,8 @@ def open_part(
         found = [_read(part, like) for part, like in zip((X, y), first or (X, y), strict=True)]
         shapes = network.input_shape, network.output_shape
         data = check_data(network, loss, *map(_fold, (X, y), found, shapes))
+    except files.Damaged:  # says which file it is
+        raise
     except (TypeError, ValueError) as error:
         raise type(error)(f"{X if isinstance(X, str) else f'part {number}'}: {error}") from None
     return _keep(X, found[0], data.x), _keep(y, found[1], data.y)
@@ -69,7 +71,9 @@ def _read(part: Any, first: Any) -> Any:
     if not isinstance(part, str):
         return part
     if part.endswith(".npy"):
-        return np.load(part, mmap_mode="r")
+        # Not np.load, which takes what is no such file for a pickle, and advises to trust it.
+        with files.restoring(part, "NumPy array of numbers"):
+            return np.lib.format.open_memmap(part, mode="r")
     with validate.optional("Parquet", "tables"):
         from fastnn._support.parquet import read_numbers
     return read_numbers(part, first)
