@@ -358,7 +358,9 @@ def test_fits_that_are_refused(tmp_path, monkeypatch, trainer, fit, error, messa
     assert (trainer.network._theta == before).all()
 
 
-@pytest.mark.parametrize("content", [b"hello", b"", b"\x93NUMPY\1\0", pickle.dumps([1, 2]), b"PK\3\4", "cut", "objects"])
+@pytest.mark.parametrize(
+    "content", [b"hello", b"", b"\x93NUMPY\1\0", pickle.dumps([1, 2]), b"PK\3\4", "cut", "objects"]
+)
 @pytest.mark.parametrize("name", ["x1.npy", "y0.npy"])
 def test_files_that_are_no_arrays_are_named(tmp_path, monkeypatch, name, content):
     monkeypatch.chdir(tmp_path)

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -357,6 +358,19 @@ def test_what_is_no_frame():
         tables.Table.of("data.csv")
     with pytest.raises(TypeError, match="a table is wanted: a frame of pandas, polars or Arrow.*; got ndarray"):
         tables.Table.of(np.ones((2, 2)))
+
+
+def test_a_column_is_no_frame():
+    pandas = pytest.importorskip("pandas")
+    series = pandas.DataFrame({"x": [1, 2], "y": ["a", "b"]})["y"]
+    with pytest.raises(TypeError, match=r"^a table is wanted: .*; got Series: .*series.to_frame\(\)"):
+        tables.Table.of(series)
+    assert tables.Table.of(series.to_frame()).names == ["y"]
+    for ways in ({}, {"__arrow_c_stream__": None}):  # older versions of pandas have none
+        with pytest.raises(TypeError, match=r"series.to_frame\(\)"):
+            tables.Table.of(SimpleNamespace(to_frame=None, **ways))
+    with pytest.raises(TypeError, match=r"^a table is wanted: .*; got ChunkedArray$"):
+        tables.Table.of(pa.chunked_array([[1, 2]]))
 
 
 def test_columns_that_are_not_there():

@@ -15,6 +15,8 @@ from fastnn.tables._errors import Option, TableError, count, list_names
 from fastnn.tables._text import MISSING, TRUTHS, Fault, find_fault, number_pattern, spell, spell_alike
 
 TEXT = pa.large_string()
+# What to do about what is one column, or one row of pandas.
+SERIES = ": a column is made one by series.to_frame(), a row by frame.iloc[[k]]"
 
 
 @dataclass(frozen=True)
@@ -183,17 +185,18 @@ class Table:
             return table
         if isinstance(table, str | bytes) or hasattr(table, "__fspath__"):
             raise TypeError(f"a table is wanted, got {table!r}; if it is a file: fastnn.tables.read({table!r})")
+        is_column = hasattr(table, "to_frame") or isinstance(table, pa.ChunkedArray)
         if hasattr(table, "iloc") and hasattr(table, "columns"):  # pandas: its columns may be of mixed types
             named = [(name, table.iloc[:, k]) for k, name in enumerate(table.columns)]
         elif isinstance(table, Mapping):
             named = list(table.items())
-        elif hasattr(table, "__arrow_c_stream__"):
+        elif hasattr(table, "__arrow_c_stream__") and not is_column:
             found = pa.table(table)
             named = list(zip(found.column_names, found.columns, strict=True))
         else:
             raise TypeError(
                 "a table is wanted: a frame of pandas, polars or Arrow, a dict of columns, or what fastnn.tables.read "
-                f"returns; got {type(table).__name__}"
+                f"returns; got {type(table).__name__}{SERIES if hasattr(table, 'to_frame') else ''}"
             )
         check_names([str(name) for name, _ in named], "the table")
         columns = {str(name): _as_arrow(str(name), values) for name, values in named}
