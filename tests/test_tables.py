@@ -437,6 +437,18 @@ def test_what_cannot_be_done(target, options, message):
         tables.train(FRAME, target, **options)
 
 
+def test_names_that_others_have_for_arguments():
+    for name in ("lr", "learning_rate"):
+        with pytest.raises(
+            TypeError, match=rf"^train\(\) takes no argument '{name}': .*optimizer=fastnn.Adam\(0.01\)$"
+        ):
+            tables.train(FRAME, "b", **{name: 0.01})
+    with pytest.raises(TypeError, match=r"^read\(\) takes no argument 'sep'; did you mean 'separator'\?$"):
+        tables.read("data.csv", sep=";")
+    with pytest.raises(TypeError, match=r"^train\(\) needs target$"):
+        tables.train(FRAME)
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [

@@ -1,4 +1,4 @@
-"""Names that users of scikit-learn, Keras and PyTorch type, and what to write here instead."""
+"""Names that users of scikit-learn, Keras, PyTorch and pandas type, and what to write here instead."""
 
 import functools
 import inspect
@@ -22,6 +22,8 @@ _DROPOUT = (
 )
 _NORMALIZATION = "there is none; scale the inputs, with scikit-learn's StandardScaler or by fastnn.tables"
 _CHECKPOINT = "save(path), and fastnn.load(path); a run that is to go on: trainer.save, fastnn.Trainer.resume"
+_TABLE_RATE = "the learning rate is the optimizer's: optimizer=fastnn.Adam(0.01)"
+_READ = "it is said to what reads the file: fastnn.tables.read(path, separator=';', decimal=',')"
 _TRAINER = "that is said to the trainer: fastnn.Trainer(network, ...)"
 
 _BELOW = "a layer takes what is below it: fastnn.Network(input_shape, [fastnn.Dense(...)])"
@@ -198,6 +200,36 @@ ARGUMENTS: dict[str, dict[str, str]] = {
             **other_names,
         }
         for layer, other_names in _LAYERS.items()
+    },
+    "train": {
+        **dict.fromkeys(("lr", "learning_rate", "learning_rate_init"), _TABLE_RATE),
+        "n_epochs": "epochs",
+        "max_iter": "epochs",
+        "random_state": "seed",
+        "solver": "optimizer=fastnn.Adam()",
+        **dict.fromkeys(("weight_decay", "alpha"), _DECAY),
+        "hidden_layer_sizes": "hidden",
+        "dropout": "there is none; a fastnn.Trainer of a network with it takes the rows of model.encode(table)",
+        "loss": "it goes with the target: task='classes' or task='numbers'",
+        "metrics": "model.evaluate(table) has what is measured",
+        "verbose": "progress=True shows a bar",
+        "early_stopping": "callbacks=[fastnn.callbacks.EarlyStopping(...)]",
+        **dict.fromkeys(("validation_split", "validation_fraction", "test_size"), "validation"),
+        **dict.fromkeys(("data", "df", "frame", "X"), "table"),
+        **dict.fromkeys(("y", "label", "target_column"), "target"),
+        **dict.fromkeys(("categorical_features", "cat_features"), "category"),
+        "na_values": "na",
+        **dict.fromkeys(("sep", "separator", "delimiter", "decimal"), _READ),
+    },
+    "read": {
+        **dict.fromkeys(("sep", "delimiter"), "separator"),
+        **dict.fromkeys(("filepath", "filepath_or_buffer", "file"), "path"),
+        **dict.fromkeys(("na", "na_values"), "it is said to fastnn.tables.train(table, target, na=...)"),
+        **dict.fromkeys(
+            ("usecols", "index_col"), "columns are left out by fastnn.tables.train(table, target, drop=...)"
+        ),
+        "dtype": "text stays as it is written, until a model is trained: fastnn.tables.train(..., category=...)",
+        **dict.fromkeys(("skiprows", "nrows"), "there is none; a frame of pandas.read_csv is a table as well"),
     },
     "Dropout": {
         "p": "rate",

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from fastnn._support import validate
+from fastnn._support.names import named_arguments
 from fastnn._support.parquet import read_table
 from fastnn.tables._cells import TEXT, Table, check_names
 from fastnn.tables._errors import Option, TableError
@@ -54,6 +55,7 @@ FOREIGN = {
 }
 
 
+@named_arguments
 def read(
     path: str | os.PathLike[str],
     *,

@@ -12,6 +12,7 @@ import fastnn
 from fastnn._support import validate
 from fastnn._support.choices import HiddenName, PolicyName, TaskName
 from fastnn._support.interrupt import Interrupt
+from fastnn._support.names import named_arguments
 from fastnn._support.validate import Array
 from fastnn.callbacks import Callback
 from fastnn.model.network import mlp
@@ -37,6 +38,7 @@ class Trained(NamedTuple):
     measured: Mapping[str, Mapping[str, float]]  # of "training" and "validation", what `Model.evaluate` returns
 
 
+@named_arguments
 def train(
     table: Any,
     target: str,
