@@ -712,6 +712,20 @@ def test_confusion():
     assert not texts(tiny)  # nobody could read them
 
 
+@pytest.mark.parametrize("picture", [fastnn.plot.confusion, fastnn.plot.misclassified, fastnn.plot.decision_regions])
+def test_pictures_of_classes_take_sparse_samples(picture):
+    sparse = pytest.importorskip("scipy.sparse")
+    x = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    network = fastnn.mlp(2, 3, 2, output="softmax", seed=0)
+    y = 1 - network.predict_labels(x)
+    options = {"image_shape": (1, 2)} if picture is fastnn.plot.misclassified else {}
+    drawn = []
+    for samples in (x, sparse.csr_array(x)):
+        ax = picture(network, samples, y, **options)
+        drawn.append([text.get_text() for text in ax.texts] + [image.get_array().tolist() for image in ax.images])
+    assert drawn[0] == drawn[1]
+
+
 def test_what_is_misclassified():
     rng = np.random.default_rng(0)
     X, y = rng.random((20, 6)), np.arange(20) % 3

@@ -27,6 +27,20 @@ def test_the_trainer_is_left_as_it_is():
     assert pickle.dumps(trainer) == before
 
 
+def test_frames_and_images_are_samples_as_for_fit():
+    pandas = pytest.importorskip("pandas")
+    network = fastnn.Network((2, 2, 1), [fastnn.Conv2D(2, 2, "tanh"), fastnn.Dense(1, "identity")], seed=0)
+    cases = [
+        (make_trainer(), X, [pandas.DataFrame(X).astype("Float64"), X.tolist()]),
+        (fastnn.Trainer(network), X[:24].reshape(-1, 2, 2), [X[:24].reshape(-1, 2, 2, 1)]),
+    ]
+    for trainer, samples, others in cases:
+        wanted = fastnn.learning_rate_range_test(trainer, samples, Y[: len(samples)], n_steps=10).losses
+        for other in others:
+            found = fastnn.learning_rate_range_test(trainer, other, Y[: len(samples)], n_steps=10).losses
+            np.testing.assert_array_equal(found, wanted)
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_the_steps_are_the_trainers(shuffle):
     """The same as fits of one batch each, in a permutation of the trainer's generator or in order."""
@@ -90,6 +104,7 @@ def test_an_interrupt_is_one(monkeypatch):
         ({"lowest": 1.0, "highest": 1.0}, ValueError, "highest must be a finite number > 1"),
         ({"n_steps": 9}, ValueError, "n_steps must be an integer >= 10"),
         ({"X": X[:, :2]}, ValueError, "X must have shape"),
+        ({"X": "x.npy", "y": "y.npy"}, ValueError, "samples at hand"),
         ({"trainer": 3}, TypeError, r"trainer must be a fastnn\.Trainer"),
     ],
 )

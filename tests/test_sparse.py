@@ -259,10 +259,24 @@ def test_held_out_samples():
     assert_same(*runs)
 
 
+def move_an_index(X, to):
+    X.indices[3] = to
+    return X
+
+
+def move_an_end(X):
+    X.indptr[3] = X.indptr[5]
+    X.indptr[4] = 0
+    return X
+
+
 BAD = [
     (lambda X: scipy_sparse.csr_array(np.where(X == 0, 0, np.nan)), ValueError, "X.data has NaN or infinity"),
     (lambda X: scipy_sparse.csr_array(X[:, :60]), ValueError, r"X must have shape \(n_samples, 65\), got \(50, 60\)"),
     (lambda X: scipy_sparse.csr_array(X.astype(complex)), TypeError, "X.data must be real numbers"),
+    (lambda X: move_an_index(scipy_sparse.csr_array(X), 65), ValueError, "X is a damaged sparse matrix: ind"),
+    (lambda X: move_an_index(scipy_sparse.csc_array(X), -1), ValueError, "X is a damaged sparse matrix: ind"),
+    (lambda X: move_an_end(scipy_sparse.csr_array(X)), ValueError, "X is a damaged sparse matrix: indptr"),
     (lambda X: scipy_sparse.coo_array(X[0]), ValueError, r"X must have shape \(n_samples, n_inputs\), got \(65,\)"),
 ]
 
@@ -276,6 +290,17 @@ def test_bad_matrices(spoil, error, message):
         fastnn.Trainer(network, loss="categorical_cross_entropy").fit(spoil(X), y)
     for one, other in zip(network.weights, before, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_range_test():
+    """Of sparse samples as of dense ones."""
+    samples, y = make_samples(65, "float64")
+    found = []
+    for X in (samples, scipy_sparse.csr_array(samples)):
+        network = fastnn.mlp(65, 9, 3, output="softmax", seed=0)
+        trainer = fastnn.Trainer(network, loss="categorical_cross_entropy", seed=0, batch_size=8)
+        found.append(fastnn.learning_rate_range_test(trainer, X, y, n_steps=10).losses)
+    np.testing.assert_array_equal(*found)
 
 
 def test_layers_over_images_take_dense_ones():

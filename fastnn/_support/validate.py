@@ -204,6 +204,11 @@ def sparse_rows(name: str, value: Any, to: np.dtype[Any]) -> Any:
     """Return a sparse matrix as compressed rows of finite numbers, each column once and in order; a copy if need be."""
     if value.ndim != 2:
         raise ValueError(f"{name} must have shape (n_samples, n_inputs), got {value.shape}")
+    if hasattr(value, "check_format"):  # what SciPy's constructors do not look at: memory is read and written there
+        try:
+            type(value)((value.data, value.indices, value.indptr), shape=value.shape).check_format(full_check=True)
+        except ValueError as error:
+            raise ValueError(f"{name} is a damaged sparse matrix: {error}") from None
     rows = value.tocsr()
     numbers = array(f"{name}.data", rows.data, to) if rows.data.size else rows.data.astype(to)
     if not rows.has_canonical_format:

@@ -53,7 +53,7 @@ def decision_regions(network: Network, X: ArrayLike, y: ArrayLike, ax: Axes | No
     labels, _ = _check_labels(network, X, y)
     if network.input_shape != (2,):
         raise ValueError(f"decision_regions needs a network with 2 inputs, and this one takes {network.input_shape}")
-    x = network.check_inputs(X)
+    x = validate.dense(network.check_inputs(X))
     if ax is None:
         ax = new_axes(5.6, 4.4)
     low, high = x.min(axis=0), x.max(axis=0)
@@ -186,7 +186,7 @@ def misclassified(
     labels, n_classes = _check_labels(network, X, y)
     names = _name_classes(class_names, n_classes)
     at_most = validate.integer("at_most", at_most, low=1)
-    x = network.check_inputs(X)
+    x = validate.dense(network.check_inputs(X))
     if image_shape is None and len(network.input_shape) == 3:
         x, image_shape = x.reshape(len(x), -1, network.input_shape[2]).mean(axis=2), network.input_shape[:2]
     rows, columns = check_image_shape(image_shape, x.shape[1], "a sample")
@@ -236,7 +236,7 @@ def _check_labels(network: Network, X: ArrayLike, y: ArrayLike) -> tuple[Array, 
     n_classes = 2 if is_one else n_outputs
     given = validate.array("y", y, np.dtype(np.float64), hint="; number the classes 0, 1, ...")
     labels = given.argmax(axis=1) if given.ndim == 2 and given.shape[1] == n_classes else given.ravel()
-    n_samples = len(network.check_inputs(X))
+    n_samples = network.check_inputs(X).shape[0]
     if labels.shape != (n_samples,):
         raise ValueError(f"X has {n_samples} samples and y has {labels.size} classes")
     if labels.min() < 0 or labels.max() >= n_classes or (labels != np.floor(labels)).any():

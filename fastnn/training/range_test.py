@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.training.gradients import check_data
+from fastnn.training.parts import list_paths
 from fastnn.training.trainer import Trainer
 
 # Steps on either side that a loss is averaged over, as a share of all.
@@ -63,7 +64,7 @@ def learning_rate_range_test(
     trainer : Trainer
         Left as it is, bit for bit.
     X, y : array_like
-        As for `Trainer.fit`; a step takes a batch of the trainer's size.
+        As for `Trainer.fit`, but for files; a step takes a batch of the trainer's size.
     lowest, highest : float, default 1e-5 and 10
         The first and the last rate, positive.
     n_steps : int, default 100
@@ -96,8 +97,14 @@ def learning_rate_range_test(
     lowest = validate.number("lowest", lowest, low=0.0, open_low=True)
     highest = validate.number("highest", highest, low=lowest, open_low=True)
     n_steps = validate.integer("n_steps", n_steps, low=10)
-    n_samples = check_data(trainer.network, trainer._loss, X, y).x.shape[0]
-    samples, targets = np.asarray(X), np.asarray(y)
+    if list_paths(X):
+        raise ValueError("a range test takes samples at hand, and these are in files")
+    check_data(trainer.network, trainer._loss, X, y)
+    samples: Any = trainer.network.check_inputs(X)
+    n_samples = samples.shape[0]
+    if not validate.is_sparse(samples):
+        samples = samples.reshape(n_samples, *trainer.network.input_shape)
+    targets = np.asarray(y)
     trial = copy.deepcopy(trainer)
     trial._batch_size, trial._position = None, None
     size = min(trainer._batch_size or n_samples, n_samples)
