@@ -1,6 +1,6 @@
 """What `fastnn.Trainer.fit` calls while it trains.
 
-A callback is a `Callback` with some of its four methods overridden. It may look at
+A callback is a `Callback` with some of its methods overridden. It may look at
 all that the trainer has in public, save it, set its learning rate, and stop it. An
 exception that a callback raises ends `fit`, with training as after the last step.
 
@@ -15,15 +15,15 @@ import csv
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast, get_args
 
 import numpy as np
 
 from fastnn._support import files, validate
 from fastnn._support.choices import ModeName
-from fastnn._support.names import named_arguments
+from fastnn._support.names import named_arguments, refuse_method
 from fastnn.model.metrics import find_mode
 from fastnn.training.history import History
 
@@ -37,6 +37,16 @@ UNJUDGED = ("epoch", "seconds", "queries", "learning_rate")
 class Callback:
     """What is called while a trainer trains; its methods do nothing.
 
+    Attributes
+    ----------
+    adds : tuple of str
+        Of the class: what its `on_epoch_end` adds to the metrics, for the callbacks behind it; () by default.
+
+    Raises
+    ------
+    TypeError
+        Where a class is made with a method that looks like one of these and is none, which nothing would call.
+
     Examples
     --------
     >>> import fastnn
@@ -48,6 +58,24 @@ class Callback:
     >>> len(trainer.fit([[1], [3]], [3, 9], epochs=1000, callbacks=[StopBelow()])) < 1000
     True
     """
+
+    adds: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in vars(cls):
+            if not hasattr(Callback, name) and (hint := refuse_method(name, dir(Callback))):
+                raise TypeError(f"nothing calls {cls.__name__}.{name}{hint}")
+
+    def check(self, trainer: "Trainer", names: Sequence[str]) -> None:
+        """Raise what speaks against a call of `fastnn.Trainer.fit`, before anything has changed for anybody.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        names : sequence of str
+            Of the metrics that `on_epoch_end` will be told; none where nothing ends an epoch.
+        """
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Prepare for a call of `fastnn.Trainer.fit` that is to take n_steps steps, 0 if nobody knows how many."""
@@ -97,9 +125,9 @@ class _Monitor(Callback):
         self.mode = validate.choice("mode", mode, get_args(ModeName))
         self.min_delta = validate.number("min_delta", min_delta, low=0.0)
 
-    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+    def check(self, trainer: "Trainer", names: Sequence[str]) -> None:
         """Refuse what this fit does not measure."""
-        measured = [name for name in trainer._told if name not in UNJUDGED]
+        measured = [name for name in names if name not in UNJUDGED]
         kind = type(self).__name__
         if self.monitor not in (None, *measured):
             hint = validate.did_you_mean(self.monitor, measured)
@@ -169,7 +197,6 @@ class EarlyStopping(_Monitor):
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Forget an earlier run."""
-        super().on_fit_begin(trainer, n_steps)
         self._forget(trainer.n_epochs)
         self._look(trainer)
 
@@ -277,7 +304,6 @@ class ReduceOnPlateau(_Monitor):
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Forget an earlier run."""
-        super().on_fit_begin(trainer, n_steps)
         self._forget("")
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:
@@ -343,6 +369,10 @@ class Checkpoint(Callback):
         self.every = validate.integer("every", every, low=1)
         self.seconds = math.inf if seconds is None else validate.number("seconds", seconds, low=0.0)
         self._saved = 0.0
+
+    def check(self, trainer: "Trainer", names: Sequence[str]) -> None:
+        """Refuse a folder that is not there."""
+        files.check_folder(self.path)
 
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Save."""
@@ -415,6 +445,10 @@ class LearningRateSchedule(Callback):
         epochs = validate.integer("epochs", epochs, low=1)
         return cls(lambda epoch: minimum + (lr - minimum) * (1 + math.cos(math.pi * min(epoch / epochs, 1.0))) / 2)
 
+    def check(self, trainer: "Trainer", names: Sequence[str]) -> None:
+        """Refuse a first rate that is none."""
+        validate.number("learning_rate", self.rate(trainer.n_epochs), low=0.0)
+
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Set the rate of the first epoch."""
         trainer.learning_rate = self.rate(trainer.n_epochs)
@@ -461,14 +495,19 @@ class Alignment(Callback):
     True
     """
 
+    adds = "cosine", "noise"
+
     def __init__(self, every: int = 100) -> None:
         self.every = validate.integer("every", every, low=1)
         self._clear()
 
-    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
-        """Forget an earlier run, and measure."""
+    def check(self, trainer: "Trainer", names: Sequence[str]) -> None:
+        """Refuse a loss that is measured."""
         if not hasattr(trainer, "_align"):
             raise TypeError("Alignment compares with back-propagation, and of a loss that is measured nothing knows it")
+
+    def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
+        """Forget an earlier run, and measure."""
         self._clear()
         self._look(trainer)
 
@@ -527,13 +566,23 @@ class CSVLogger(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
+    def check(self, trainer: "Trainer", names: Sequence[str]) -> None:
+        """Refuse a file of something else, or one that cannot be written."""
+        if not self.path.exists():
+            files.check_folder(self.path)
+            return
+        with self.path.open("r+", newline="", errors="replace") as file:
+            first = file.readline()
+        if first and first.partition(",")[0] != "epoch":
+            raise ValueError(f"{self.path} is there already, and not by CSVLogger: it begins with {first[:60]!r}")
+        if first.endswith("\n"):
+            self._compare(next(csv.reader([first])), names)
+
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
-        """See whether the file can be written, and take out what comes again."""
+        """Take out what comes again."""
         self.path.open("a").close()
         with self.path.open(newline="", errors="replace") as file:
             lines = file.readlines()
-        if lines and lines[0].partition(",")[0] != "epoch":
-            raise ValueError(f"{self.path} is there already, and not by CSVLogger: it begins with {lines[0][:60]!r}")
         kept = lines[:1] + [line for line in lines[1:] if _find_epoch(line) <= trainer.n_epochs]
         kept = [line for line in kept if line.endswith("\n")]  # a full disk may have cut the last one
         if kept != lines:
@@ -547,9 +596,14 @@ class CSVLogger(Callback):
             writer = csv.writer(file)
             if names is None:
                 writer.writerow(metrics)
-            elif names != list(metrics):
-                raise ValueError(f"{self.path} has columns {', '.join(names)}, and this fit measures other ones")
+            else:  # what callbacks before this one add, they may not have said
+                self._compare(names, list(metrics))
             writer.writerow(metrics.values())
+
+    def _compare(self, columns: Sequence[str], names: Sequence[str]) -> None:
+        """Refuse to write numbers below other names."""
+        if list(columns) != list(names):
+            raise ValueError(f"{self.path} has columns {', '.join(columns)}, and this fit measures {', '.join(names)}")
 
 
 def _find_epoch(line: str) -> float:
@@ -578,10 +632,15 @@ class TensorBoard(Callback):
         self.folder = Path(folder)
         self._writer: Any = None
 
+    def check(self, trainer: "Trainer", names: Sequence[str]) -> None:
+        """Refuse to go on without the package."""
+        with validate.optional("callbacks.TensorBoard", "tensorboard"):
+            import tensorboard.summary  # noqa: F401
+
     def on_fit_begin(self, trainer: "Trainer", n_steps: int) -> None:
         """Open the writer."""
-        with validate.optional("callbacks.TensorBoard", "tensorboard"):
-            import tensorboard.summary as summary
+        import tensorboard.summary as summary
+
         self._writer = summary.Writer(str(self.folder))
 
     def on_epoch_end(self, trainer: "Trainer", metrics: Mapping[str, float]) -> None:

@@ -121,7 +121,7 @@ def test_callbacks():
     history = trainer.fit(cut(6), epochs=9, callbacks=[look, stopping])
     assert look.seen == [0, (1, 4), (2, 8)]
     assert len(history) == 2
-    with pytest.raises(ValueError, match=r"there from the beginning: fit\(X, y\), not batches"):
+    with pytest.raises(ValueError, match=r"samples at hand: fit\(X, y\), not batches"):
         trainer.fit(cut(6), callbacks=[Alignment()])
 
 

@@ -16,6 +16,7 @@ import pytest
 import fastnn
 from fastnn._compiler import jit
 from fastnn.callbacks import (
+    Alignment,
     Callback,
     Checkpoint,
     CSVLogger,
@@ -49,6 +50,81 @@ class Recorder(Callback):
 
     def on_fit_end(self, trainer, history):
         self.calls.append(("end", history))
+
+
+@pytest.mark.parametrize(
+    "before", [[CSVLogger("log.csv")], [LearningRateSchedule.cosine(5.0, 3)], [Checkpoint("run.safetensors")], []]
+)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        EarlyStopping("validation_loss"),
+        CSVLogger("other.csv"),
+        CSVLogger("there/is/none.csv"),
+        Checkpoint("there/is/none.safetensors"),
+        LearningRateSchedule(lambda _: -1.0),
+        Alignment(),
+    ],
+)
+def test_a_fit_that_a_callback_refuses_changes_nothing(tmp_path, monkeypatch, before, wrong):
+    monkeypatch.chdir(tmp_path)
+    trainer = make_trainer(seed=0)
+
+    class Halt(Callback):
+        def on_steps(self, trainer):
+            trainer.stop()
+
+    monkeypatch.setattr("fastnn._engine.loop.CALL_SECONDS", 0.0)
+    trainer.fit(X, Y, 3, callbacks=[Halt()])
+    assert trainer._position is not None  # within an epoch
+    (tmp_path / "log.csv").write_text("epoch,loss,seconds,queries,learning_rate\n1,1,1,1,1\n2,1,1,1,1\n")
+    (tmp_path / "other.csv").write_text("epoch,loss\n")
+    left, files = pickle.dumps(trainer), {path: path.read_bytes() for path in tmp_path.iterdir()}
+    samples = ([(X, Y)],) if isinstance(wrong, Alignment) else (X[:4], Y[:4])  # others than those of before
+    with pytest.raises((ValueError, OSError)):
+        trainer.fit(*samples, epochs=2, callbacks=[*before, wrong])
+    assert pickle.dumps(trainer) == left
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+def test_what_one_callback_adds_another_can_watch(tmp_path):
+    trainer = make_trainer()
+    log = CSVLogger(tmp_path / "log.csv")
+    stopping = EarlyStopping("cosine", mode="max")
+    for _ in range(2):  # the second fit goes on below the same names
+        trainer.fit(X, Y, 3, callbacks=[Alignment(1), stopping, log])
+    assert stopping.best == pytest.approx(1.0)
+    assert log.path.read_text().startswith("epoch,loss,seconds,queries,learning_rate,cosine,noise\n")
+    with pytest.raises(ValueError, match="EarlyStopping monitors 'cosine', and this fit measures loss$"):
+        trainer.fit(X, Y, callbacks=[stopping, Alignment(1)])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("on_epoch_ends", r"nothing calls Mine.on_epoch_ends; did you mean 'on_epoch_end'\?"),
+        ("on_train_begin", r"nothing calls Mine.on_train_begin; did you mean 'on_fit_begin'\?"),
+        ("on_batch_begin", "nothing calls Mine.on_batch_begin: there is none"),
+    ],
+)
+def test_methods_that_nothing_would_call_are_refused(name, message):
+    with pytest.raises(TypeError, match=message):
+        type("Mine", (Callback,), {name: lambda *_: None})
+    type("Mine", (Callback,), {"on_button": lambda *_: None, "name": 3, "on_steps": lambda *_: None})
+
+
+def test_a_fit_within_a_fit_is_refused():
+    trainer = make_trainer()
+
+    class Again(Callback):
+        def on_epoch_end(self, trainer, metrics):
+            with pytest.raises(RuntimeError, match="runs already"):
+                trainer.fit(X, Y)
+            assert trainer.evaluate(X, Y).loss > 0
+
+    history = trainer.fit(X, Y, 4, callbacks=[Again()])
+    assert (trainer.n_epochs, trainer.n_steps) == (4, 12)
+    np.testing.assert_array_equal(history.queries, make_trainer().fit(X, Y, 4).queries)
 
 
 def test_what_a_callback_is_told():

@@ -818,3 +818,14 @@ def test_files_that_are_none_of_a_search(tmp_path, spoil, message):
 
 if __name__ == "__main__":
     make_golden(GOLDEN)
+
+
+def test_a_run_within_a_run_is_refused():
+    minimizer = fastnn.Minimizer([1.0], queries=300, optimizer=fastnn.SGD(0.01))
+
+    class Again(fastnn.callbacks.Callback):
+        def on_steps(self, minimizer):
+            with pytest.raises(RuntimeError, match="runs already"):
+                minimizer.run(np.sum)
+
+    assert minimizer.run(lambda w: float(w @ w), callbacks=[Again()]).queries == 300

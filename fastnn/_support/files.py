@@ -176,6 +176,13 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> str:
     return digest.hexdigest()
 
 
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Refuse to write where there is no folder."""
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {folder}", os.fspath(path))
+
+
 def replace(path: str | os.PathLike[str], content: bytes, check: Callable[[Path], None] = lambda _: None) -> None:
     """Put a file under a name in one step, if `check` has nothing against it, or leave what was there.
 
@@ -188,8 +195,8 @@ def replace(path: str | os.PathLike[str], content: bytes, check: Callable[[Path]
         try:
             return os.open(name, flags, 0o600 if old else 0o666)
         except OSError as error:  # it has a name that nobody knows
-            reason = error.strerror if found.parent.is_dir() else f"there is no folder {found.parent}"
-            raise OSError(error.errno, reason, os.fspath(path)) from None
+            check_folder(path)
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
     try:
         with open(temporary, "xb", opener=create) as file:

@@ -24,6 +24,7 @@ _NORMALIZATION = "there is none; scale the inputs, with scikit-learn's StandardS
 _CHECKPOINT = "save(path), and fastnn.load(path); a run that is to go on: trainer.save, fastnn.Trainer.resume"
 _TABLE_RATE = "the learning rate is the optimizer's: optimizer=fastnn.Adam(0.01)"
 _READ = "it is said to what reads the file: fastnn.tables.read(path, separator=';', decimal=',')"
+_AFTER = "there is none; on_steps and on_epoch_end come after some steps, and on_fit_begin before all"
 _TRAINER = "that is said to the trainer: fastnn.Trainer(network, ...)"
 
 _BELOW = "a layer takes what is below it: fastnn.Network(input_shape, [fastnn.Dense(...)])"
@@ -89,6 +90,14 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "loss_curve_": "history.loss",
         "loss_": "history.loss[-1]",
         "load": "fastnn.Trainer.resume(path)",
+    },
+    "Callback": {
+        **dict.fromkeys(("on_train_begin", "on_train_start", "on_fit_start"), "on_fit_begin"),
+        "on_train_end": "on_fit_end",
+        **dict.fromkeys(("on_batch_end", "on_train_batch_end", "on_step", "on_step_end"), "on_steps"),
+        **dict.fromkeys(("on_train_epoch_end", "on_validation_end", "on_validation_epoch_end"), "on_epoch_end"),
+        **dict.fromkeys(("on_epoch_begin", "on_epoch_start", "on_train_epoch_start"), _AFTER),
+        **dict.fromkeys(("on_batch_begin", "on_batch_start", "on_train_batch_begin", "on_train_batch_start"), _AFTER),
     },
     "History": {
         "history": "each column by its name, such as history.loss; to_dict() has all of them",
@@ -306,6 +315,10 @@ VALUES: dict[str, str] = {
 }
 
 
+# How alike one's own method and a callback's are, from 0 to 1, where the other must be meant: on_epoch_ends is 0.96.
+NEAR = 0.9
+
+
 def find_nearest(name: object, known: Sequence[str]) -> str:
     """Return which of some names is meant, by another library's or one that is nearly alike, or nothing."""
     lower = str(name)[:50].lower()
@@ -329,6 +342,16 @@ def refuse_of_package(name: str, known: Sequence[str]) -> str:
     """Return the message about what the package does not have, of the names that it has."""
     hint = "" if name.startswith("_") else _hint(name, PACKAGE, [other for other in known if other[0] != "_"])
     return f"module 'fastnn' has no attribute {name!r}{hint}"
+
+
+def refuse_method(name: str, known: Sequence[str]) -> str:
+    """Return the end of the message about a method that a callback cannot mean, or nothing: one may have others."""
+    import difflib
+
+    table = ATTRIBUTES["Callback"]
+    if name not in table and not difflib.get_close_matches(name, known, n=1, cutoff=NEAR):
+        return ""
+    return _hint(name, table, known)
 
 
 class Named:

@@ -24,7 +24,15 @@ from fastnn.callbacks import Callback
 from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.measured import LEVEL
 from fastnn.training.gradients import Perturbation
-from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress, pack_states, unpack_states
+from fastnn.training.hooks import (
+    Hooks,
+    States,
+    ask_callbacks,
+    check_callbacks,
+    make_progress,
+    pack_states,
+    unpack_states,
+)
 from fastnn.training.optimizers import OPTIMIZERS as OTHERS
 from fastnn.training.optimizers import Optimizer
 
@@ -236,6 +244,7 @@ class Minimizer:
         if self._search.max_steps is None and seconds == math.inf and not checked:
             raise ValueError("nothing ends this: give queries, seconds, or a callback that stops it")
         called = make_progress(progress) + checked
+        ask_callbacks(cast("Trainer", self), called, ())
         with Interrupt() as interrupt:
             return self._run(self._make_read(loss, batched, workers), called, seconds, interrupt)
 

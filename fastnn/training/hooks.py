@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +30,7 @@ States = dict[str, tuple[Callback | None, Mapping[str, Any]]]
 
 
 class Hooks:
-    """The callbacks of one fit, in their order; those that save come last, so that files have what the others did.
+    """The callbacks of one fit, in their order.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Hooks:
     def __init__(self, trainer: "Trainer", callbacks: list[Callback], interrupt: Interrupt, states: States) -> None:
         self._trainer = trainer
         self._interrupt = interrupt
-        self._callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, Checkpoint))
+        self._callbacks = callbacks
         self._left = states
         self._begun: dict[str, Callback] = {}
 
@@ -200,7 +200,7 @@ def _is_watched() -> bool:
 
 
 def check_callbacks(callbacks: Iterable[object]) -> list[Callback]:
-    """Return the callbacks as a list, if they are some."""
+    """Return the callbacks as a list, if they are some; those that save come last: files have what the others did."""
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a list of fastnn.callbacks.Callback, got {callbacks!r}")
     checked = []
@@ -209,4 +209,14 @@ def check_callbacks(callbacks: Iterable[object]) -> list[Callback]:
             hint = "; write it with parentheses" if isinstance(callback, type) else ""
             raise TypeError(f"callbacks[{k}] must be a fastnn.callbacks.Callback, got {callback!r}{hint}")
         checked.append(callback)
-    return checked
+    return sorted(checked, key=lambda callback: isinstance(callback, Checkpoint))
+
+
+def ask_callbacks(trainer: "Trainer", callbacks: Iterable[Callback], names: Sequence[str]) -> None:
+    """Have all callbacks say what speaks against a fit that measures what has those names."""
+    if trainer._hooks:
+        raise RuntimeError("it runs already, and one run has one place: let it end, or stop it with stop()")
+    known = list(names)
+    for callback in callbacks:
+        callback.check(trainer, tuple(known))
+        known += callback.adds

@@ -46,7 +46,7 @@ from fastnn.training.gradients import (
     split_data,
 )
 from fastnn.training.history import COLUMNS, QUERIES, SECONDS, Evaluation, History, make_history, name_columns
-from fastnn.training.hooks import Hooks, States, check_callbacks, make_progress
+from fastnn.training.hooks import Hooks, States, ask_callbacks, check_callbacks, make_progress
 from fastnn.training.optimizers import OPTIMIZERS, SGD, Optimizer
 from fastnn.training.parts import is_collection, list_paths, open_files
 
@@ -372,7 +372,8 @@ class Trainer(Named):
         ImportError
             With ``progress=True`` and without tqdm.
         RuntimeError
-            If a worker has another fastnn, numba or numpy, or reading samples ends every worker that does.
+            If `fit` runs already, and a callback calls it; if a worker has another fastnn, numba or numpy, or reading
+            samples ends every worker that does.
         ConnectionError
             If for half a minute no worker answers, or workers are lost ten times in one step. As always when `fit`
             raises, the network has the weights of the last whole step, and the next `fit` goes on from there.
@@ -405,7 +406,7 @@ class Trainer(Named):
                 raise ValueError("a cluster takes X and y, not batches that come one after another")
             check_batches(X, epochs, **whole)
         elif list_paths(X) or (client is not None and (is_collection(X) or is_collection(y))):
-            self._check_parts(whole, checked)
+            self._check_parts(whole)
         elif validation_split is not None:
             share = validate.number("validation_split", validation_split, low=0, high=1, open_low=True, open_high=True)
             if validation_data is not None:
@@ -416,11 +417,16 @@ class Trainer(Named):
             data = check_data(self.network, self._loss, samples, y, sample_weight, class_weight)
         if validation_data is not None:
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-                raise TypeError(
-                    f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}"
-                )
+                n = f" of {len(validation_data)}" if isinstance(validation_data, tuple | list) else ""
+                got = f"{type(validation_data).__name__}{n}"
+                raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), got {got}")
             validation = check_data(self.network, self._loss, *validation_data)
+        if data is None and any(isinstance(callback, Alignment) for callback in checked):
+            raise ValueError("Alignment is for samples at hand: fit(X, y), not batches, nor samples in parts")
+        told = self._list_told(validation is not None)
+        ask_callbacks(self, called, told)
         loop = None if y is None else self._make_loop(data or (X, y), client)
+        self._told = told
         if self.devices:
             self.devices._warn_of_nudge("eps", getattr(self.gradient, "eps", 0.0))
             write_weights(self._update, self._n_steps, self.network._theta)
@@ -433,7 +439,7 @@ class Trainer(Named):
             run = partial(self._run, loop, data, validation)
             n_steps = max(0, epochs * loop.n_batches - (self._position.batch if self._position else 0))
         with Interrupt() as interrupt:
-            history = self._fit(run, data, n_steps, validation is not None, epochs, ahead, called, interrupt)
+            history = self._fit(run, data, n_steps, epochs, ahead, called, interrupt)
         return replace(history, interrupted=True) if interrupt.is_pressed() else history
 
     def _check_blocks(self) -> None:
@@ -445,13 +451,11 @@ class Trainer(Named):
             if shaping := getattr(self.gradient, "shaping", None):
                 raise ValueError(f"block_size does not go with shaping={shaping!r}, which is of whole batches' losses")
 
-    def _check_parts(self, whole: Mapping[str, object], callbacks: list[Callback]) -> None:
+    def _check_parts(self, whole: Mapping[str, object]) -> None:
         """Refuse what looks at all samples where they are in parts."""
         for name, value in whole.items():
             if value is not None:
                 raise ValueError(f"{name} is for samples at hand, and these are in parts")
-        if any(isinstance(callback, Alignment) for callback in callbacks):
-            raise ValueError("Alignment is for samples at hand, and these are in parts")
         if self._block_size and (self._batch_size or 0) % self._block_size:
             raise ValueError(
                 f"where samples are in parts, batches are of whole blocks, and batch_size={self._batch_size} is no "
@@ -498,7 +502,6 @@ class Trainer(Named):
         run: Run,
         data: Data | None,
         n_steps: int,
-        is_validated: bool,
         epochs: int,
         ahead: int,
         callbacks: list[Callback],
@@ -506,10 +509,6 @@ class Trainer(Named):
     ) -> History:
         """Run epochs, so many ahead at a time, until they are done, a callback stops them or Ctrl-C does."""
         first_row = len(self._rows)
-        classifies = self._loss.classifies
-        measured = (True, classifies, is_validated, is_validated and classifies, True, self._step_queries is not None)
-        own = name_columns(self._metrics)[len(COLUMNS) :] if is_validated else []
-        self._told = ("epoch", *compress(COLUMNS, measured), *own, "learning_rate")
         self._is_stopping = False
         self._hooks = hooks = Hooks(self, callbacks, interrupt, self._states)
         self._samples = data
@@ -633,6 +632,13 @@ class Trainer(Named):
             rows[-1, len(COLUMNS) :] = [*evaluation.metrics.values()]
         return list(rows)
 
+    def _list_told(self, is_validated: bool) -> tuple[str, ...]:
+        """Return the names of what callbacks are told of an epoch."""
+        classifies = self._loss.classifies
+        measured = (True, classifies, is_validated, is_validated and classifies, True, self._step_queries is not None)
+        own = name_columns(self._metrics)[len(COLUMNS) :] if is_validated else []
+        return ("epoch", *compress(COLUMNS, measured), *own, "learning_rate")
+
     def _name(self, row: Array) -> dict[str, float]:
         """Return what callbacks are told of the epoch that has just ended."""
         told = {"epoch": self.n_epochs, **dict(zip(name_columns(self._metrics), row.tolist(), strict=True))}
@@ -640,8 +646,7 @@ class Trainer(Named):
 
     def _align(self) -> tuple[float, float]:
         """Return how an estimate on the first batch lies to the gradient: see `comparison.align`."""
-        if self._samples is None:
-            raise ValueError("Alignment measures on samples that are there from the beginning: fit(X, y), not batches")
+        assert self._samples  # else `fit` has refused it
         x, y, _ = self._samples
         size = min(self._batch_size or x.shape[0], x.shape[0])
         data = make_data(x[:size], y[: size * (len(y) // x.shape[0])])
