@@ -114,6 +114,31 @@ def test_class_and_sample_weights_multiply():
     assert history.loss[0] == pytest.approx(np.average(own, weights=WEIGHTS * [1, 2, 2, 2, 1]), rel=1e-14)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e307, 1e-300])
+def test_balanced_classes_count_the_same_whatever_their_samples_do(size):
+    weights = np.array([0.5, 0.0, 3.0, 1.0, 0.0])  # of class 2 nothing counts
+    network = fastnn.mlp(2, 3, output="softmax", seed=0)
+    own = naive.losses(network.weights, ["softmax"], CROSS_ENTROPY[0], X, naive.one_hot(LABELS, 3))
+    trainer = fastnn.Trainer(network, loss=CROSS_ENTROPY[0], batch_size=None)
+    history = trainer.fit(X, LABELS, sample_weight=weights * size, class_weight="balanced")
+    assert history.loss[0] == pytest.approx((own[0] + np.average(own[1:4], weights=weights[1:4])) / 2, rel=1e-14)
+
+
+def test_balancing_counts_no_step_that_is_left_out():
+    x = np.random.default_rng(0).normal(size=(3, 4, 2))
+    labels = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]])
+    counts = np.ones((3, 4))
+    counts[:, 2:] = 0
+    network = fastnn.Network(
+        (4, 2), [fastnn.RNN(3, "tanh", return_sequences=True), fastnn.Dense(2, "softmax")], seed=0
+    )
+    own = -np.log(np.take_along_axis(network.predict(x), labels[..., None], axis=2)[..., 0])
+    trainer = fastnn.Trainer(network, loss=CROSS_ENTROPY[0], batch_size=None)
+    history = trainer.fit(x, labels, sample_weight=counts, class_weight="balanced")
+    expected = 4 * (own[0, 0] + own[:, :2][labels[:, :2] == 1].mean()) / 2
+    assert history.loss[0] == pytest.approx(expected, rel=1e-13)  # some hundred roundings
+
+
 def test_huge_weights_do_not_overflow():
     network = fastnn.mlp(2, 3, output="softmax", seed=0)
     trainer = fastnn.Trainer(network, loss=CROSS_ENTROPY[0])

@@ -103,7 +103,7 @@ def weigh(
         if weights.min() < 0:
             raise ValueError(f"sample_weight must not be negative, got {weights.min():g}")
     if class_weight is not None:
-        weights = weights * _weigh_classes(loss, y, class_weight)
+        weights = weights * _weigh_classes(loss, y, class_weight, weights)
     largest = weights.max()
     if largest == 0:
         raise ValueError("the weights of the samples are all 0: there is nothing to train on")
@@ -137,8 +137,8 @@ def _has_classes(loss: Loss, y: Array) -> bool:
     return loss.classifies and not (MODULES[loss].TARGETS == "probabilities" and y.shape[1] > 1)
 
 
-def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
-    """Return the weight of each sample's class, (n_samples,)."""
+def _weigh_classes(loss: Loss, y: Array, class_weight: object, counted: Array) -> Array:
+    """Return the weight of each sample's class, (n_samples,), where samples count as given besides."""
     if not _has_classes(loss, y):
         raise ValueError("class_weight goes with classes that exclude each other: use sample_weight here")
     if not ((y == 0) | (y == 1)).all():
@@ -148,7 +148,9 @@ def _weigh_classes(loss: Loss, y: Array, class_weight: object) -> Array:
     weights = np.ones(n_classes)
     if isinstance(class_weight, str):
         validate.choice("class_weight", class_weight, ["balanced"])
-        weights /= np.maximum(np.bincount(labels, minlength=n_classes), 1)
+        shares = counted / (counted.max() or 1.0)  # whose sum does not overflow
+        # A class of which no sample counts has a weight, too, so that 0 times it is 0.
+        weights /= np.maximum(np.bincount(labels, shares, n_classes), np.finfo(np.float64).tiny)
         class_weight = {}
     if not isinstance(class_weight, Mapping):
         raise TypeError(f"class_weight must be a mapping of classes to numbers, or 'balanced', got {class_weight!r}")

@@ -347,8 +347,8 @@ class Trainer(Named):
             (n_samples, n_steps), one for each step: 0 leaves a step out, of accuracy, too.
         class_weight : mapping of int to float, "balanced" or None
             What the samples of each class count, besides sample_weight; 1 for classes
-            that are not named. "balanced" has every class count the same. For labels
-            or one-hot rows under a cross-entropy.
+            that are not named. "balanced" has every class count the same: the sum of all its weights is
+            that of any other. For labels or one-hot rows under a cross-entropy.
         callbacks : iterable of Callback, default ()
             Told of every epoch, in their order, but a `Checkpoint` after all others; see
             `fastnn.callbacks`.
