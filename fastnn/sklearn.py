@@ -31,7 +31,6 @@ with validate.optional("fastnn.sklearn", "sklearn"):
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import LabelBinarizer
     from sklearn.utils import check_random_state, column_or_1d
-    from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -422,6 +421,8 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         if sample_weight is None or isinstance(sample_weight, numbers.Number):
             return None
         weights: Array = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if weights.min() < 0:  # before classes are balanced by their sums
+            raise ValueError(f"sample_weight must not be negative, got {weights.min():g}")
         return weights
 
     @abstractmethod
@@ -460,7 +461,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         The squared error is that of the probabilities, also called Brier score.
     class_weight : dict, "balanced" or None, default None
         What the samples of each class count, besides sample_weight: 1 for classes that
-        are not named; "balanced" has every class count the same.
+        are not named; "balanced" has every class count the same, by the sum of all weights.
     gradient : {"perturbation", "backprop"}, default "perturbation"
     eps : float, default 1e-6
         The nudge; see `fastnn.Perturbation`.
@@ -795,9 +796,32 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         if self.class_weight is not None:
             if several:
                 raise ValueError("class_weight goes with classes that exclude each other: use sample_weight here")
-            of_classes = compute_sample_weight(self.class_weight, labels)
+            of_classes = self._weigh_classes(labels, binarizer.classes_, weights)
             weights = of_classes if weights is None else weights * of_classes
         return Samples(X, labels, targets.astype(X.dtype), weights)
+
+    def _weigh_classes(self, labels: Array, classes: Array, weights: Array | None) -> Array:
+        """Return the weight of each sample's class, where samples count as given besides."""
+        numbers_of = np.searchsorted(classes, labels)
+        if isinstance(self.class_weight, str):
+            validate.choice("class_weight", self.class_weight, ["balanced"])
+            counts = np.bincount(numbers_of, weights, len(classes))
+            # These leave the mean of all weights as it is, which alpha is divided by.
+            n_counted = np.count_nonzero(counts) or 1
+            balanced: Array = counts.sum() / (n_counted * np.where(counts > 0, counts, 1.0))
+            return balanced[numbers_of]
+        if not isinstance(self.class_weight, Mapping):
+            raise TypeError(f"class_weight must be a dict, 'balanced' or None, got {validate.show(self.class_weight)}")
+        known = classes.tolist()
+        strange = [label for label in self.class_weight if label not in known]
+        # Where all classes have one, others are of classes that these samples lack, as in a part of a search.
+        if strange and not set(known) <= set(self.class_weight):
+            raise ValueError(f"class_weight has keys that are no classes, {strange}: the classes are {known}")
+        of_class = np.ones(len(classes))
+        for k, label in enumerate(known):
+            of_class[k] = validate.number(f"class_weight[{label!r}]", self.class_weight.get(label, 1.0), low=0.0)
+        chosen: Array = of_class[numbers_of]
+        return chosen
 
     def _find_head(self, binarizer: LabelBinarizer) -> tuple[ActivationName, LossName]:
         """Return the output layer's activation, and the loss."""

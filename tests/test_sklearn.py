@@ -353,6 +353,51 @@ def test_weights_of_samples_and_classes(iris):
     np.testing.assert_array_equal(same.loss_curve_, quick().fit(X, y).loss_curve_)
 
 
+def test_balanced_classes_count_the_same_whatever_their_samples_do(iris):
+    X, y = iris
+    counts = np.array([2.0, 1.0, 0.5])[y] * (np.arange(len(y)) % 5 > 0)  # 80, 40, 20 and fifths of 0
+    balanced = quick(class_weight="balanced").fit(X, y, sample_weight=counts)
+    # Which leaves the mean at 14 / 15, by which alpha is divided.
+    weighed = quick().fit(X, y, sample_weight=14 / 15 * 1.25 * (counts > 0))
+    np.testing.assert_allclose(balanced.loss_curve_, weighed.loss_curve_, rtol=1e-10)
+    two = quick(class_weight="balanced").fit(X, y, sample_weight=1.0 * (y < 2))  # of the third nothing counts
+    plain = quick().fit(X, y, sample_weight=1.0 * (y < 2))
+    np.testing.assert_allclose(two.loss_curve_, plain.loss_curve_, rtol=1e-10)
+    for weights, message in (
+        (-np.ones(len(y)), "sample_weight must not be negative"),
+        (np.zeros(len(y)), "all 0|non-zero"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            quick(class_weight="balanced").fit(X, y, sample_weight=weights)
+
+
+def test_classes_that_are_not_named_count_1(iris):
+    X, y = iris
+    for kept in (y < 2, y == 1, y >= 0):
+        named, weighed = (quick(class_weight=weight) for weight in ({0: 2.0, 2: 3.0}, None))
+        named.partial_fit(X[kept], y[kept], classes=[0, 1, 2])
+        weighed.partial_fit(X[kept], y[kept], [0, 1, 2], np.array([2.0, 1.0, 3.0])[y[kept]])
+        assert named.loss_curve_ == weighed.loss_curve_
+
+
+def test_class_weights_of_classes_that_are_not_there(iris):
+    X, y = iris
+    names = np.array(["se", "ve", "vi"])[y]
+    message = r"class_weight has keys that are no classes, \['xx'\]: the classes are \['se', 've', 'vi'\]"
+    with pytest.raises(ValueError, match=message):
+        quick(class_weight={"se": 2.0, "xx": 1.0}).fit(X, names)
+    with pytest.raises(ValueError, match=message):
+        quick(class_weight={"xx": 1.0}).partial_fit(X, names, classes=["se", "ve", "vi"])
+    # All are named: these samples lack one.
+    quick(class_weight={"se": 2.0, "ve": 1.0, "vi": 1.0}).fit(X[y < 2], names[y < 2])
+    with pytest.raises(ValueError, match=r"class_weight\['se'\] must be a finite number >= 0, got -1.0"):
+        quick(class_weight={"se": -1.0}).fit(X, names)
+    with pytest.raises(ValueError, match="did you mean 'balanced'"):
+        quick(class_weight="balance").fit(X, names)
+    with pytest.raises(TypeError, match="class_weight must be a dict, 'balanced' or None, got 3"):
+        quick(class_weight=3).fit(X, names)
+
+
 @pytest.mark.parametrize("kind", BOTH)
 def test_held_out_samples_are_weighted_too(iris, kind):
     X, y = iris
