@@ -447,7 +447,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
     Parameters and attributes are those of `sklearn.neural_network.MLPClassifier`, with the
     same meaning, but for the solver "lbfgs" and its max_fun; loss, class_weight, gradient,
     eps and scheme are besides. From the same weights, gradient="backprop" takes the same
-    steps, but for what is said of alpha, learning_rate and epsilon here. X may be sparse.
+    steps, but for what is said of alpha, learning_rate and epsilon here, and of sample_weight
+    in `fit`. X may be sparse.
 
     Parameters
     ----------
@@ -630,7 +631,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
             Labels, at least two different ones; or, of several labels a sample, 1 where
             it has a label, else 0.
         sample_weight : array_like, shape (n_samples,), or None
-            Numbers >= 0; see `fastnn.Trainer.fit`.
+            Numbers >= 0; see `fastnn.Trainer.fit`. A batch is divided by its size times the
+            mean of all weights, where scikit-learn divides by the sum of its own.
 
         Returns
         -------
@@ -846,7 +848,8 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
     Parameters and attributes are those of `sklearn.neural_network.MLPRegressor`, with the
     same meaning, but for the solver "lbfgs" and its max_fun; gradient, eps and scheme are
     besides. From the same weights, gradient="backprop" takes the same steps, but for what is
-    said of loss, alpha, learning_rate and epsilon here. X may be sparse.
+    said of loss, alpha, learning_rate and epsilon here, and of sample_weight in `fit`. X may be
+    sparse.
 
     Parameters
     ----------
@@ -962,7 +965,8 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
             float32 is kept; anything else is cast to float64.
         y : array_like, shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array_like, shape (n_samples,), or None
-            Numbers >= 0; see `fastnn.Trainer.fit`.
+            Numbers >= 0; see `fastnn.Trainer.fit`. A batch is divided by its size times the
+            mean of all weights, where scikit-learn divides by the sum of its own.
 
         Returns
         -------

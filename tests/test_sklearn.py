@@ -644,13 +644,21 @@ def test_counts_that_are_none(counts):
 def test_weighted_steps_are_scikit_learns(iris, task, kind):
     if "sample_weight" not in inspect.signature(kind.fit).parameters:
         pytest.skip("of scikit-learn 1.7")
-    ours, theirs, X, y = from_the_same_weights(iris, task, solver="sgd", alpha=20.0)
+    # As above, of five steps.
+    atol = 5 * 0.05 * 10 * 10 * 100 * np.finfo(float).eps
+    ours, theirs, X, y = from_the_same_weights(iris, task, solver="sgd", alpha=20.0, batch_size=30)
     weights = np.random.default_rng(0).uniform(0, 3, len(X))
+    alike = (weights.reshape(-1, 30) / weights.reshape(-1, 30).sum(axis=1, keepdims=True)).ravel()
+    for given, is_same in ((alike, True), (weights, False)):  # a batch is divided by the sum of its own weights there
+        for model in (ours, theirs):
+            model.set_params(max_iter=1).fit(X, y, sample_weight=given)
+        pairs = zip(interleave(ours), interleave(theirs), strict=True)
+        assert all(np.allclose(*pair, rtol=0, atol=atol) for pair in pairs) == is_same
+    ours, theirs, X, y = from_the_same_weights(iris, task, solver="sgd", alpha=20.0)
     for model in (ours, theirs):
         model.set_params(max_iter=5).fit(X, y, sample_weight=weights)
     for here, there in zip(interleave(ours), interleave(theirs), strict=True):
-        # As above, of five steps.
-        np.testing.assert_allclose(here, there, rtol=0, atol=5 * 0.05 * 10 * 10 * 100 * np.finfo(float).eps)
+        np.testing.assert_allclose(here, there, rtol=0, atol=atol)
     np.testing.assert_allclose(ours.loss_curve_[1:], theirs.loss_curve_[1:], rtol=1e-12)
 
 
