@@ -202,6 +202,32 @@ def test_one_of_the_weights_is_assigned():
         np.testing.assert_array_equal(now, then)
 
 
+def test_the_list_of_weights_is_not_changed():
+    """What would change the list, and nothing in the network, is refused; copies are as good as the list."""
+    network = fastnn.mlp(2, 3, 1, seed=0)
+    for change in (
+        lambda w: w.append(3),
+        lambda w: w.extend([3]),
+        lambda w: w.insert(0, 3),
+        lambda w: w.pop(),
+        lambda w: w.remove(w[0]),
+        lambda w: w.clear(),
+        lambda w: w.reverse(),
+        lambda w: w.sort(key=np.sum),
+        lambda w: w.__delitem__(0),
+        lambda w: w.__iadd__([3]),
+        lambda w: w.__imul__(2),
+    ):
+        with pytest.raises(TypeError, match=r"network.weights\[0\] = array one; list\(network.weights\) is"):
+            change(network.weights)
+    here = network.weights
+    for copied in (copy.copy(here), copy.deepcopy(here), pickle.loads(pickle.dumps(here)), here.copy(), [*here]):
+        for ours, theirs in zip(here, copied, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert copy.copy(here)[0] is here[0]
+    assert not np.shares_memory(copy.deepcopy(here)[0], here[0])
+
+
 def test_initial_weights_are_no_copies_to_warn_of(monkeypatch, recwarn):
     """A large network of float32 takes what is drawn in float64 as it is."""
     monkeypatch.setattr("fastnn._support.validate.LARGE", 0)

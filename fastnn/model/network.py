@@ -63,6 +63,20 @@ class _Weights(list[Array]):
         for k, array in zip(chosen, checked, strict=True):
             self[k][...] = array
 
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse what would change this list, and nothing in the network."""
+        raise TypeError(
+            "the layers say how many weights a network has, and in which order: network.weights = [W1, b1, ...] sets "
+            "all, network.weights[0] = array one; list(network.weights) is a list of one's own"
+        )
+
+    append = extend = insert = pop = remove = clear = reverse = sort = _refuse
+    __delitem__ = __iadd__ = __imul__ = _refuse
+
+    def __reduce__(self) -> Any:
+        # A list's own way to be copied and unpickled is to append.
+        return type(self), (list(self),)
+
 
 def _fit(k: int, new: ArrayLike, old: Array) -> Array:
     """Return new weights as an array like the old ones."""
