@@ -46,6 +46,7 @@ GradientName: TypeAlias = Literal["perturbation", "backprop"]
 SolverName: TypeAlias = Literal["sgd", "adam"]
 RatesName: TypeAlias = Literal["constant", "invscaling", "adaptive"]
 CHOICES = {
+    "activation": (*get_args(HiddenName), "logistic"),
     "gradient": get_args(GradientName),
     "solver": get_args(SolverName),
     "learning_rate": get_args(RatesName),

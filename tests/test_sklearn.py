@@ -172,6 +172,13 @@ def test_partial_fit_goes_on_where_fit_stopped(iris, kind):
         ({"activation": "rellu"}, "did you mean 'relu'"),
         ({"gradient": "backpropagation"}, "did you mean 'backprop'"),
         ({"solver": "lbfgs"}, "solver must be one of 'sgd', 'adam'"),
+        (
+            {"activation": None},
+            "activation must be one of 'identity', .*'hard_sigmoid', 'logistic', got None; did you mean 'identity'",
+        ),
+        ({"activation": 3}, "activation must be one of .*, got 3"),
+        ({"activation": "linear"}, "'hard_sigmoid', 'logistic', got 'linear'; did you mean 'identity'"),
+        ({"activation": "softmax"}, "activation must be one of [^;]*'logistic', got 'softmax'"),
         ({"learning_rate": 0.1}, "learning_rate must be one of 'constant', 'invscaling', 'adaptive', got 0.1"),
         ({"alpha": -1.0}, "alpha must be a finite number >= 0, got -1.0"),
         ({"learning_rate_init": 0.0}, "learning_rate_init must be a finite number > 0"),

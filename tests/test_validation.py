@@ -64,6 +64,8 @@ CONSTRUCTIONS = [
     (lambda: fastnn.mlp(3, 2, init=3), ValueError, "init must be one of 'fan_in', 'standard_normal'"),
     (lambda: fastnn.mlp(3, 2, init=lambda rng, shape: 1.0), ValueError, r"weights\[0\] must have shape \(3, 2\)"),
     (lambda: fastnn.mlp(3, 2, hidden=["relu"]), ValueError, "hidden must be one activation, or 0, one for each"),
+    (lambda: fastnn.mlp(3, 2, 1, hidden=None), ValueError, "activation must be one of .*, got None"),
+    (lambda: fastnn.mlp(3, 2, 1, hidden=3), ValueError, "activation must be one of .*, got 3"),
     (lambda: fastnn.mlp(3, 4, 2, hidden=["spam"]), ValueError, "activation must be one of"),
     (lambda: fastnn.mlp(3, 2, seed=-1), ValueError, "seed must be an integer >= 0, got -1"),
     (lambda: fastnn.mlp(3, 2, seed="a"), TypeError, "seed must be an integer, got 'a'"),

@@ -129,9 +129,7 @@ def test_balancing_counts_no_step_that_is_left_out():
     labels = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]])
     counts = np.ones((3, 4))
     counts[:, 2:] = 0
-    network = fastnn.Network(
-        (4, 2), [fastnn.RNN(3, "tanh", return_sequences=True), fastnn.Dense(2, "softmax")], seed=0
-    )
+    network = fastnn.Network((4, 2), [fastnn.RNN(3, "tanh", return_sequences=True), fastnn.Dense(2, "softmax")], seed=0)
     own = -np.log(np.take_along_axis(network.predict(x), labels[..., None], axis=2)[..., 0])
     trainer = fastnn.Trainer(network, loss=CROSS_ENTROPY[0], batch_size=None)
     history = trainer.fit(x, labels, sample_weight=counts, class_weight="balanced")

@@ -609,7 +609,9 @@ def mlp(
         advice = f"; write them one by one: mlp({', '.join(map(str, given))})" if is_list else ""
         raise ValueError(f"mlp needs at least the number of inputs and of outputs, got sizes {sizes}{advice}")
     n_hidden = len(sizes) - 2
-    activations = [hidden] * n_hidden if isinstance(hidden, str) else [*hidden]
+    # What can be neither, Dense refuses.
+    is_one = isinstance(hidden, str) or not np.iterable(hidden)
+    activations: list[Any] = [hidden] * n_hidden if is_one else [*hidden]
     if len(activations) != n_hidden:
         raise ValueError(f"hidden must be one activation, or {n_hidden}, one for each hidden layer, got {hidden}")
     rate = validate.number("dropout", dropout, low=0.0, high=1.0, open_high=True)
