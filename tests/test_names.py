@@ -176,6 +176,14 @@ TYPED = {
         lambda: make_ended(1, "sigmoid", "binary_cross_entropy").fit(X, LABELS),
         "from 0 to 2; more classes than two have an output each, in a softmax layer",
     ),
+    "labels -1 and 1, one sigmoid": (
+        lambda: make_ended(1, "sigmoid", "binary_cross_entropy").fit(X, [-1, 1, 1]),
+        "from -1 to 1; an output's target is 0 or 1, or a probability between$",
+    ),
+    "labels 1 and 2, one sigmoid": (
+        lambda: make_ended(1, "sigmoid", "binary_cross_entropy").fit(X, [1, 2, 2]),
+        "from 1 to 2; an output's target is 0 or 1",
+    ),
     "one softmax output": (
         lambda: make_ended(1, "softmax", "categorical_cross_entropy").fit(X, [0, 0, 0]),
         "one softmax unit, which is always 1: for two classes, end in Dense.2, 'softmax'.",

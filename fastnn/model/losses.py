@@ -62,9 +62,15 @@ def encode_targets(
             advice += ", or as one-hot rows" if not loss.classifies else "; sigmoids each have a column of 0 and 1"
         raise ValueError(f"y must have shape {(n_samples, *outputs)}, got {result.shape}{advice}")
     if loss.classifies and (result.min() < 0 or result.max() > 1):
+        advice = "; an output's target is 0 or 1, or a probability between"
+        if targets == "distributions":
+            advice = f"; rows of y are one-hot or sum to 1, and integer labels have shape {rows}"
+        elif n_outputs == 1 and result.min() >= 0 and len(np.unique(result)) > 2:
+            advice = "; more classes than two have an output each, in a softmax layer with loss "
+            advice += "'categorical_cross_entropy'"
         raise ValueError(
-            f"y must lie between 0 and 1 for {loss.name.lower()}, got values from {result.min():g} to {result.max():g}"
-            "; more classes than two have an output each, in a softmax layer with loss 'categorical_cross_entropy'"
+            f"y must lie between 0 and 1 for {loss.name.lower()}, "
+            f"got values from {result.min():g} to {result.max():g}{advice}"
         )
     if targets == "counts" and result.min() < 0:
         raise ValueError(f"y must not be negative for {loss.name.lower()}, got {result.min():g}")
@@ -79,12 +85,17 @@ def encode_targets(
 
 
 def weigh(
-    loss: Loss, y: Array, sample_weight: ArrayLike | None, class_weight: object, n_steps: int | None = None
+    loss: Loss,
+    y: Array,
+    sample_weight: ArrayLike | None,
+    class_weight: object,
+    n_steps: int | None = None,
+    which: str = "the samples",
 ) -> Array:
     """Return encoded targets with one more column if samples are weighted: how much each counts, on the average 1.
 
     Of sequences, a row a step, it is on the average n_steps: a sample's loss is their sum. One more column has what
-    counts at all: accuracy is of the steps whose weight is not 0.
+    counts at all: accuracy is of the steps whose weight is not 0. Which samples they are is for the message.
     """
     if sample_weight is None and class_weight is None and n_steps is None:
         return y
@@ -106,7 +117,7 @@ def weigh(
         weights = weights * _weigh_classes(loss, y, class_weight, weights)
     largest = weights.max()
     if largest == 0:
-        raise ValueError("the weights of the samples are all 0: there is nothing to train on")
+        raise ValueError(f"the weights of {which} are all 0: none of them counts")
     weights = weights / largest  # which keeps their sum from overflowing
     weights = weights / weights.mean()
     if n_steps is None:

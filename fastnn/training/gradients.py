@@ -313,10 +313,12 @@ def check_data(
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
     class_weight: object = None,
+    *,
+    which: str = "the samples",
 ) -> Data:
-    """Return checked samples, in the order they came; the weights are checked, too."""
+    """Return checked samples, in the order they came; the weights are checked, too. Which they are is for messages."""
     x, targets = _check_samples(network, loss, X, y)
-    return make_data(x, weigh(loss, targets, sample_weight, class_weight, _count_targets(network)))
+    return make_data(x, weigh(loss, targets, sample_weight, class_weight, _count_targets(network), which))
 
 
 def split_data(
@@ -337,10 +339,12 @@ def split_data(
     each = targets.reshape(x.shape[0], -1, targets.shape[1])
     strata = find_strata(loss, targets) if n_steps is None else np.zeros(x.shape[0])
     parts = []
-    for rows, by_class in zip(hold_out(strata, fraction, is_drawn), (class_weight, None), strict=True):
+    roles = (class_weight, "leaves"), (None, "holds out")
+    for rows, (by_class, role) in zip(hold_out(strata, fraction, is_drawn), roles, strict=True):
         chosen = each[rows].reshape(-1, targets.shape[1])
         counted = None if weights is None else weights[rows]
-        parts.append(make_data(x[rows], weigh(loss, chosen, counted, by_class, n_steps)))
+        which = f"the samples that validation_split {role}"
+        parts.append(make_data(x[rows], weigh(loss, chosen, counted, by_class, n_steps, which)))
     train, held = parts
     return train, held
 

@@ -420,7 +420,8 @@ class Trainer(Named):
                 n = f" of {len(validation_data)}" if isinstance(validation_data, tuple | list) else ""
                 got = f"{type(validation_data).__name__}{n}"
                 raise TypeError(f"validation_data must be (X, y) or (X, y, sample_weight), got {got}")
-            validation = check_data(self.network, self._loss, *validation_data)
+            which = "the samples of validation_data"
+            validation = check_data(self.network, self._loss, *validation_data, which=which)
         if data is None and any(isinstance(callback, Alignment) for callback in checked):
             raise ValueError("Alignment is for samples at hand: fit(X, y), not batches, nor samples in parts")
         told = self._list_told(validation is not None)
