@@ -563,6 +563,7 @@ class CSVLogger(Callback):
         From `fit`, if the file has other columns, or is something else.
     """
 
+    @named_arguments
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from fastnn._support import validate
 from fastnn._support.choices import ActivationName, HiddenName, LossName, SchemeName
+from fastnn._support.names import named_arguments
 from fastnn._support.validate import Array
 from fastnn.model.network import mlp
 from fastnn.training.gradients import Backprop, Perturbation, check_data
@@ -89,6 +90,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
     loss: Literal["log_loss", "squared_error", "poisson"]
     classes_: Array
 
+    @named_arguments
     def __init__(
         self,
         hidden_layer_sizes: int | tuple[int, ...] = (100,),
@@ -559,6 +561,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
 
     _losses = ("log_loss", "squared_error")
 
+    @named_arguments
     def __init__(
         self,
         hidden_layer_sizes: int | tuple[int, ...] = (100,),

@@ -113,8 +113,24 @@ TYPED = {
     "Network(activation=)": (lambda: fastnn.Network(2, [], activation="relu"), "each layer has its own"),
     "SGD(learning_rate=)": (lambda: fastnn.SGD(learning_rate=0.1), "did you mean 'lr'"),
     "Adam(beta_1=)": (lambda: fastnn.Adam(beta_1=0.9), "did you mean 'beta1'"),
+    "Adam(betas=)": (lambda: fastnn.Adam(betas=(0.9, 0.99)), r": each has its name: fastnn.Adam\(beta1=0.9, beta2="),
     "AdamW(params)": (lambda: fastnn.AdamW(params=[]), "the trainer has the weights"),
     "SGD(nesterovs_momentum=)": (lambda: fastnn.SGD(nesterovs_momentum=True), "did you mean 'nesterov'"),
+    "Perturbation(epsilon=)": (lambda: fastnn.Perturbation(epsilon=1e-6), r"Perturbation\(\) .*did you mean 'eps'"),
+    "gradient(eps=)": (
+        lambda: fastnn.gradient(make_network(), X, LABELS, eps=1e-6),
+        r"gradient\(\) takes no argument 'eps': it is the method's: method=fastnn.Perturbation\(eps=1e-6\)",
+    ),
+    "CSVLogger(append=)": (lambda: fastnn.callbacks.CSVLogger("a", append=True), "is continued, always"),
+    # by place
+    "Trainer(network, loss)": (
+        lambda: fastnn.Trainer(make_network(), "categorical_cross_entropy"),
+        r"Trainer\(\) takes network by place, and got 1 more; the others are by name: loss=, gradient=, optimizer=",
+    ),
+    "Dense(3, 'relu', 4, 5)": (
+        lambda: fastnn.Dense(3, "relu", 4, 5),
+        r"Dense\(\) takes n_units and activation by place, and got 2 more$",
+    ),
     # values
     "Dense('linear')": (lambda: fastnn.Dense(3, "linear"), "did you mean 'identity'"),
     "Dense('logistic')": (lambda: fastnn.Dense(3, "logistic"), "did you mean 'sigmoid'"),
@@ -124,6 +140,18 @@ TYPED = {
     "loss='mse'": (
         lambda: make_trainer() and fastnn.Trainer(make_network(), loss="mse"),
         "did you mean 'squared_error'",
+    ),
+    "loss='crossentropy'": (
+        lambda: fastnn.Trainer(make_network(), loss="crossentropy"),
+        "did you mean 'categorical_cross_entropy'",
+    ),
+    "loss='crossentropy', sigmoid": (
+        lambda: make_ended(1, "sigmoid", "crossentropy"),
+        "did you mean 'binary_cross_entropy'",
+    ),
+    "loss='CrossEntropyLoss'": (
+        lambda: fastnn.Trainer(make_network(), loss="CrossEntropyLoss"),
+        "did you mean 'categorical_cross_entropy'",
     ),
     "loss='mae'": (lambda: fastnn.Trainer(make_network(), loss="mae"), "did you mean 'absolute_error'"),
     "loss='log_loss'": (lambda: fastnn.Trainer(make_network(), loss="log_loss"), "'categorical_cross_entropy'"),
@@ -224,18 +252,19 @@ def test_what_is_typed(typed):
 def test_hints_name_what_there_is():
     """A hint that is one name is that of an attribute of what it is told about."""
     for kind, table in names.ATTRIBUTES.items():
-        known = dir(getattr(fastnn, kind))
+        known = dir(getattr(fastnn, kind, None) or getattr(fastnn.callbacks, kind))
         assert not set(table) & set(known), "what is there needs no hint"
 
 
 @pytest.mark.parametrize("where", names.ARGUMENTS)
 def test_arguments_have_hints(where):
-    if where in ("train", "read"):
-        function = getattr(pytest.importorskip("fastnn.tables", exc_type=ImportError), where)
-    elif where == "Trainer.fit":
-        function = fastnn.Trainer.fit
-    else:
-        function = getattr(fastnn, where, None) or getattr(fastnn.callbacks, where)
+    function = fastnn.Trainer.fit
+    if "." not in where:
+        other = "fastnn.tables" if where in ("train", "read") else "fastnn.sklearn"
+        modules = [fastnn, fastnn.callbacks]
+        if not any(hasattr(module, where) for module in modules):
+            modules = [pytest.importorskip(other, exc_type=ImportError)]
+        function = next(getattr(module, where) for module in modules if hasattr(module, where))
     with pytest.raises(TypeError) as event:
         function(**{"there is no such argument": 1})
     assert str(event.value) == f"{where}() takes no argument 'there is no such argument'"

@@ -270,7 +270,7 @@ def test_a_message_is_short_and_drives_no_terminal(path):
         fastnn.load(path)
     assert len(str(caught.value)) < 2000
     _, description, arrays = saved_checkpoint(path)
-    description["gradient"] = ["Perturbation", {"\x1b[31m\u202e" + "x" * 10**6: 1}]
+    description["gradient"] = ["Backprop", {"\x1b[31m\u202e" + "x" * 10**6: 1}]
     forge(path, description, arrays, kind="checkpoint")
     with pytest.raises(ValueError, match=r"unexpected keyword argument '\\x1b\[31m\\u202exxx") as caught:
         fastnn.Trainer.resume(path)

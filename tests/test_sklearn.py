@@ -212,6 +212,24 @@ def test_bad_parameters(iris, options, message):
             quick(**options).partial_fit(X, y, classes=[0, 1, 2])
 
 
+@pytest.mark.parametrize("kind", BOTH)
+def test_arguments_that_there_are_not(kind):
+    """Whose constructor is shared is called by its own name."""
+    with pytest.raises(
+        TypeError, match=rf"^{kind.__name__}\(\) takes no argument 'hidden_sizes'; did you mean 'hidden_"
+    ):
+        kind(hidden_sizes=(3,))
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\(\) takes hidden_layer_sizes and activation by place"):
+        kind((3,), "relu", "log_loss")
+
+
+def test_class_weight_is_the_classifiers():
+    with pytest.raises(TypeError, match="PerturbationRegressor.* 'class_weight': numbers have no classes: fit takes s"):
+        PerturbationRegressor(class_weight={})
+    with pytest.raises(ValueError, match="loss must be one of 'log_loss', .*; did you mean 'log_loss'"):
+        PerturbationClassifier(loss="cross_entropy").fit([[0.0], [1.0]], [0, 1])
+
+
 @pytest.mark.parametrize("name", ["warm_start", "shuffle", "nesterovs_momentum", "early_stopping"])
 def test_bad_flags(iris, name):
     with pytest.raises(TypeError, match=f"{name} must be True or False, got 'no'"):

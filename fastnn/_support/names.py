@@ -2,12 +2,14 @@
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 Class = TypeVar("Class", bound=type)
 Function = TypeVar("Function", bound=Callable[..., Any])
 _EMPTY, _BY_PLACE = inspect.Parameter.empty, inspect.Parameter.POSITIONAL_OR_KEYWORD
+_BY_NAME, _REST = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_POSITIONAL
 
 _FIT = "training is fastnn.Trainer(network, loss=...).fit(X, y, epochs=...)"
 _RATE = "the learning rate is the optimizer's: optimizer=fastnn.SGD(0.1)"
@@ -251,11 +253,22 @@ ARGUMENTS: dict[str, dict[str, str]] = {
         "tol": "min_delta",
     },
     "ReduceOnPlateau": {"threshold": "min_delta"},
+    "CSVLogger": {
+        "filename": "path",
+        "append": "a file that is there is continued, always, without what a new run has again",
+    },
     "Checkpoint": {
         "filepath": "path",
         "save_freq": "every",
         "save_best_only": "it has what a run goes on from, and the best weights where EarlyStopping went back to them",
     },
+    "Perturbation": {"epsilon": "eps"},
+    "gradient": {
+        **dict.fromkeys(("eps", "epsilon", "scheme"), "it is the method's: method=fastnn.Perturbation(eps=1e-6)"),
+        "gradient": "method",
+        "class_weight": "use sample_weight",
+    },
+    "PerturbationRegressor": {"class_weight": "numbers have no classes: fit takes sample_weight"},
     **{
         name: {
             "learning_rate": "lr",
@@ -264,6 +277,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {
             "beta_2": "beta2",
             "eps": "epsilon",
             "decay": "weight_decay",
+            "betas": "each has its name: fastnn.Adam(beta1=0.9, beta2=0.999), or fastnn.AdamW",
             "params": "the trainer has the weights: fastnn.Trainer(network, optimizer=...)",
             "nesterovs_momentum": "nesterov",
             "rho": "alpha",
@@ -284,8 +298,9 @@ WHOLE = {
     "Trainer.fit": "fit(X, y, epochs=...)",
 }
 
-# Of values that are one of a few.
-VALUES: dict[str, str] = {
+_CROSS_ENTROPIES = ("categorical_cross_entropy", "binary_cross_entropy", "log_loss")
+# Of values that are one of a few, or of several the first that there is to choose.
+VALUES: dict[str, str | tuple[str, ...]] = {
     "linear": "identity",
     "none": "identity",
     "logistic": "sigmoid",
@@ -305,9 +320,8 @@ VALUES: dict[str, str] = {
     "mean_absolute_error": "absolute_error",
     "l1": "absolute_error",
     "smooth_l1": "huber",
-    "log_loss": "categorical_cross_entropy",
-    "nll": "categorical_cross_entropy",
-    "cross_entropy": "categorical_cross_entropy",
+    **dict.fromkeys(("log_loss", "logloss", "nll", "nll_loss", "nllloss"), _CROSS_ENTROPIES),
+    **dict.fromkeys(("cross_entropy", "cross-entropy", "crossentropy", "crossentropyloss"), _CROSS_ENTROPIES),
     "categorical_crossentropy": "categorical_cross_entropy",
     "sparse_categorical_crossentropy": "categorical_cross_entropy",
     "bce": "binary_cross_entropy",
@@ -323,7 +337,9 @@ def find_nearest(name: object, known: Sequence[str]) -> str:
     """Return which of some names is meant, by another library's or one that is nearly alike, or nothing."""
     lower = str(name)[:50].lower()
     if lower in VALUES:
-        return VALUES[lower] if VALUES[lower] in known else ""
+        meant = VALUES[lower]
+        among = (meant,) if isinstance(meant, str) else meant
+        return next((option for option in known if option in among), "")
     import difflib  # where a name is not known, and only there
 
     near = difflib.get_close_matches(lower, known, n=1, cutoff=0.5)
@@ -390,21 +406,34 @@ class Brief:
 
 
 def named_arguments(function: Function) -> Function:
-    """Return a function that says what an argument that it does not take is called here, and what it lacks."""
+    """Return a function that says what an argument that it does not take is called here, and what it lacks.
+
+    Also which are by name only, where more are given by their place.
+    """
     parameters = inspect.signature(function).parameters
     known = [*parameters]
-    needed = [name for name in known if parameters[name].default is _EMPTY and parameters[name].kind is _BY_PLACE]
+    placed = [name for name in known if parameters[name].kind is _BY_PLACE]
+    needed = [name for name in placed if parameters[name].default is _EMPTY]
+    by_name = [f"{name}=" for name in known if parameters[name].kind is _BY_NAME]
+    most = math.inf if _REST in {each.kind for each in parameters.values()} else len(placed)
     where = function.__qualname__.removesuffix(".__init__")
+    makes = where != function.__qualname__
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        called = type(args[0]).__name__ if makes and args else where  # of several that share a constructor
         for name in kwargs:
             if name not in known:
-                hint = _hint(name, ARGUMENTS.get(where, {}), [other for other in known if other != "self"])
-                raise TypeError(f"{where}() takes no argument {name!r}{hint}")
+                table = ARGUMENTS.get(called) or ARGUMENTS.get(where, {})
+                hint = _hint(name, table, [other for other in known if other != "self"])
+                raise TypeError(f"{called}() takes no argument {name!r}{hint}")
         if len(args) < len(needed) and (missing := [name for name in needed[len(args) :] if name not in kwargs]):
             hint = f"; {WHOLE[where]}" if where in WHOLE else ""
-            raise TypeError(f"{where}() needs {' and '.join(missing)}{hint}")
+            raise TypeError(f"{called}() needs {' and '.join(missing)}{hint}")
+        if len(args) > most:
+            taken = " and ".join(name for name in placed if name != "self") or "nothing"
+            hint = f"; the others are by name: {', '.join(by_name)}" if by_name else ""
+            raise TypeError(f"{called}() takes {taken} by place, and got {len(args) - len(placed)} more{hint}")
         return function(*args, **kwargs)
 
     return call  # type: ignore[return-value]

@@ -14,7 +14,9 @@ from fastnn.kernels.losses import MODULES, Loss
 
 def find_loss(name: str, output: Activation) -> Loss:
     """Return the loss of that name, if it goes with the output layer's activation."""
-    loss = Loss[validate.choice("loss", name, (member.name.lower() for member in Loss)).upper()]
+    # Of two that a misspelt name may mean, the one that goes with it comes first.
+    known = sorted(Loss, key=lambda member: not _goes_with(member, output))
+    loss = Loss[validate.choice("loss", name, (member.name.lower() for member in known)).upper()]
     if not _goes_with(loss, output):
         needed = " or ".join(MODULES[loss].OUTPUTS)
         able = ", ".join(member.name.lower() for member in Loss if _goes_with(member, output))

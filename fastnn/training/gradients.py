@@ -14,7 +14,7 @@ from fastnn._engine.threads import count_chunks
 from fastnn._engine.workspace import layer_sizes, make_data, make_plain_task, split
 from fastnn._support import validate
 from fastnn._support.choices import EvaluationName, LossName, SchemeName
-from fastnn._support.names import Brief
+from fastnn._support.names import Brief, named_arguments, named_fields
 from fastnn._support.validate import Array
 from fastnn.hardware import Devices, Readout, check_devices
 from fastnn.kernels.estimators import DIRECTIONS, Estimator, Kind, Plan, Reading
@@ -41,6 +41,7 @@ TOLERANCE32 = 8 * float(np.finfo(np.float32).eps)
 ENOUGH = 1e-11
 
 
+@named_fields
 @dataclass(frozen=True, repr=False)
 class Perturbation(Brief):
     """Finite differences: every weight is nudged by itself, on the mini-batch.
@@ -198,6 +199,7 @@ Gradient = Perturbation | Backprop | RandomDirections | NodePerturbation | Forwa
 METHODS = (Perturbation, Backprop, RandomDirections, NodePerturbation, ForwardGradient)
 
 
+@named_arguments
 def gradient(
     network: Network,
     X: ArrayLike,
