@@ -58,6 +58,7 @@ RANGES: dict[str, dict[str, Any]] = {
     "power_t": {"low": 0.0},
     "tol": {"low": 0.0},
     "momentum": {"low": 0.0, "high": 1.0, "open_high": True},
+    "validation_fraction": {"low": 0.0, "high": 1.0, "open_low": True, "open_high": True},
     "beta_1": {"low": 0.0, "high": 1.0, "open_high": True},
     "beta_2": {"low": 0.0, "high": 1.0, "open_high": True},
     "epsilon": {"low": 0.0, "open_low": True},
@@ -102,7 +103,7 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
         scheme: SchemeName = "forward",
         solver: SolverName = "adam",
         alpha: float = 0.0001,
-        batch_size: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] | None = "auto",
         learning_rate: RatesName = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
@@ -223,9 +224,6 @@ class _Perturbed(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc
             validate.integer("n_iter_no_change", self.n_iter_no_change, low=1)
         if not isinstance(self.verbose, bool | np.bool_):
             validate.integer("verbose", self.verbose, low=0)
-        if self.early_stopping:
-            fraction = self.validation_fraction
-            validate.number("validation_fraction", fraction, low=0.0, high=1.0, open_low=True, open_high=True)
 
     def _is_warm(self) -> bool:
         """Return if `fit` goes on with the network that there is."""
@@ -477,8 +475,8 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         biases left out, divided by the batch size (times the mean of sample_weight), is
         added to the loss. An epoch's last batch, if shorter, is penalised like the others,
         where scikit-learn divides by its own size.
-    batch_size : int or "auto", default "auto"
-        Samples a step; "auto" is ``min(200, n_samples)``.
+    batch_size : int, "auto" or None, default "auto"
+        Samples a step; "auto" is ``min(200, n_samples)``, None all of them.
     learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
         For "sgd". "invscaling" divides learning_rate_init by ``(t_ + 1) ** power_t`` after
         each epoch; "adaptive" divides the rate by 5 where training would stop, until it is
@@ -574,7 +572,7 @@ class PerturbationClassifier(ClassifierMixin, _Perturbed):  # type: ignore[misc]
         scheme: SchemeName = "forward",
         solver: SolverName = "adam",
         alpha: float = 0.0001,
-        batch_size: int | Literal["auto"] = "auto",
+        batch_size: int | Literal["auto"] | None = "auto",
         learning_rate: RatesName = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
@@ -878,8 +876,8 @@ class PerturbationRegressor(MultiOutputMixin, RegressorMixin, _Perturbed):  # ty
         biases left out, divided by the batch size (times the mean of sample_weight), is
         added to the loss. An epoch's last batch, if shorter, is penalised like the others,
         where scikit-learn divides by its own size.
-    batch_size : int or "auto", default "auto"
-        Samples a step; "auto" is ``min(200, n_samples)``.
+    batch_size : int, "auto" or None, default "auto"
+        Samples a step; "auto" is ``min(200, n_samples)``, None all of them.
     learning_rate : {"constant", "invscaling", "adaptive"}, default "constant"
         For "sgd". "invscaling" divides learning_rate_init by ``(t_ + 1) ** power_t`` after
         each epoch; "adaptive" divides the rate by 5 where training would stop, until it is

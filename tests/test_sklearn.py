@@ -193,6 +193,8 @@ def test_partial_fit_goes_on_where_fit_stopped(iris, kind):
         ({"loss": "poisson"}, "loss must be one of 'log_loss', 'squared_error'"),
         ({"eps": 0.0}, "eps must be a finite number > 0"),
         ({"batch_size": "all"}, "batch_size must be one of 'auto'"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"validation_fraction": 2}, "validation_fraction must be a finite number > 0 and < 1, got 2"),
         ({"max_iter": 0}, "max_iter must be an integer >= 1"),
         (
             {"early_stopping": True, "validation_fraction": 1.0},
@@ -357,6 +359,12 @@ def test_ctrl_c_ends_a_fit(iris, monkeypatch):
     monkeypatch.setattr(loop, "run_steps", run_steps)
     with pytest.raises(KeyboardInterrupt):
         quick().fit(*iris)
+
+
+def test_a_batch_of_all_samples(iris):
+    whole, many = (quick(batch_size=size).fit(*iris) for size in (None, 1000))
+    assert whole.loss_curve_ == many.loss_curve_
+    assert whole.loss_curve_ != quick(batch_size=30).fit(*iris).loss_curve_
 
 
 def test_weights_of_samples_and_classes(iris):
