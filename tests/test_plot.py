@@ -668,6 +668,10 @@ def test_a_line_approaches_its_points():
         np.testing.assert_array_equal(line.get_ydata(), networks[epochs].predict(line.get_xdata()[:, None])[:, 0])
     own = pyplot.figure().add_subplot()
     assert fastnn.plot.approach({1: networks[0]}, X, y, own) is own
+    with pytest.raises(
+        TypeError, match=r"networks must be a dict of copies by their epochs, such as {0: network}, got"
+    ):
+        fastnn.plot.approach([networks[0]], X, y)
     with pytest.raises(ValueError, match="networks is empty"):
         fastnn.plot.approach({}, X, y)
     with pytest.raises(ValueError, match=r"networks\[3\] must have one input and one output"):
@@ -768,3 +772,33 @@ def test_weights_have_their_units_numbers_and_no_glare():
         ax = fastnn.plot.weights(fastnn.mlp(16, 6, 1, seed=0), 0, (4, 4))
         assert texts(ax) == [str(k) for k in range(6)]
         assert colors.to_rgb(ax.images[0].get_cmap()(0.5)) == pytest.approx((0, 0, 0), abs=0.02)
+
+
+def test_axes_that_are_none():
+    network, plane = fastnn.mlp(1, 2, 1, seed=0), fastnn.mlp(2, 2, output="softmax", seed=0)
+    pictures = fastnn.Network((4, 4, 1), [fastnn.Conv2D(2, 3, "relu"), fastnn.Dense(2, "softmax")], seed=0)
+    steps = fastnn.Network((3, 2), [fastnn.RNN(2, "tanh"), fastnn.Dense(1, "identity")], seed=0)
+    trainer = fastnn.Trainer(network)
+    X, y, points = [[1.0], [2.0]], [3.0, 6.0], [[0.0, 1.0], [1.0, 0.0]]
+    images = np.random.default_rng(0).normal(size=(4, 4, 4, 1))
+    wrong = 1 - pictures.predict_labels(images)
+    for draw in (
+        lambda ax: fastnn.plot.approach({0: network}, X, y, ax=ax),
+        lambda ax: fastnn.plot.comparison(fastnn.compare(network, X, y, methods=[fastnn.Perturbation()]), ax=ax),
+        lambda ax: fastnn.plot.confusion(plane, points, [0, 1], ax=ax),
+        lambda ax: fastnn.plot.decision_regions(plane, points, [0, 1], ax=ax),
+        lambda ax: fastnn.plot.feature_maps(pictures, images[0], ax=ax),
+        lambda ax: fastnn.plot.filters(pictures, ax=ax),
+        lambda ax: fastnn.plot.gradient_check(network, X, y, ax=ax),
+        lambda ax: fastnn.plot.history(trainer.fit(X, y), ax=ax),
+        lambda ax: fastnn.plot.loss_along(network, X, y, ax=ax),
+        lambda ax: fastnn.plot.misclassified(pictures, images, wrong, ax=ax),
+        lambda ax: fastnn.plot.network(network, ax=ax),
+        lambda ax: fastnn.plot.network(pictures, ax=ax),
+        lambda ax: fastnn.plot.network(steps, ax=ax),
+        lambda ax: fastnn.plot.range_test(fastnn.learning_rate_range_test(trainer, X, y), ax=ax),
+        lambda ax: fastnn.plot.weights(fastnn.mlp(4, 2, seed=0), 0, (2, 2), ax=ax),
+    ):
+        for ax in ("a", pyplot):
+            with pytest.raises(TypeError, match=r"ax must be matplotlib's Axes, such as figure, ax = pyplot.subplots"):
+                draw(ax)

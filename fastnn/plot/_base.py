@@ -5,6 +5,8 @@ from typing import Any
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
+from fastnn._support import validate
+
 BLUE, RED, ORANGE = "#3d8fc9", "#d8504d", "#e08e1b"  # legible on white and on black
 # Smaller letters, in points, are not drawn.
 LEGIBLE = 5.0
@@ -31,17 +33,22 @@ def ground(ax: Axes) -> Any:
     return ax.figure.get_facecolor()
 
 
-def new_axes(width: float, height: float, layout: str | None = "constrained") -> Axes:
-    """Return the Axes of a new figure of that size in inches."""
-    axes: Axes = pyplot.subplots(figsize=(width, height), layout=layout)[1]
-    return axes
-
-
-def bare_axes(width: float, height: float) -> Axes:
-    """Return Axes that are all of a new figure of that size in inches."""
-    ax = new_axes(width, height, layout=None)
-    ax.set_position((0, 0, 1, 1))
+def find_axes(ax: Axes | None, width: float, height: float, layout: str | None = "constrained") -> Axes:
+    """Return the Axes that are given, or those of a new figure of that size in inches."""
+    if ax is None:
+        ax = pyplot.subplots(figsize=(width, height), layout=layout)[1]
+    if not isinstance(ax, Axes):
+        given = validate.show(ax)
+        raise TypeError(f"ax must be matplotlib's Axes, such as figure, ax = pyplot.subplots() has, got {given}")
     return ax
+
+
+def find_bare_axes(ax: Axes | None, width: float, height: float) -> Axes:
+    """Return the Axes that are given, or some that are all of a new figure of that size in inches."""
+    found = find_axes(ax, width, height, layout=None)
+    if ax is None:
+        found.set_position((0, 0, 1, 1))
+    return found
 
 
 def finish_drawing(ax: Any, across: tuple[float, float], up: tuple[float, float]) -> Axes:

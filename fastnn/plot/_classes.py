@@ -12,7 +12,7 @@ from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.kernels.activations import Activation
 from fastnn.model.network import Network
-from fastnn.plot._base import LEGIBLE, LETTER, add_legend, fit_texts, new_axes
+from fastnn.plot._base import LEGIBLE, LETTER, add_legend, find_axes, fit_texts
 from fastnn.plot._images import check_image_shape, find_corner, lay_out, near_square, show_mosaic
 
 N_GRID = 200  # points along a side of what `decision_regions` colours
@@ -54,8 +54,7 @@ def decision_regions(network: Network, X: ArrayLike, y: ArrayLike, ax: Axes | No
     if network.input_shape != (2,):
         raise ValueError(f"decision_regions needs a network with 2 inputs, and this one takes {network.input_shape}")
     x = validate.dense(network.check_inputs(X))
-    if ax is None:
-        ax = new_axes(5.6, 4.4)
+    ax = find_axes(ax, 5.6, 4.4)
     low, high = x.min(axis=0), x.max(axis=0)
     reach = 0.15 * (high - low) + 1e-9
     sides = [np.linspace(a, b, N_GRID) for a, b in zip(low - reach, high + reach, strict=True)]
@@ -123,8 +122,7 @@ def confusion(
     labels, n_classes = _check_labels(network, X, y)
     names = _name_classes(class_names, n_classes)
     found = network.predict_labels(X)
-    if ax is None:
-        ax = new_axes(1.4 + 0.5 * n_classes, 1.2 + 0.5 * n_classes)
+    ax = find_axes(ax, 1.4 + 0.5 * n_classes, 1.2 + 0.5 * n_classes)
     size = fit_texts(ax) or 10.0
     inches = ax.get_window_extent().height / ax.figure.dpi / n_classes
     fitting = 72 * inches / (3 * LETTER)  # three digits a cell

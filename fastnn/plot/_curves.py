@@ -12,7 +12,7 @@ from fastnn._support import validate
 from fastnn._support.choices import LossName
 from fastnn._support.validate import Array
 from fastnn.model.network import Network
-from fastnn.plot._base import BLUE, ORANGE, RED, add_legend, fit_texts, new_axes
+from fastnn.plot._base import BLUE, ORANGE, RED, add_legend, find_axes, fit_texts
 from fastnn.training.comparison import Comparison
 from fastnn.training.gradients import Backprop, Perturbation, gradient
 from fastnn.training.history import History
@@ -66,8 +66,7 @@ def history(history: History, ax: Axes | None = None, *, x: Along = "epoch") -> 
     columns = history.to_dict()
     own = [name.removeprefix("validation_") for name in history.metrics]
     names = ["loss", *["accuracy"] * ("accuracy" in columns), *own]
-    if ax is None:
-        ax = new_axes(6.4, 2.8 + 1.2 * len(names))
+    ax = find_axes(ax, 6.4, 2.8 + 1.2 * len(names))
     along: Any = {"seconds": np.cumsum(history.seconds), "queries": history.queries}.get(x)
     if along is None:
         along = np.arange(1, len(history) + 1)
@@ -161,8 +160,7 @@ def range_test(range_test: RangeTest, ax: Axes | None = None) -> Axes:
     >>> ax = fastnn.plot.range_test(fastnn.learning_rate_range_test(trainer, [[1], [3], [4]], [3, 9, 12]))
     """
     validate.instance("range_test", range_test, (RangeTest,))
-    if ax is None:
-        ax = new_axes(6.4, 4.0)
+    ax = find_axes(ax, 6.4, 4.0)
     lines = ax.plot(range_test.rates, range_test.losses, color=BLUE, alpha=0.4, label="loss")
     lines += ax.plot(range_test.rates, range_test.smoothed, color=BLUE, label="smoothed")
     if not np.isnan(range_test.suggestion):
@@ -203,8 +201,7 @@ def comparison(comparison: Comparison, ax: Axes | None = None) -> Axes:
     >>> ax = fastnn.plot.comparison(found)
     """
     validate.instance("comparison", comparison, (Comparison,))
-    if ax is None:
-        ax = new_axes(6.4, 4.0)
+    ax = find_axes(ax, 6.4, 4.0)
     lines: list[Any] = []
     for k, name in enumerate(comparison.methods):
         style: dict[str, Any] = {"color": f"C{k}", "label": name}
@@ -269,8 +266,7 @@ def gradient_check(
         "forward": [measure(Perturbation(e, "forward", "direct")) for e in eps],
         "central": [measure(Perturbation(e, "central", "direct")) for e in eps],
     }
-    if ax is None:
-        ax = new_axes(6.4, 4.0)
+    ax = find_axes(ax, 6.4, 4.0)
     lines = []
     for (label, found), colour, style in zip(curves.items(), (RED, BLUE, ORANGE), (":", "-", "--"), strict=True):
         difference = np.linalg.norm(np.array(found) - truth, axis=1) / size

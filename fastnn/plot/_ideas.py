@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fastnn._support import validate
 from fastnn._support.choices import LossName
 from fastnn.model.network import LETTERS, Network
-from fastnn.plot._base import BLUE, ORANGE, RED, add_legend, fit_texts, new_axes
+from fastnn.plot._base import BLUE, ORANGE, RED, add_legend, find_axes, fit_texts
 from fastnn.training.gradients import Backprop, gradient
 from fastnn.training.trainer import Trainer
 
@@ -84,8 +84,7 @@ def loss_along(
     along = here + np.linspace(-2 * eps, 2 * eps, N_POINTS)
     start, end = measure(here), measure(here + eps)
     difference = (end - start) / eps
-    if ax is None:
-        ax = new_axes(6.4, 4.0)
+    ax = find_axes(ax, 6.4, 4.0)
     lines: list[Any] = ax.plot(along, [measure(value) for value in along], color=BLUE, linewidth=2, label="loss")
     low, high = ax.get_ylim()
     lines += ax.plot(along, start + difference * (along - here), color=ORANGE, label=f"difference: {difference:.3g}")
@@ -148,6 +147,10 @@ def approach(networks: Mapping[int, Network], X: ArrayLike, y: ArrayLike, ax: Ax
     ...     networks[epochs] = copy.deepcopy(trainer.network)
     >>> ax = fastnn.plot.approach(networks, X, y)
     """
+    given: Any = networks
+    if not isinstance(given, Mapping):
+        shown = validate.show(given)
+        raise TypeError(f"networks must be a dict of copies by their epochs, such as {{0: network}}, got {shown}")
     if not networks:
         raise ValueError("networks is empty: give copies of a network by their epochs, such as {0: network}")
     for epochs, network in networks.items():
@@ -161,8 +164,7 @@ def approach(networks: Mapping[int, Network], X: ArrayLike, y: ArrayLike, ax: Ax
     points, truths = validate.array("X", X, kind).ravel(), validate.array("y", y, kind).ravel()
     if points.shape != truths.shape:
         raise ValueError(f"X has {points.size} points and y {truths.size}")
-    if ax is None:
-        ax = new_axes(6.4, 4.0)
+    ax = find_axes(ax, 6.4, 4.0)
     reach = 0.1 * np.ptp(points) or 1.0
     along = np.linspace(points.min() - reach, points.max() + reach, N_POINTS)
     # The middle of the map: its ends are too near to white and to black.

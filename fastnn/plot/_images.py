@@ -12,7 +12,7 @@ from fastnn._support import validate
 from fastnn._support.validate import Array
 from fastnn.model.layers import Conv2D
 from fastnn.model.network import Network
-from fastnn.plot._base import BLUE, RED, fit_texts, ground, new_axes, write
+from fastnn.plot._base import BLUE, RED, find_axes, fit_texts, ground, write
 
 
 def weights(network: Network, layer: int, image_shape: tuple[int, int], ax: Axes | None = None) -> Axes:
@@ -179,8 +179,7 @@ def check_image_shape(image_shape: object, n_inputs: int, whose: str) -> tuple[i
 def _draw_weight_images(images: Array, across: int, ax: Axes | None) -> Axes:
     """Draw weights (n, rows, columns), red where negative and blue where positive, each with its number."""
     largest = float(np.abs(images).max()) or 1.0
-    if ax is None:
-        ax = _new_axes_for(lay_out(images, across))
+    ax = _find_axes_for(lay_out(images, across), ax)
     # Zero is the colour behind: on black, white would glare.
     shades = LinearSegmentedColormap.from_list("weights", [RED, ground(ax), BLUE])
     show_mosaic(lay_out(images, across), "weight", ax, cmap=shades, vmin=-largest, vmax=largest)
@@ -194,15 +193,14 @@ def _draw_weight_images(images: Array, across: int, ax: Axes | None) -> Axes:
     return ax
 
 
-def _new_axes_for(mosaic: Array) -> Axes:
-    """Return new Axes of the proportions of a mosaic."""
-    return new_axes(7.2, 7.2 * mosaic.shape[0] / mosaic.shape[1] * 0.9)
+def _find_axes_for(mosaic: Array, ax: Axes | None) -> Axes:
+    """Return the Axes that are given, or new ones of the proportions of a mosaic."""
+    return find_axes(ax, 7.2, 7.2 * mosaic.shape[0] / mosaic.shape[1] * 0.9)
 
 
 def show_mosaic(mosaic: Array, label: str | None, ax: Axes | None, **scale: Any) -> Axes:
     """Draw a mosaic, with its scale beside it if that has a label."""
-    if ax is None:
-        ax = _new_axes_for(mosaic)
+    ax = _find_axes_for(mosaic, ax)
     shown = ax.imshow(mosaic, interpolation="nearest", **scale)
     if label:
         bar = ax.figure.colorbar(shown, ax=ax, shrink=0.8, label=label)

@@ -19,8 +19,8 @@ from fastnn.plot._base import (
     LEGIBLE,
     LETTER,
     RED,
-    bare_axes,
     draw_arrow,
+    find_bare_axes,
     finish_drawing,
     ground,
     sign,
@@ -249,9 +249,8 @@ def _prepare(
 
     Margins are what is beside the first and the last level.
     """
-    if ax is None:
-        width = margins + BETWEEN_LEVELS * (n_levels - 1)
-        ax = bare_axes(min(0.9 * width, 16), min(0.9 * height, 9))
+    width = margins + BETWEEN_LEVELS * (n_levels - 1)
+    ax = find_bare_axes(ax, min(0.9 * width, 16), min(0.9 * height, 9))
     box = ax.get_window_extent()
     steps = n_levels - 1
     between = min(BETWEEN_LEVELS, max(nearest, (height * box.width / box.height - margins) / steps))

@@ -7,7 +7,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from fastnn.model.layers import GRU, LSTM, RNN, Flatten, Repeat
 from fastnn.model.network import Network
-from fastnn.plot._base import BLUE, LEGIBLE, LETTER, ORANGE, bare_axes, draw_arrow, finish_drawing, ground, write
+from fastnn.plot._base import BLUE, LEGIBLE, LETTER, ORANGE, draw_arrow, find_bare_axes, finish_drawing, ground, write
 
 # Of more steps the first ones and the last one are drawn, with dots between.
 MAX_STEPS, FIRST_STEPS = 5, 3
@@ -26,8 +26,7 @@ def draw_steps(network: Network, ax: Axes | None) -> Axes:
     names = [f"x, {' x '.join(map(str, network.input_shape))}", *(_shorten(str(layer)) for layer in network.layers)]
     label = 0.12 * max(map(len, names))
     width, height = COLUMN * (len(slots) - 1) + WIDTH + label + 0.6, ROW * (len(levels) - 1) + HEIGHT + 0.4
-    if ax is None:
-        ax = bare_axes(min(0.8 * width, 16), min(0.8 * height, 10))
+    ax = find_bare_axes(ax, min(0.8 * width, 16), min(0.8 * height, 10))
     box = ax.get_window_extent()
     unit = 72 / ax.figure.dpi * min(box.width / width, box.height / height)
     ink = ax.xaxis.label.get_color()
