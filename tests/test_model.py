@@ -167,7 +167,7 @@ IMAGES = {"input_shape": [1, 3, 1], "layers": [["Dense", {"n_units": 2, "activat
 FORGERIES = [
     ({}, "does not hold a network: 'layers'"),
     ({**GOOD, "network": IMAGES}, "a table's model knows dense networks only"),
-    ({**GOOD, "network": {**NETWORK, "n_inputs": 10**12}}, "its arrays are not those"),
+    ({**GOOD, "network": {**NETWORK, "n_inputs": 10**12}}, "so many weights take more memory than there is"),
     ({"network": NETWORK}, "does not hold a model: 'inputs'"),
     ({**GOOD, "inputs": 3}, "does not hold a model"),
     ({**GOOD, "inputs": ["values"]}, "does not hold a model"),

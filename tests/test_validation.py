@@ -56,6 +56,13 @@ CONSTRUCTIONS = [
         ValueError,
         r"layers\[0\] is softmax, which is for the output layer",
     ),
+    (
+        lambda: fastnn.mlp(2**40, 2**20),
+        ValueError,
+        r"Dense\(1048576, identity\) has 1099511627776 inputs each unit: so m",
+    ),
+    (lambda: fastnn.mlp(10**30, 3), ValueError, "so many weights take more memory than there is"),
+    (lambda: fastnn.mlp(3, 10**30, 1), ValueError, "so many weights take more memory than there is"),
     (lambda: fastnn.mlp(3), ValueError, r"mlp needs at least .*got sizes \(3,\)"),
     (lambda: fastnn.mlp(3, 2, dtype="float16"), ValueError, "dtype must be float64 or float32, got 'float16'"),
     (lambda: fastnn.mlp(3, 2, dtype=complex), ValueError, "dtype must be float64 or float32"),

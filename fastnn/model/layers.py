@@ -13,7 +13,7 @@ from fastnn.kernels.activations import MODULES, Activation
 from fastnn.kernels.layers import Kind, average_pool, conv, embedding, gru, lstm, max_pool, repeat, rnn
 from fastnn.kernels.layers.maps import Geometry
 
-LARGEST = 2**40  # units that a level has, or weights that a layer has below the dense ones
+LARGEST = 2**40  # units that a level has below the dense layers, or weights that a layer has
 IMAGE, SEQUENCE, FLAT = "an image", "a sequence", "a flat level"
 
 

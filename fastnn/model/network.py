@@ -727,5 +727,8 @@ def _plan(
     dense = [layer for layer in find_top(checked) if isinstance(layer, Dense)]
     n_inputs = levels[-1].size // (n_steps or 1) if levels else input_shape[0]
     sizes = [n_inputs, *(layer.n_units for layer in dense)]
+    for (n_in, n_units), layer in zip(pairwise(sizes), dense, strict=True):
+        if n_in * n_units > LARGEST:
+            raise ValueError(f"{layer} has {n_in} inputs each unit: so many weights take more memory than there is")
     codes = [layer.code for layer in dense]
     return checked, shapes, make_layout(sizes, codes, levels=levels, kinds=kinds, n_steps=n_steps)
