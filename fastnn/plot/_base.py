@@ -35,12 +35,11 @@ def ground(ax: Axes) -> Any:
 
 def find_axes(ax: Axes | None, width: float, height: float, layout: str | None = "constrained") -> Axes:
     """Return the Axes that are given, or those of a new figure of that size in inches."""
-    if ax is None:
-        ax = pyplot.subplots(figsize=(width, height), layout=layout)[1]
-    if not isinstance(ax, Axes):
-        given = validate.show(ax)
+    found: Any = pyplot.subplots(figsize=(width, height), layout=layout)[1] if ax is None else ax
+    if not isinstance(found, Axes):
+        given = validate.show(found)
         raise TypeError(f"ax must be matplotlib's Axes, such as figure, ax = pyplot.subplots() has, got {given}")
-    return ax
+    return found
 
 
 def find_bare_axes(ax: Axes | None, width: float, height: float) -> Axes:
