@@ -734,6 +734,15 @@ def test_tensorboard(tmp_path, monkeypatch):
     assert [call[0] for call in calls[1:9]] == ["loss", "seconds", "queries", "learning_rate"] * 2
     assert calls[-1] == "close"
 
+    class Broken(Callback):
+        def on_fit_begin(self, trainer, n_steps):
+            raise ZeroDivisionError
+
+    calls.clear()
+    with pytest.raises(ZeroDivisionError):
+        make_trainer().fit(X, Y, callbacks=[Broken(), TensorBoard(tmp_path)])
+    assert not calls  # what was not opened is not closed
+
 
 def test_tensorboard_for_real(tmp_path):
     pytest.importorskip("tensorboard")
