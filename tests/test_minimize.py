@@ -276,6 +276,17 @@ def test_the_mean_over_the_last_steps():
     np.testing.assert_array_equal(result.last, seen[-1])
 
 
+@pytest.mark.parametrize("blocking", [None, 0.0])
+@pytest.mark.parametrize("after", [15, 16, 25])
+def test_no_mean_of_a_search_that_is_stopped(blocking, after):
+    """Also between a step and its look; 30 steps were allowed, and from 15 on they count."""
+    queries = 60 if blocking is None else 91
+    options = {"optimizer": fastnn.SGD(0.01), "average": 0.5, "blocking": blocking, "callbacks": [Stop(after)]}
+    result = fastnn.minimize(bowl, START, queries=queries, **options)
+    assert (result.stopped, result.steps) == ("callback", after)
+    np.testing.assert_array_equal(result.weights, result.last)
+
+
 def test_noise_decides_the_nudge():
     result = fastnn.minimize(bowl, START, readout=Readout(0.5, seed=2), queries=100)
     assert 0.3 < result.settings["c"] < 0.7

@@ -443,7 +443,7 @@ class Search:
         """Return what was found so far."""
         history = dict(zip(COLUMNS, self.history[: self.n_steps].T.copy(), strict=True))
         last, best = self.acting.copy(), self.acting.copy()
-        if self.n_steps > self.first_averaged:
+        if self.is_done and self.n_steps > self.first_averaged:
             mean = self.mean.astype(best.dtype)
             if self.settings.devices:
                 self._write(mean, np.empty_like(mean), best)
