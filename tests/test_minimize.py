@@ -362,7 +362,42 @@ class TestFailures:
         wanted = fastnn.minimize(bowl, START, optimizer=fastnn.SGD(0.1), queries=14)
         np.testing.assert_array_equal(result.weights, wanted.weights)
         stage[0] = 0
-        assert minimizer.run(bowl).steps == 50
+        assert minimizer.run(bowl).steps == 49
+
+    @pytest.mark.parametrize(
+        ("options", "least"),  # queries less than these leave room for another round, and a step after it
+        [
+            ({"optimizer": fastnn.SGD(0.1)}, 97),
+            ({"optimizer": fastnn.SGD(0.1), "measure_every": 2}, 97),
+            ({"optimizer": fastnn.SGD(0.1), "blocking": 0.0}, 95),
+            ({"optimizer": fastnn.SGD(0.1), "blocking": 0.0, "readout": Readout(repeats=2)}, 89),
+            ({"queries": 250}, 172),
+            ({"queries": 250, "blocking": "auto", "average": 0.5}, 171),
+        ],
+        ids=repr,
+    )
+    @pytest.mark.parametrize("rate", [0.45, 1.0])
+    def test_never_more_than_the_queries_allow(self, options, least, rate):
+        """However often one goes on."""
+        rng = np.random.default_rng(0)
+        options = {"queries": 100, "gradient": fastnn.RandomDirections(2)} | options
+        minimizer = fastnn.Minimizer(START, **options)
+        calls = n_errors = 0
+
+        def fails_often(weights):
+            nonlocal calls
+            calls += 1
+            return math.nan if rng.random() < rate else bowl(weights)
+
+        for _ in range(100):
+            try:
+                result = minimizer.run(fails_often)
+            except FloatingPointError:
+                n_errors += 1
+        assert minimizer.done
+        assert n_errors > 0
+        assert least <= calls == result.queries == minimizer.n_queries <= options["queries"]
+        assert minimizer.ask() == []
 
     def test_in_the_calibration(self):
         with pytest.raises(FloatingPointError, match="25 of 25 queries failed"):

@@ -84,7 +84,7 @@ class Search:
         vectors = np.ones(size), np.zeros(size), np.zeros(size), np.zeros(gradient.queries(size))
         self.room = Room(np.arange(self.plan.n_rows or size), np.full(4, -1), *vectors, theta.copy())
         self.todo = self._list_calibration()
-        self.max_steps = self._count_steps()
+        self._check_queries()
         self.first_averaged = NEVER
         if settings.average and self.max_steps is not None:
             self.first_averaged = self.max_steps - max(1, round(settings.average * self.max_steps))
@@ -113,25 +113,38 @@ class Search:
         n = optimizer.calibrate if isinstance(optimizer, Spall) else N_READINGS
         return {NOISE: n, SLOPE: 2 * n, STEP: self.room.readings.size}.get(kind, 1)
 
-    def _count_steps(self) -> int | None:
-        """Return how many whole steps there will be, if the queries say; a last look may be left out."""
-        gradient, _, queries, measure_every, blocking, *_ = self.settings
+    @property
+    def _n_before(self) -> int:
+        """Queries before the next step."""
+        return sum(map(self._count, self.todo)) * self.settings.readout.repeats
+
+    @property
+    def _n_step(self) -> int:
+        """Queries of a step, with the look at where it led that blocking takes."""
+        return (self._count(STEP) + (self.settings.blocking is not None)) * self.settings.readout.repeats
+
+    @property
+    def max_steps(self) -> int | None:
+        """How many whole steps there will be, if the queries say; those of rounds that failed are lost to it."""
+        queries, measure_every = self.settings.queries, self.settings.measure_every
         if queries is None:
             return None
-        repeats = self.settings.readout.repeats
-        n_before = sum(map(self._count, self.todo)) * repeats
-        n_step = (self._count(STEP) + (blocking is not None)) * repeats
-        if queries < n_before + n_step:
-            calibration = f", after the {n_before:,} of the calibration" if n_before else ""
-            raise ValueError(
-                f"a step of {gradient} on {self.theta.size:,} weights takes {n_step:,} queries{calibration}, and "
-                f"queries={queries:,}"
-            )
-        left = queries - n_before
+        left = max(queries - self.n_done - self._n_before, 0)
         if measure_every is None:
-            return left // n_step
-        n_block = measure_every * n_step + repeats
-        return left // n_block * measure_every + left % n_block // n_step
+            return self.n_steps + left // self._n_step
+        # In blocks of steps and a look; the last look may be left out.
+        n_begun = self.n_steps % measure_every
+        left += n_begun * self._n_step
+        n_block = measure_every * self._n_step + self.settings.readout.repeats
+        return self.n_steps - n_begun + left // n_block * measure_every + left % n_block // self._n_step
+
+    def _check_queries(self) -> None:
+        if self.max_steps == 0:
+            calibration = f", after the {self._n_before:,} of the calibration" if self._n_before else ""
+            raise ValueError(
+                f"a step of {self.settings.gradient} on {self.theta.size:,} weights takes {self._n_step:,} "
+                f"queries{calibration}, and queries={self.settings.queries:,}"
+            )
 
     def _set_gains(self) -> None:
         gains, eps, optimizer = self.gains, self.settings.gradient.eps, self.settings.optimizer
@@ -171,7 +184,7 @@ class Search:
     @property
     def is_done(self) -> bool:
         """Whether the queries allow nothing more."""
-        return self.kind == STEP and self.max_steps is not None and self.n_steps >= self.max_steps
+        return self.kind != LOOK and self.max_steps is not None and self.n_steps >= self.max_steps
 
     @property
     def is_full(self) -> bool:
@@ -403,11 +416,13 @@ class Search:
     def restore(self, rounds: list[str], reason: str, arrays: dict[str, Array]) -> None:
         """Take up the state that a file holds, or raise: kernels check nothing any more."""
         kind, *todo = rounds
+        n_rows = len(arrays["history"])
+        if self.max_steps is not None and n_rows > self.max_steps:
+            raise ValueError("it has more steps than its queries allow")
         if kind not in ROUNDS or not set(todo) <= set(ROUNDS) or kind != (todo or [STEP])[0]:
             raise ValueError("its rounds are none of a search")
         self.todo, self.kind, self.reason = todo, "", str(reason)
         self.begin_round()
-        n_rows = len(arrays["history"])
         here = {
             "theta": self.theta, "before": self.room.before, "mean": self.mean, "moments": self.update.moments,
             "gains": self.gains[:LEVEL], "answers": self.answers, "told": self.told,
@@ -426,8 +441,6 @@ class Search:
         counts = arrays["counts"].tolist()
         if counts[0] != n_rows or not all(0 <= count <= MAX_COUNT for count in counts):
             raise ValueError("its counts are none of a search")
-        if self.max_steps is not None and n_rows > self.max_steps:
-            raise ValueError("it has more steps than its queries allow")
         for name in ("before", "mean", "moments", *on_devices):
             if not np.isfinite(arrays[name]).all():
                 raise ValueError(f"{name} has NaN or infinity")
