@@ -412,6 +412,35 @@ class TestFailures:
             once.tell(query.index, math.nan if query.index else 1.0)
         assert once.ask()
 
+    def test_a_calibration_that_tells_nothing_is_had_again(self, tmp_path):
+        calls = 0
+
+        def constant(weights):
+            nonlocal calls
+            calls += 1
+            return 1.0
+
+        minimizer = fastnn.Minimizer(START, queries=200)
+        for wanted in (75, 125, 175):
+            with pytest.raises(ValueError, match="did not change"):
+                minimizer.run(constant)
+            assert calls == minimizer.n_queries == wanted
+            minimizer.save(tmp_path / "search")
+            assert fastnn.Minimizer.resume(tmp_path / "search").n_queries == wanted
+        assert minimizer.done  # another 50 and a step are more than 200
+        minimizer = fastnn.Minimizer(START, queries=200)
+        with pytest.raises(ValueError, match="did not change"):
+            minimizer.run(constant)
+        assert [query.index for query in minimizer.ask()] == list(range(75, 125))
+        result = minimizer.run(bowl)
+        assert (result.queries, result.steps) == (199, 37)
+        # So is one whose nudge does not fit, which noise decides.
+        minimizer = fastnn.Minimizer(START, queries=200, bounds=(-3.0, 3.0), readout=Readout(9.0))
+        for wanted in (25, 50):
+            with pytest.raises(ValueError, match="less than two nudges"):
+                minimizer.run(bowl)
+            assert minimizer.n_queries == wanted
+
     def test_of_a_reading_at_the_weights(self):
         """The step is taken back; a measurement is missing."""
         minimizer = fastnn.Minimizer(START, optimizer=fastnn.SGD(0.1), blocking=9.0, queries=10)

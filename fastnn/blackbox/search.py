@@ -258,15 +258,13 @@ class Search:
         """Make of the answers what they are for, and begin the next round."""
         if self.kind == STEP:
             failed, ended = self._finish_step(*self._step_arguments())
-            self.n_done += self.answers.size
-            self.n_failed += failed
+            self._close_round(failed)
             self.n_steps += ended in (Ended.WELL, Ended.FROZEN)
             self._go_on(failed, ended)
             return
         readings = np.zeros(self._count(self.kind))
         failed = compiled.settle(self.reading, self.n_done, self.answers, readings)
-        self.n_done += self.answers.size
-        self.n_failed += failed
+        self._close_round(failed)
         if self.kind == LOOK:
             self._take_look(float(readings[0]))
         elif 2 * failed > self.answers.size:
@@ -303,9 +301,14 @@ class Search:
             self.n_failed += int(reached[1])
             self.n_steps = int(reached[0])
         if ended in (Ended.FAILED, Ended.DIVERGED):
-            self.n_done += self.answers.size
-            self.n_failed += failed
+            self._close_round(failed)
         self._go_on(failed, ended, is_folded=True)
+
+    def _close_round(self, failed: int) -> None:
+        """Count a round's queries. If nothing comes of them, it is had again."""
+        self.n_done += self.answers.size
+        self.n_failed += failed
+        self.begin_round()
 
     def _go_on(self, failed: int, ended: int, is_folded: bool = False) -> None:
         """Go on from a step that was taken, or that could not be taken."""
@@ -348,8 +351,6 @@ class Search:
         )
 
     def _end(self, message: str) -> NoReturn:
-        """Raise; who goes on nevertheless has the round again."""
-        self.begin_round()
         raise FailedQueries(
             f"{message}. The last good weights are in the result of this error", self.result(math.nan, "failed")
         )
