@@ -47,6 +47,12 @@ def jitted_bowl(weights):
     return total
 
 
+@numba.njit
+def writing_bowl(weights):
+    weights -= 0.5
+    return (weights * weights).sum()
+
+
 def plain_bowl(weights):
     return jitted_bowl(np.array(weights))
 
@@ -509,6 +515,17 @@ def test_a_compiled_loss_that_fails():
     with pytest.raises(TypeError, match="does not compile to a real number for a vector of float64"):
         fastnn.minimize(is_text, start, optimizer=optimizer, queries=1000)
     assert jit.is_compiled(is_text)
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+def test_a_compiled_loss_that_writes_to_its_argument(repeats, scheme, monkeypatch):
+    """Each query has weights of its own."""
+    options = {"gradient": fastnn.RandomDirections(2, 0.1, scheme=scheme), "readout": Readout(repeats=repeats)}
+    options |= {"optimizer": fastnn.SGD(0.05), "queries": 300}
+    plain = fastnn.minimize(lambda weights: writing_bowl(weights.copy()), START, **options)
+    monkeypatch.setattr(module, "is_compiled", lambda loss: True)
+    same(fastnn.minimize(writing_bowl, START, **options), plain)
 
 
 def test_what_the_compiler_says(monkeypatch):

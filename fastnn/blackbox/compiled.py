@@ -68,7 +68,8 @@ def run_steps(
     """
     points = np.empty((2 if plan.is_central else 1, theta.size), theta.dtype)
     is_noisy = board.gains.size > 0 and board.numbers[READ_NOISE] > 0.0
-    noisy = np.empty(theta.size if is_noisy else 0, theta.dtype)
+    is_repeated = reading.repeats > 1
+    point = np.empty(theta.size if is_noisy or is_repeated else 0, theta.dtype)
     n_readings = answers.size // reading.repeats
     failed = 0
     while step < last:
@@ -78,8 +79,12 @@ def run_steps(
                 for repeat in range(reading.repeats):
                     query = (number + row) * reading.repeats + repeat
                     if is_noisy:
-                        devices.read(board.numbers, serial + query, 0, noisy.size, points[row], noisy)
-                        answers[query] = loss(noisy)
+                        devices.read(board.numbers, serial + query, 0, point.size, points[row], point)
+                    elif is_repeated:  # the loss may write to what it is handed
+                        for k in range(point.size):
+                            point[k] = points[row, k]
+                    if is_noisy or is_repeated:
+                        answers[query] = loss(point)
                     else:
                         answers[query] = loss(points[row])
         n_failed, ended = measured.finish_step(
