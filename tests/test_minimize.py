@@ -48,6 +48,12 @@ def jitted_bowl(weights):
 
 
 @numba.njit
+def jitted_slope(weights):
+    """It fails the more often, the less it is."""
+    return np.nan if np.sin(1e6 * weights[0]) > 4.0 * weights[0] - 0.3 else weights[0]
+
+
+@numba.njit
 def writing_bowl(weights):
     weights -= 0.5
     return (weights * weights).sum()
@@ -404,6 +410,19 @@ class TestFailures:
         assert n_errors > 0
         assert least <= calls == result.queries == minimizer.n_queries <= options["queries"]
         assert minimizer.ask() == []
+
+    def test_too_many_after_some(self, monkeypatch):
+        """A compiled loss's are counted once, too."""
+        gradient = fastnn.RandomDirections(4, directions="gaussian")
+        options = {"gradient": gradient, "optimizer": fastnn.SGD(0.01), "queries": 1000}
+        results = []
+        monkeypatch.setattr(module, "is_compiled", lambda loss: loss is jitted_slope)
+        for loss in (jitted_slope, lambda weights: jitted_slope(weights)):
+            with pytest.raises(FloatingPointError, match="[5-8] of 8 queries failed") as raised:
+                fastnn.minimize(loss, START, **options)
+            results.append(raised.value.result)
+        assert results[0].failed > 8
+        same(*results)
 
     def test_in_the_calibration(self):
         with pytest.raises(FloatingPointError, match="25 of 25 queries failed"):

@@ -61,7 +61,7 @@ def run_steps(
     first,
     reached,
 ):
-    """Take steps, as Python does by the functions above; return how many queries failed, and `Ended`.
+    """Take steps, as Python does by the functions above; return how many queries of a step that was not taken failed, and `Ended`.
 
     `reached` (2,) is kept up to date, for a loss that raises: steps taken, and queries failed in them. From step
     `first` on, `mean` is the mean of the weights.
@@ -90,14 +90,14 @@ def run_steps(
         n_failed, ended = measured.finish_step(
             plan, step, gains, optimizer, reading, serial, answers, bounds, board, room, theta, history
         )
-        failed += n_failed
         if ended == Ended.FAILED or ended == Ended.DIVERGED:
-            return failed, ended
+            return n_failed, ended
+        failed += n_failed
         step += 1
         serial += answers.size
         if step > first:
             measured.fold(mean, theta, step - first)
         reached[0], reached[1] = step, failed
         if ended != Ended.WELL:
-            return failed, ended
-    return failed, Ended.WELL.value
+            return 0, ended
+    return 0, Ended.WELL.value
