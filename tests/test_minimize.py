@@ -260,6 +260,27 @@ def test_lists_of_arrays_and_their_dtype():
     assert fastnn.minimize(lambda w: float(w) ** 2, 1.0, queries=400).weights.shape == ()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_bounds_that_weights_cannot_have(dtype, tmp_path):
+    """They are rounded inwards, so that nothing is beyond them, and files can be read."""
+    low, high = np.array([-0.1, 1e-4, -0.1, -1e300]), np.array([0.3, 0.7, 1e-4, 0.0])
+    seen = []
+
+    def loss(weights):
+        seen.append(weights)
+        return float((weights * np.array([-1.0, 1.0, -1.0, -1.0])).sum())
+
+    options = {"optimizer": fastnn.SGD(0.1), "bounds": (low, high), "average": 0.1}
+    for gradient in (fastnn.RandomDirections(3, 0.003, "gaussian"), fastnn.Perturbation(0.003, "central")):
+        minimizer = fastnn.Minimizer(np.array([0.3, 1e-4, 1e-4, 0.0], dtype), gradient=gradient, queries=480, **options)
+        result = minimizer.run(loss)
+        for weights in (*seen, result.weights, result.last):
+            assert ((low <= weights.astype(float)) & (weights.astype(float) <= high)).all()
+        minimizer.save(tmp_path / "search")
+        same(fastnn.Minimizer.resume(tmp_path / "search").result(), result)
+    np.testing.assert_allclose(result.weights, [0.3, 1e-4, 1e-4, 0.0], rtol=np.finfo(dtype).eps)
+
+
 def test_a_step_that_is_worse_is_taken_back():
     gradient = fastnn.RandomDirections(directions="gaussian")
     result = fastnn.minimize(bowl, START, gradient=gradient, optimizer=fastnn.SGD(0.2), blocking=0.0, queries=300)

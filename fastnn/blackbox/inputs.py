@@ -27,7 +27,10 @@ def flatten(weights: Any) -> tuple[Array, Form]:
 
 
 def flatten_bounds(bounds: object, form: Form, theta: Array) -> Array:
-    """Return the lowest and the highest values, (2, n_weights), or no rows without bounds."""
+    """Return the lowest and the highest values, (2, n_weights), or no rows without bounds.
+
+    They are values that the weights' dtype has. A start that is a bound but for rounding is moved within.
+    """
     if bounds is None:
         return np.zeros((0, theta.size))
     if not isinstance(bounds, tuple | list) or len(bounds) != 2:
@@ -48,13 +51,17 @@ def flatten_bounds(bounds: object, form: Form, theta: Array) -> Array:
         except (TypeError, ValueError) as error:
             raise ValueError(f"the {name} bounds are no numbers shaped like the weights: {error}") from None
         rows.append(np.concatenate(found))
-    result = np.array(rows)
-    low, high = result
-    outside = ~((low <= theta) & (theta <= high))  # also where a bound is nan
+    low, high = rows
+    with np.errstate(over="ignore"):
+        nearest = np.array(rows).astype(theta.dtype)
+    outside = ~((nearest[0] <= theta) & (theta <= nearest[1]))  # also where a bound is nan
     if outside.any():
         k = int(np.argmax(outside))
         raise ValueError(f"weight {k} starts at {theta[k]:g}, outside of its bounds {low[k]:g} and {high[k]:g}")
-    return result
+    is_beyond = np.array([nearest[0] < low, nearest[1] > high])
+    inward = np.where(is_beyond, np.nextafter(nearest, nearest[::-1]), nearest)
+    np.clip(theta, *inward, out=theta)
+    return inward.astype(float)
 
 
 def make_board(devices: Devices | None, theta: Array, seed: int) -> Board:

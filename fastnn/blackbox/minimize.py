@@ -60,7 +60,7 @@ def minimize(
     bounds : (low, high) or None, default None
         What the weights, also the nudged ones, stay within: each a number, arrays shaped like the weights, or
         None. Where a weight is closer to a bound than a nudge, readings are taken a nudge away from the bound.
-        A normal direction's outliers are cut.
+        A normal direction's outliers are cut. Of weights in float32, bounds are rounded inwards.
     batched : bool, default False
         The loss takes a batch of points at once, with one more axis in front of each array, and returns a vector
         of as many numbers.

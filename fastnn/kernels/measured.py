@@ -112,7 +112,10 @@ def place_points(plan, step, gains, theta, bounds, board, room, first, points):
             for k in range(theta.size):
                 points[row, k] = theta[k]
         if index >= 0 and plan.kind == Kind.COORDINATE:
-            points[row, room.order[place + index]] += shift
+            k = room.order[place + index]
+            points[row, k] += shift
+            if is_bounded:  # a nudge from a bound and back may be beyond it by rounding
+                points[row, k] = min(max(points[row, k], bounds[0, k]), bounds[1, k])
         if board.gains.size > 0:
             write_point(plan, step, index, number, board, points[row])
 
