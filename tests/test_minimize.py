@@ -448,7 +448,7 @@ class TestFailures:
     def test_in_the_calibration(self):
         with pytest.raises(FloatingPointError, match="25 of 25 queries failed"):
             fastnn.minimize(lambda w: math.inf, START)
-        with pytest.raises(ValueError, match="did not change in 25 pairs of readings, nudges of 0.001 on either"):
+        with pytest.raises(ValueError, match="did not change .* in 25 pairs of readings, nudges of 0.001 on either"):
             fastnn.minimize(lambda w: 1.0, START)
         flaky = iter([math.nan, *[1.0] * 3, *[math.nan] * 50])
         with pytest.raises(FloatingPointError):
@@ -457,6 +457,22 @@ class TestFailures:
         for query in once.ask():
             once.tell(query.index, math.nan if query.index else 1.0)
         assert once.ask()
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("power", [1, 2, 4])
+    @pytest.mark.parametrize("lowest", [0.0, 1.0])
+    def test_at_a_minimum(self, dtype, power, lowest):
+        """The slope there is rounding: below 1, weights are spaced half as wide as above."""
+
+        def loss(weights):
+            return lowest + float((np.abs(weights.astype(float) - 1.0) ** power).sum())
+
+        for n_weights in (1, 3, 100):
+            with pytest.raises(ValueError, match="not change by more than rounding .* which may be a minimum"):
+                fastnn.minimize(loss, np.ones(n_weights, dtype))
+            # A flat slope is no rounding, and a loss may be large.
+            flat = fastnn.minimize(lambda w: 1e3 + 1e-5 * float(w.sum()), np.ones(n_weights, dtype), queries=100)
+            assert flat.steps > 0
 
     def test_a_calibration_that_tells_nothing_is_had_again(self, tmp_path):
         calls = 0

@@ -98,7 +98,7 @@ def minimize(
     ------
     TypeError, ValueError
         If an argument is not of the kind described, before anything is read; if the loss returns something other
-        than a number, or was the same in all readings of the calibration.
+        than a number, or changed by no more than rounding in the calibration.
     FloatingPointError
         If more than half of a step's queries failed, by an exception or a number that is not finite, or
         a weight is not finite. Its attribute ``result`` is the `Minimum` from before. Fewer that fail are left out.

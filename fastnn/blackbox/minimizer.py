@@ -179,7 +179,8 @@ class Minimizer:
         TypeError
             If the loss is not one real number.
         ValueError
-            If that query was not asked, or is told already; if the loss did not change at all in the calibration.
+            If that query was not asked, or is told already; if the loss changed by no more than rounding
+            in the calibration.
         FloatingPointError
             With the last answer of a step, if more than half of them failed or a weight is not finite: one with an
             attribute ``result``, the `Minimum` before that step.

@@ -374,10 +374,16 @@ class Search:
         changes = np.abs(readings[::2] - readings[1::2])
         changes = changes[np.isfinite(changes)]
         nudge, optimizer = float(self.gains[C]), self.settings.optimizer
-        if not changes.any():
+        # At a minimum the two readings of a pair differ as losses are rounded, and nudged weights: by up to a spacing
+        # between the two, each time the slope there, which is up to 4 times the rise over the nudge where the loss
+        # goes by the fourth power. Without a reading at the start, the rise is not known.
+        good = readings[np.isfinite(readings)]
+        rise = float(np.nan_to_num(np.abs(good - self.loss).max()))
+        off = float(self.gains[ROUNDING]) * (float(np.abs(self.theta).max()) + nudge)
+        if not (changes > 4 * (np.spacing(np.abs(good).max()) + rise * off / nudge)).any():
             raise ValueError(
-                f"the loss did not change in {len(readings) // 2} pairs of readings, nudges of {nudge:g} on either "
-                "side of the start; take a larger c, or give a"
+                f"the loss did not change by more than rounding in {len(readings) // 2} pairs of readings, nudges of "
+                f"{nudge:g} on either side of the start, which may be a minimum; take a larger c, or give a"
             )
         first_step = getattr(optimizer, "first_step", None)
         if first_step is None:
