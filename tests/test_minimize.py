@@ -290,6 +290,12 @@ def test_a_step_that_is_worse_is_taken_back():
     assert (np.diff(kept) <= 0).all()
     assert bowl(result.weights) == kept[-1]
     assert result.settings["allowed"] == 0.0
+    assert result.loss == kept[1:][-25:].mean()
+    # Of those that were taken back there is none in the loss.
+    none = fastnn.minimize(bowl, TARGET + 1.0, optimizer=fastnn.SGD(10.0), blocking=0.0, queries=31)
+    assert none.history["accepted"].tolist() == [0.0] * 10
+    assert none.loss == 5.0
+    assert math.isnan(none.loss_error)
     noisy = fastnn.minimize(bowl, START, optimizer=fastnn.SGD(0.01), blocking="auto", readout=Readout(0.5), queries=300)
     assert 0.5 < noisy.settings["allowed"] < 1.6  # two deviations of 0.5, which 25 readings know to a seventh
 

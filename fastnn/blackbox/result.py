@@ -10,7 +10,7 @@ from fastnn._support.validate import Array
 from fastnn.blackbox.reading import Weights
 
 COLUMNS = ("queries", "loss", "step", "rate", "nudge", "accepted", "measured")
-# Steps, the last ones, whose readings the loss of a result is the mean of.
+# Readings, or steps, the last ones, that the loss of a result is the mean of.
 LAST = 25
 
 
@@ -25,8 +25,9 @@ class Minimum:
     last : ndarray or list of ndarray
         The weights after the last step.
     loss : float
-        Mean of the last 25 steps' readings: of those at the weights themselves, where `measure_every` or
-        `blocking` took some, else of those that the steps took around them. nan if there are none.
+        Mean of the last 25 readings at the weights themselves, where `measure_every` or `blocking` took some; of
+        steps that `blocking` took back, none: if it took back all, that at the start. Else the mean of what the last
+        25 steps read around them. nan if there are none.
     loss_error : float
         The standard error of that mean; nan of fewer than two.
     queries : int
@@ -101,10 +102,10 @@ class FailedQueries(FloatingPointError):
         self.result = result
 
 
-def find_loss(history: dict[str, Array]) -> tuple[float, float]:
-    """Return the mean of the last readings, and its standard error."""
-    measured = history["measured"][~np.isnan(history["measured"])]
-    last = (measured if measured.size else history["loss"])[-LAST:]
+def find_loss(history: dict[str, Array], kept: list[float]) -> tuple[float, float]:
+    """Return the mean of the last readings, and its standard error; `kept` is what blocking holds others against."""
+    measured = history["measured"][~np.isnan(history["measured"]) & (history["accepted"] == 1.0)]
+    last = (measured if measured.size else np.array(kept) if kept else history["loss"])[-LAST:]
     if last.size < 2:
         return (float(last[0]) if last.size else float("nan")), float("nan")
     return float(last.mean()), float(last.std(ddof=1) / np.sqrt(last.size))

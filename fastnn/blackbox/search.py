@@ -471,9 +471,11 @@ class Search:
                 best = mean
         names = {"a": A, "A": SHIFT, "alpha": ALPHA, "c": C, "gamma": GAMMA}
         settings = {name: float(self.gains[k]) for name, k in names.items()}
+        kept = []
         if self.settings.blocking is not None:
             settings["allowed"] = self.allowed
-        weights, loss, error = self.form.shape(best), *find_loss(history)
+            kept = [self.loss]
+        weights, loss, error = self.form.shape(best), *find_loss(history, kept)
         n_queries, failed = self.n_done + self.n_told, self.n_failed
         return Minimum(
             weights, self.form.shape(last), loss, error, n_queries, self.n_steps, seconds, failed, stopped, settings,
