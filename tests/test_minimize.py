@@ -48,6 +48,11 @@ def jitted_bowl(weights):
 
 
 @numba.njit
+def jitted_hole(weights):
+    return np.nan if (weights == 0.0).all() else ((weights - 1.0) ** 2).sum()
+
+
+@numba.njit
 def jitted_slope(weights):
     """It fails the more often, the less it is."""
     return np.nan if np.sin(1e6 * weights[0]) > 4.0 * weights[0] - 0.3 else weights[0]
@@ -437,6 +442,29 @@ class TestFailures:
         assert n_errors > 0
         assert least <= calls == result.queries == minimizer.n_queries <= options["queries"]
         assert minimizer.ask() == []
+
+    @pytest.mark.parametrize("compiled", [False, True])
+    def test_no_direction_is_left(self, compiled, monkeypatch):
+        """Of a forward step by one failure; nothing moves, and after ten such steps in a row that is said."""
+        monkeypatch.setattr(module, "is_compiled", lambda loss: compiled)
+        options = {"gradient": fastnn.Perturbation(0.01), "optimizer": fastnn.SGD(0.1), "queries": 400}
+        minimizer = fastnn.Minimizer(np.zeros(3), **options)
+        for n_steps in (10, 20):
+            with pytest.raises(FloatingPointError, match=f"every direction of 10 steps in a row failed.* {n_steps} st"):
+                minimizer.run(jitted_hole)
+            result = minimizer.result()
+            assert (result.steps, result.failed, result.queries) == (n_steps, n_steps, 4 * n_steps)
+            np.testing.assert_array_equal(result.weights, 0.0)
+        assert minimizer.run(jitted_bowl).steps == 100
+
+    def test_some_of_single_directions(self):
+        """Steps that are lost now and then are no reason to end."""
+        numbers = iter(range(400))
+        options = {"gradient": fastnn.RandomDirections(), "optimizer": fastnn.SGD(0.02), "queries": 400}
+        result = fastnn.minimize(lambda w: math.nan if next(numbers) % 5 == 0 else bowl(w), START, **options)
+        assert (result.failed, result.steps, result.stopped) == (80, 200, "queries")
+        assert (result.history["step"] == 0.0).sum() == 80
+        assert bowl(result.weights) < bowl(START) / 10
 
     def test_too_many_after_some(self, monkeypatch):
         """A compiled loss's are counted once, too."""

@@ -5,7 +5,7 @@ import numpy as np
 from fastnn._compiler.jit import entry_point
 from fastnn.kernels import devices, measured
 from fastnn.kernels.devices import READ_NOISE
-from fastnn.kernels.measured import Ended
+from fastnn.kernels.measured import MAX_LOST, Ended
 
 
 @entry_point
@@ -63,8 +63,8 @@ def run_steps(
 ):
     """Take steps, as Python does by the functions above; return how many queries of a step that was not taken failed, and `Ended`.
 
-    `reached` (2,) is kept up to date, for a loss that raises: steps taken, and queries failed in them. From step
-    `first` on, `mean` is the mean of the weights.
+    `reached` (3,) is kept up to date, for a loss that raises: steps taken, queries failed in them, and how many of the
+    last ones were lost. From step `first` on, `mean` is the mean of the weights.
     """
     points = np.empty((2 if plan.is_central else 1, theta.size), theta.dtype)
     is_noisy = board.gains.size > 0 and board.numbers[READ_NOISE] > 0.0
@@ -98,6 +98,7 @@ def run_steps(
         if step > first:
             measured.fold(mean, theta, step - first)
         reached[0], reached[1] = step, failed
-        if ended != Ended.WELL:
+        reached[2] = reached[2] + 1 if ended == Ended.LOST else 0
+        if ended == Ended.FROZEN or reached[2] == MAX_LOST:
             return 0, ended
     return 0, Ended.WELL.value

@@ -100,8 +100,9 @@ def minimize(
         If an argument is not of the kind described, before anything is read; if the loss returns something other
         than a number, or changed by no more than rounding in the calibration.
     FloatingPointError
-        If more than half of a step's queries failed, by an exception or a number that is not finite, or
-        a weight is not finite. Its attribute ``result`` is the `Minimum` from before. Fewer that fail are left out.
+        If more than half of a step's queries failed, by an exception or a number that is not finite, if every
+        direction of ten steps in a row lost a reading by that, or a weight is not finite. Its attribute ``result`` is
+        the `Minimum` from before. Others that fail are left out.
 
     Examples
     --------

@@ -182,7 +182,7 @@ class Minimizer:
             If that query was not asked, or is told already; if the loss changed by no more than rounding
             in the calibration.
         FloatingPointError
-            With the last answer of a step, if more than half of them failed or a weight is not finite: one with an
+            With the last answer of a step, if more than half of them failed, as `minimize` has it: one with an
             attribute ``result``, the `Minimum` before that step.
         """
         search = self._search

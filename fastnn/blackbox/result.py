@@ -89,7 +89,7 @@ class Minimum:
 
 
 class FailedQueries(FloatingPointError):
-    """More than half of a step's queries failed, or a weight was no longer finite.
+    """Too many queries failed, or a weight was no longer finite.
 
     Attributes
     ----------

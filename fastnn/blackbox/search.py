@@ -22,7 +22,7 @@ from fastnn.blackbox.result import COLUMNS, FailedQueries, Minimum, find_loss
 from fastnn.blackbox.spall import Spall
 from fastnn.hardware import Devices, Readout
 from fastnn.kernels.devices import SET
-from fastnn.kernels.measured import ALPHA, GAMMA, LEVEL, N_GAINS, ROUNDING, SHIFT, A, C, Ended, Room
+from fastnn.kernels.measured import ALPHA, GAMMA, LEVEL, MAX_LOST, N_GAINS, ROUNDING, SHIFT, A, C, Ended, Room
 from fastnn.training.gradients import Perturbation
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.schemes import make_reading
@@ -79,6 +79,7 @@ class Search:
         self.reading = make_reading(settings.readout, settings.seed)
         self.board = make_board(settings.devices, theta, settings.seed)
         self.n_steps = self.n_done = self.n_failed = 0  # n_done: queries of rounds that have ended
+        self.n_lost = 0  # steps in a row, the last ones, that moved nothing as readings failed
         self.write()
         self.update = optimizer.make_update(theta)
         vectors = np.ones(size), np.zeros(size), np.zeros(size), np.zeros(gradient.queries(size))
@@ -259,7 +260,8 @@ class Search:
         if self.kind == STEP:
             failed, ended = self._finish_step(*self._step_arguments())
             self._close_round(failed)
-            self.n_steps += ended in (Ended.WELL, Ended.FROZEN)
+            self.n_steps += ended not in (Ended.FAILED, Ended.DIVERGED)
+            self.n_lost = self.n_lost + 1 if ended == Ended.LOST else 0
             self._go_on(failed, ended)
             return
         readings = np.zeros(self._count(self.kind))
@@ -268,7 +270,7 @@ class Search:
         if self.kind == LOOK:
             self._take_look(float(readings[0]))
         elif 2 * failed > self.answers.size:
-            self._give_up(failed)
+            self._give_up(f"{failed} of {self.answers.size} queries")
         elif self.kind == SLOPE:
             self._take_slope(readings)
         else:
@@ -285,7 +287,7 @@ class Search:
             n_steps = min(n_steps, measure_every - self.n_steps % measure_every)
         self._grow(n_steps)
         failed, ended = 0, int(Ended.WELL)
-        reached = np.array([self.n_steps, 0])
+        reached = np.array([self.n_steps, 0, self.n_lost])
         try:
             failed, ended = compiled.run_steps(
                 loss, self.plan, self.n_steps, self.n_steps + n_steps, self.gains, self.update, self.reading,
@@ -299,7 +301,7 @@ class Search:
         finally:
             self.n_done += (int(reached[0]) - self.n_steps) * self.answers.size
             self.n_failed += int(reached[1])
-            self.n_steps = int(reached[0])
+            self.n_steps, self.n_lost = int(reached[0]), int(reached[2])
         if ended in (Ended.FAILED, Ended.DIVERGED):
             self._close_round(failed)
         self._go_on(failed, ended, is_folded=True)
@@ -313,7 +315,7 @@ class Search:
     def _go_on(self, failed: int, ended: int, is_folded: bool = False) -> None:
         """Go on from a step that was taken, or that could not be taken."""
         if ended == Ended.FAILED:
-            self._give_up(failed)
+            self._give_up(f"{failed} of {self.answers.size} queries")
         if ended == Ended.DIVERGED:
             self._end(f"a weight is not finite after step {self.n_steps + 1}; take smaller steps")
         _, _, queries, measure_every, blocking, _, readout, *_ = self.settings
@@ -324,6 +326,9 @@ class Search:
             self._fold()
         self._grow(1)
         self.begin_round()
+        if self.n_lost == MAX_LOST:
+            self.n_lost = 0
+            self._give_up(f"readings of every direction of {MAX_LOST} steps in a row")
         if ended == Ended.FROZEN:
             nudge = self.gains[C] / (self.n_steps + 1) ** self.gains[GAMMA]
             self._end(
@@ -343,11 +348,10 @@ class Search:
             more = max(missing, len(self.history))
             self.history = np.concatenate([self.history, np.zeros((more, len(COLUMNS)))])
 
-    def _give_up(self, failed: int) -> NoReturn:
+    def _give_up(self, what: str) -> NoReturn:
         reason = f"; the last one said: {self.reason}" if self.reason else ""
         self._end(
-            f"{failed} of {self.answers.size} queries failed, by an exception or a loss that is not finite, after "
-            f"{self.n_steps:,} steps{reason}"
+            f"{what} failed, by an exception or a loss that is not finite, after {self.n_steps:,} steps{reason}"
         )
 
     def _end(self, message: str) -> NoReturn:

@@ -22,6 +22,8 @@ A, SHIFT, ALPHA, C, GAMMA, ROUNDING, LEVEL = range(N_GAINS)
 # Columns of the history, which has a row a step.
 N_COLUMNS = 7
 QUERIES, LOSS, STEP, RATE, NUDGE, ACCEPTED, MEASURED = range(N_COLUMNS)
+# Steps in a row that are lost before a search ends: if each tenth query fails, one of 10^7 is the last of so many.
+MAX_LOST = 10
 
 
 class Ended(IntEnum):
@@ -31,6 +33,7 @@ class Ended(IntEnum):
     FAILED = 1  # more than half of its queries
     DIVERGED = 2  # a weight is not finite
     FROZEN = 3  # the next nudge is below the rounding of the largest weight
+    LOST = 4  # of each direction a reading failed, so that nothing moved
 
 
 class Board(NamedTuple):
@@ -220,7 +223,7 @@ def finish_step(plan, step, gains, optimizer, reading, serial, answers, bounds, 
     history[step, MEASURED] = math.nan
     if nudge_at(gains, step + 1) < gains[ROUNDING] * largest:
         return failed, Ended.FROZEN.value
-    return failed, Ended.WELL.value
+    return failed, Ended.WELL.value if n_good else Ended.LOST.value
 
 
 @kernel
