@@ -245,7 +245,7 @@ def test_lists_of_arrays_and_their_dtype():
         seen.append(weights)
         return sum(np.square(part).sum() for part in weights)
 
-    options = {"bounds": ([0.5, -4.0], 4.0), "optimizer": fastnn.SGD(0.05), "gradient": fastnn.Perturbation(0.01)}
+    options = {"bounds": ([0.5, None], [4.0, 4.0]), "optimizer": fastnn.SGD(0.05), "gradient": fastnn.Perturbation(0.01)}
     result = fastnn.minimize(loss, start, **options)
     assert [part.shape for part in seen[0]] == [(2, 3), (2,)]
     assert {part.dtype for parts in (seen[0], result.weights, result.last) for part in parts} == {np.dtype("float32")}
@@ -852,6 +852,7 @@ BAD = [
     ({"loss": lambda w: 1j}, TypeError, "one real number, got shape .* complex128"),
     ({"loss": lambda w: [[1], [1, 2]]}, TypeError, "one real number, got"),
     ({"loss": lambda w: bowl(w), "batched": True}, TypeError, r"must return 25 real numbers for as many points"),
+    ({"loss": lambda w: [[1], [1, 2]], "batched": True}, TypeError, r"25 real numbers .*, got \[\[1\], \[1, 2\]\]"),
     ({"gradient": fastnn.Backprop()}, TypeError, "gradient must be a fastnn.RandomDirections or fastnn.Perturbation"),
     ({"gradient": fastnn.RandomDirections}, TypeError, r"write RandomDirections\(...\)"),
     (
@@ -874,7 +875,8 @@ BAD = [
     ({"bounds": 3}, TypeError, r"bounds must be \(low, high\)"),
     ({"bounds": (0, 1)}, ValueError, "weight 1 starts at -1, outside of its bounds 0 and 1"),
     ({"bounds": ([0, 1], 1)}, ValueError, "the low bounds are no numbers shaped like the weights"),
-    ({"bounds": (math.nan, 1)}, ValueError, "outside of its bounds nan and 1"),
+    ({"bounds": (math.nan, 1)}, ValueError, "the low bounds have NaN, or None among numbers; -inf is no bound"),
+    ({"bounds": (-1, [3, 3, 3, 3, None])}, ValueError, "the high bounds have NaN, or None .*; inf is no bound"),
     ({"bounds": ([0.0], 1), "weights": [np.zeros(2), np.zeros(2)]}, ValueError, "low bounds are 1 arrays, and .* 2"),
     (
         {"bounds": (-1, [0.501, 3, 3, 3, 3]), "gradient": fastnn.RandomDirections(eps=0.8), "optimizer": fastnn.SGD()},
@@ -884,6 +886,7 @@ BAD = [
     ({"batched": 1}, TypeError, "batched must be True or False"),
     ({"batched": True, "workers": map}, ValueError, "give one of them"),
     ({"workers": 4}, TypeError, "workers must be a function like map, .*, got 4"),
+    ({"workers": lambda f, x: None}, TypeError, "workers must return numbers, as map does, got None"),
     ({"workers": lambda f, x: [1.0]}, ValueError, "workers returned 1 numbers for 25 queries"),
     ({"workers": lambda f, x: [None] * len(x)}, TypeError, "one real number, got None"),
     ({"measure_every": 0}, ValueError, "measure_every must be an integer >= 1"),

@@ -42,19 +42,21 @@ def flatten_bounds(bounds: object, form: Form, theta: Array) -> Array:
             if len(parts) != len(form.shapes):
                 raise ValueError(f"the {name} bounds are {len(parts)} arrays, and the weights {len(form.shapes)}")
         else:
-            parts = [default if bound is None else bound] * len(form.shapes)
+            parts = [bound] * len(form.shapes)
         try:
             found = [
-                np.broadcast_to(np.asarray(part, float), shape).ravel()
+                np.broadcast_to(np.asarray(default if part is None else part, float), shape).ravel()
                 for part, shape in zip(parts, form.shapes, strict=True)
             ]
         except (TypeError, ValueError) as error:
             raise ValueError(f"the {name} bounds are no numbers shaped like the weights: {error}") from None
         rows.append(np.concatenate(found))
+        if np.isnan(rows[-1]).any():
+            raise ValueError(f"the {name} bounds have NaN, or None among numbers; {default:g} is no bound")
     low, high = rows
     with np.errstate(over="ignore"):
         nearest = np.array(rows).astype(theta.dtype)
-    outside = ~((nearest[0] <= theta) & (theta <= nearest[1]))  # also where a bound is nan
+    outside = (theta < nearest[0]) | (nearest[1] < theta)
     if outside.any():
         k = int(np.argmax(outside))
         raise ValueError(f"weight {k} starts at {theta[k]:g}, outside of its bounds {low[k]:g} and {high[k]:g}")

@@ -58,9 +58,10 @@ def minimize(
         End after the first reading at which so many seconds are over; of a batch, of what `workers` are
         handed, or of compiled steps (a tenth of a second), after the last one. Whichever budget ends first counts.
     bounds : (low, high) or None, default None
-        What the weights, also the nudged ones, stay within: each a number, arrays shaped like the weights, or
-        None. Where a weight is closer to a bound than a nudge, readings are taken a nudge away from the bound.
-        A normal direction's outliers are cut. Of weights in float32, bounds are rounded inwards.
+        What the weights, also the nudged ones, stay within: each a number, an array shaped like the weights or, of a
+        list, a list of these, where None is no bound. Where a weight is closer to a bound than a nudge, readings are
+        taken a nudge away from the bound. A normal direction's outliers are cut. Of weights in float32, bounds are
+        rounded inwards.
     batched : bool, default False
         The loss takes a batch of points at once, with one more axis in front of each array, and returns a vector
         of as many numbers.

@@ -302,7 +302,10 @@ class Minimizer:
             def answer(first: int, points: Array) -> Sequence[float]:
                 named = enumerate(points, search.n_done + first)
                 queries = [Query(index, search.form.shape(point)) for index, point in named]
-                answers = list(workers(reader, queries))
+                told = workers(reader, queries)
+                if not isinstance(told, Iterable):
+                    raise TypeError(f"workers must return numbers, as map does, got {validate.show(told)}")
+                answers = list(told)
                 if len(answers) != len(queries):
                     raise ValueError(f"workers returned {len(answers)} numbers for {len(queries)} queries")
                 return [as_number(value) for value in answers]

@@ -44,14 +44,20 @@ def as_number(value: Any) -> float:
     """Return what a loss returned as a number, or say what it should have been."""
     if type(value) is float or isinstance(value, Failure):
         return value
+    found, came = _as_array(value)
+    if found.size == 1 and found.dtype.kind in "biuf":
+        return float(found.reshape(()))
+    raise TypeError(f"the loss must return one real number, got {came}")
+
+
+def _as_array(value: Any) -> tuple[Array, str]:
+    """Return what a loss returned as an array, and what to call it."""
     try:
         found = np.asarray(value)
     except ValueError:  # lists of several lengths
         found = np.asarray(None)
-    if found.size == 1 and found.dtype.kind in "biuf":
-        return float(found.reshape(()))
     came = validate.show(value) if found.dtype == object else f"shape {found.shape} and dtype {found.dtype}"
-    raise TypeError(f"the loss must return one real number, got {came}")
+    return found, came
 
 
 class Form(NamedTuple):
@@ -92,11 +98,10 @@ class Reader:
             values = self.loss(points)
         except Exception as error:
             return [fail(error)] * n_points
-        found = np.asarray(values)
+        found, came = _as_array(values)
         if found.shape != (n_points,) or found.dtype.kind not in "biuf":
             raise TypeError(
-                f"with batched=True the loss must return {n_points} real numbers for as many points, "
-                f"got an array of shape {found.shape} and dtype {found.dtype}"
+                f"with batched=True the loss must return {n_points} real numbers for as many points, got {came}"
             )
         numbers: list[float] = found.astype(float).tolist()
         return numbers
