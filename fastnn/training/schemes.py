@@ -91,7 +91,8 @@ class RandomDirections(Brief):
         need no reading at the weights themselves.
     seed : int, default 0
         Below 2**32. A direction is a function of the seed, the step and its number, so the same wherever it is
-        drawn; none comes twice within a step.
+        drawn. Within a step "walsh" takes no row twice, and "coordinate" no weight. Each of the others is drawn by
+        itself: of few weights, some of "rademacher" may be equal.
 
     Raises
     ------
