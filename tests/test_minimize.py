@@ -245,7 +245,7 @@ def test_lists_of_arrays_and_their_dtype():
         seen.append(weights)
         return sum(np.square(part).sum() for part in weights)
 
-    options = {"bounds": ([0.5, None], [4.0, 4.0]), "optimizer": fastnn.SGD(0.05), "gradient": fastnn.Perturbation(0.01)}
+    options = {"bounds": ([0.5, None], 4.0), "optimizer": fastnn.SGD(0.05), "gradient": fastnn.Perturbation(0.01)}
     result = fastnn.minimize(loss, start, **options)
     assert [part.shape for part in seen[0]] == [(2, 3), (2,)]
     assert {part.dtype for parts in (seen[0], result.weights, result.last) for part in parts} == {np.dtype("float32")}

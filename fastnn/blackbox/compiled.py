@@ -61,8 +61,9 @@ def run_steps(
     first,
     reached,
 ):
-    """Take steps, as Python does by the functions above; return how many queries of a step that was not taken failed, and `Ended`.
+    """Take steps, as Python does by the functions above; return how many queries failed, and `Ended`.
 
+    Those that failed are of a step that could not be taken.
     `reached` (3,) is kept up to date, for a loss that raises: steps taken, queries failed in them, and how many of the
     last ones were lost. From step `first` on, `mean` is the mean of the weights.
     """

@@ -350,9 +350,7 @@ class Search:
 
     def _give_up(self, what: str) -> NoReturn:
         reason = f"; the last one said: {self.reason}" if self.reason else ""
-        self._end(
-            f"{what} failed, by an exception or a loss that is not finite, after {self.n_steps:,} steps{reason}"
-        )
+        self._end(f"{what} failed, by an exception or a loss that is not finite, after {self.n_steps:,} steps{reason}")
 
     def _end(self, message: str) -> NoReturn:
         raise FailedQueries(
