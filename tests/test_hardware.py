@@ -350,14 +350,14 @@ def test_points_are_those_of_plain_numpy(devices, scheme):
     query = 0
     for step in range(4):
         drawn = naive.step_directions("rademacher", run << 32, step, 3, 5, scheme == "central")
-        points = []
+        points, around = [], np.clip(settings, devices.low + gradient.eps, devices.high - gradient.eps)
         for number in range(n_readings):
             if scheme == "central":
-                point = settings + (-1) ** number * gradient.eps * drawn[number // 2]
+                point = around + (-1) ** number * gradient.eps * drawn[number // 2]
             else:
-                point = settings + gradient.eps * drawn[number - 1]
-            nudged = scheme == "central" or number > 0
-            point = twin.write(point, acting, step, 2 + number)[2] if nudged else acting
+                point = around + gradient.eps * drawn[number - 1] if number else around
+            stays = scheme == "forward" and number == 0 and around == settings
+            point = np.where(stays, acting, twin.write(point, acting, step, 2 + number)[2])
             points.append(twin.read(point, query + number))
         asked = minimizer.ask()
         np.testing.assert_allclose([query.weights for query in asked], points, atol=1e-12)
@@ -375,6 +375,17 @@ def test_points_are_those_of_plain_numpy(devices, scheme):
             np.testing.assert_allclose(look.weights, twin.read(acting, query), atol=1e-12)
             minimizer.tell(look.index, 1.0)
             query += 1
+
+
+@pytest.mark.parametrize("scheme", ["central", "forward"])
+@pytest.mark.parametrize("devices", [Devices(), Devices(6), Devices(6, rounding="stochastic", copy=False)], ids=repr)
+def test_weights_leave_a_bound(devices, scheme):
+    """Readings are taken a nudge away from it, where there is room for one."""
+    for gradient in (fastnn.Perturbation(2 / 63, scheme), fastnn.RandomDirections(3, 2 / 63, scheme=scheme)):
+        for bound in (-1.0, 1.0):
+            options = {"gradient": gradient, "optimizer": fastnn.SGD(0.1), "devices": devices, "queries": 2000}
+            result = fastnn.minimize(bowl, np.full(3, bound), **options)
+            np.testing.assert_allclose(result.weights, 0.3, atol=4 / 63)
 
 
 def test_settings_are_levels():

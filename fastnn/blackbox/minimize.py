@@ -80,7 +80,8 @@ def minimize(
     readout : fastnn.hardware.Readout or None, default None
         What happens to each reading: noise, repeats, rounding.
     devices : fastnn.hardware.Devices or None, default None
-        What the weights are kept on: bounds, rounding, noise. The loss is handed what acts, and so are results.
+        What the weights are kept on: bounds, rounding, noise. The loss is handed what acts, and so are results. From
+        their bounds, too, readings are taken a nudge away.
     callbacks : iterable of Callback, default ()
         `Callback.on_steps` is called, with the `Minimizer` in the place of a trainer, after each step (of compiled
         ones, all of a tenth of a second), and within a step after a tenth of a second; so

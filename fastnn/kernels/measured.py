@@ -7,7 +7,7 @@ from typing import NamedTuple
 from numpy import ndarray
 
 from fastnn._compiler.jit import kernel
-from fastnn.kernels.devices import READING, write
+from fastnn.kernels.devices import HIGH, LOW, READING, write
 from fastnn.kernels.devices import STEP as WRITTEN_BY_STEP
 from fastnn.kernels.directions import fill_direction, has_base, prepare, weigh
 from fastnn.kernels.estimators import CALIBRATION, Kind
@@ -74,13 +74,15 @@ def nudge_at(gains, step):
 
 @kernel
 def write_point(plan, step, index, number, board, point):
-    """Write the settings of a reading onto devices, which makes of them what acts; without a nudge, that is there."""
+    """Write the settings of a reading onto devices, which makes of them what acts; of those that stay, that is there."""
+    own = READING + number + (2**31 if plan.stream == CALIBRATION else 0)
     if index >= 0:
-        own = READING + number + (2**31 if plan.stream == CALIBRATION else 0)
         write(board.numbers, board.gains, step, own, 0, point.size, point, point, point)
     for k in range(point.size):
-        if index < 0 or board.gains[k] == 0.0:
+        if board.gains[k] == 0.0 or (index < 0 and point[k] == board.settings[k]):
             point[k] = board.acting[k]
+        elif index < 0:  # taken away from a bound
+            write(board.numbers, board.gains, step, own, k, k + 1, point, point, point)
 
 
 @kernel(cached=True)
@@ -88,11 +90,13 @@ def place_points(plan, step, gains, theta, bounds, board, room, first, points):
     """Write where a step's readings from number `first` on are taken, a row each.
 
     With bounds, (2, n_parameters) or of no rows, they lie around weights that are taken a nudge inside. With devices,
-    around their settings, and they are what acts.
+    which have bounds of their own, around their settings, and they are what acts.
     """
-    if board.gains.size > 0:
+    nudge, place = nudge_at(gains, step), prepare(plan, step, room)
+    on_devices, is_bounded = board.gains.size > 0, bounds.size > 0
+    if on_devices:
         theta = board.settings
-    nudge, place, is_bounded = nudge_at(gains, step), prepare(plan, step, room), bounds.size > 0
+    low, high = board.numbers[LOW], board.numbers[HIGH]
     for row in range(len(points)):
         number = first + row
         if plan.is_central:
@@ -102,11 +106,13 @@ def place_points(plan, step, gains, theta, bounds, board, room, first, points):
         is_dense = index >= 0 and plan.kind != Kind.COORDINATE
         if is_dense:
             fill_direction(plan, step, place, index, room)
-        if is_bounded:
+        if is_bounded or on_devices:
             for k in range(theta.size):
-                value = min(max(theta[k], bounds[0, k] + nudge), bounds[1, k] - nudge)
+                if is_bounded:
+                    low, high = bounds[0, k], bounds[1, k]
+                value = min(max(theta[k], low + nudge), high - nudge)
                 if is_dense:
-                    value = min(max(value + shift * room.direction[k], bounds[0, k]), bounds[1, k])
+                    value = min(max(value + shift * room.direction[k], low), high)
                 points[row, k] = value
         elif is_dense:
             for k in range(theta.size):
@@ -119,7 +125,7 @@ def place_points(plan, step, gains, theta, bounds, board, room, first, points):
             points[row, k] += shift
             if is_bounded:  # a nudge from a bound and back may be beyond it by rounding
                 points[row, k] = min(max(points[row, k], bounds[0, k]), bounds[1, k])
-        if board.gains.size > 0:
+        if on_devices:
             write_point(plan, step, index, number, board, points[row])
 
 
