@@ -74,7 +74,7 @@ def nudge_at(gains, step):
 
 @kernel
 def write_point(plan, step, index, number, board, point):
-    """Write the settings of a reading onto devices, which makes of them what acts; of those that stay, that is there."""
+    """Write the settings of a reading onto devices, which makes of them what acts; that of those that stay is there."""
     own = READING + number + (2**31 if plan.stream == CALIBRATION else 0)
     if index >= 0:
         write(board.numbers, board.gains, step, own, 0, point.size, point, point, point)
