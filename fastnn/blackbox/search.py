@@ -119,7 +119,7 @@ class Search:
         """Queries before the next step."""
         return sum(map(self._count, self.todo)) * self.settings.readout.repeats
 
-    @property
+    @cached_property
     def _n_step(self) -> int:
         """Queries of a step, with the look at where it led that blocking takes."""
         return (self._count(STEP) + (self.settings.blocking is not None)) * self.settings.readout.repeats
@@ -185,7 +185,7 @@ class Search:
     @property
     def is_done(self) -> bool:
         """Whether the queries allow nothing more."""
-        return self.kind != LOOK and self.max_steps is not None and self.n_steps >= self.max_steps
+        return self.kind != LOOK and (most := self.max_steps) is not None and self.n_steps >= most
 
     @property
     def is_full(self) -> bool:
