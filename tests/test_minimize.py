@@ -312,7 +312,8 @@ def test_the_mean_over_the_last_steps():
 
     class Look(Callback):
         def on_steps(self, trainer):
-            seen.append(trainer.weights)
+            if trainer.n_steps > len(seen):  # else its kernels took long to load, and a step is not whole yet
+                seen.append(trainer.weights)
 
     result = minimizer.run(bowl, callbacks=[Look()])
     assert len(seen) == 20
