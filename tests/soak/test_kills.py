@@ -192,7 +192,9 @@ class Fitting:
         self.begin()
 
     def begin(self):
-        self.trainer, self.called = make(), self.callbacks("own")
+        # Ctrl-C may come between any two of these: a trainer that has ended would miss the log that is deleted.
+        self.trainer = make()
+        self.called = self.callbacks("own")
 
     def callbacks(self, name):
         return []
