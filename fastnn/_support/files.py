@@ -189,13 +189,13 @@ def replace(path: str | os.PathLike[str], content: bytes, check: Callable[[Path]
     A link stays a link. Mode and, where that is allowed, owner and group are those of the file that is replaced.
     """
     found, old = _find(path)
+    check_folder(path)
     temporary = _name_beside(found)
 
     def create(name: str, flags: int) -> int:
         try:
             return os.open(name, flags, 0o600 if old else 0o666)
         except OSError as error:  # it has a name that nobody knows
-            check_folder(path)
             raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
     try:

@@ -322,10 +322,10 @@ class Search:
         is_due = measure_every is not None and self.n_steps % measure_every == 0
         if blocking is not None or (is_due and (queries is None or self.n_done + readout.repeats <= queries)):
             self.todo = [LOOK]
+            self.begin_round()
         if blocking is None and not is_folded:
             self._fold()
         self._grow(1)
-        self.begin_round()
         if self.n_lost == MAX_LOST:
             self.n_lost = 0
             self._give_up(f"readings of every direction of {MAX_LOST} steps in a row")

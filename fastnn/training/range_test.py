@@ -99,8 +99,7 @@ def learning_rate_range_test(
     n_steps = validate.integer("n_steps", n_steps, low=10)
     if list_paths(X):
         raise ValueError("a range test takes samples at hand, and these are in files")
-    check_data(trainer.network, trainer._loss, X, y)
-    samples: Any = trainer.network.check_inputs(X)
+    samples: Any = check_data(trainer.network, trainer._loss, X, y).x
     n_samples = samples.shape[0]
     if not validate.is_sparse(samples):
         samples = samples.reshape(n_samples, *trainer.network.input_shape)
